@@ -1,0 +1,32 @@
+"""Specialist representations from generalist ones, as scikit-learn estimators."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .structure import TaskStructureIdentifier
+
+if TYPE_CHECKING:
+    from .encoder import SparseSpecialistEncoder
+    from .pipeline import SpecialistPipeline
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "SparseSpecialistEncoder",
+    "SpecialistPipeline",
+    "TaskStructureIdentifier",
+    "__version__",
+]
+
+# These need torch, which takes seconds to import: only when they are asked for.
+_LAZY = {"SparseSpecialistEncoder": "encoder", "SpecialistPipeline": "pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,15 @@
+"""Conditional-independence tests: one file a test, all behind one seam."""
+
+from .base import BaseIndependenceTest, IndependenceResult, TestFlag
+from .fisher_z import FisherZ
+from .moments import Moments
+from .wilks import Wilks
+
+__all__ = [
+    "BaseIndependenceTest",
+    "FisherZ",
+    "IndependenceResult",
+    "Moments",
+    "TestFlag",
+    "Wilks",
+]

@@ -1,0 +1,154 @@
+"""What an independence test must provide, and what it answers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, fields, replace
+from enum import IntFlag
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_consistent_length
+
+from ..parts import Part
+
+__all__ = ["BaseIndependenceTest", "IndependenceResult", "TestFlag"]
+
+
+class TestFlag(IntFlag):
+    """What is special about a test; flags of one test add up."""
+
+    OK = 0
+    #: Some columns were combinations of others; the degrees of freedom account for it.
+    RANK_DEFICIENT = 1
+    #: Nothing of x or of y is left given z (or none was asked for): p-value 1.
+    DEGENERATE = 2
+    #: x and y determine each other given z: the statistic is clipped to a finite value.
+    DETERMINISTIC = 4
+    #: Fewer samples than the test needs: p-value 1.
+    TOO_FEW_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class IndependenceResult:
+    """Answer of one conditional-independence test, or arrays of answers.
+
+    Attributes
+    ----------
+    statistic : float or ndarray
+        The test's own statistic, see its docstring.
+    pvalue : float or ndarray
+        Probability, under independence, of a statistic at least as extreme.
+    effect_size : float or ndarray
+        Strength of the dependence on the scale of a (partial, canonical) correlation,
+        in [0, 1], or in [-1, 1] where the test knows a sign.
+    df : ndarray of shape (..., 2)
+        Degrees of freedom of numerator and denominator, NaN where there are none.
+    n : int
+        Number of samples that the test used.
+    flag : int or ndarray of int
+        A :class:`TestFlag`.
+    signed : bool
+        Whether the sign of ``statistic`` says the direction of the dependence.
+    """
+
+    statistic: Any
+    pvalue: Any
+    effect_size: Any
+    df: np.ndarray
+    n: int
+    flag: Any
+    signed: bool = False
+
+    def __getitem__(self, key: Any) -> Self:
+        """Return some of the answers."""
+        arrays = {
+            field.name: getattr(self, field.name)[key]
+            for field in fields(self)
+            if field.name not in ("n", "signed")
+        }
+        return replace(self, **arrays)
+
+    @property
+    def normal_score(self) -> Any:
+        """Standard normal under independence: signed, or large for small p-values."""
+        if self.signed:
+            return np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, 1e-300) / 2)
+        return norm.isf(np.clip(self.pvalue, 1e-300, 1 - 1e-16))
+
+
+class BaseIndependenceTest(Part, room="skspecialist.independence"):
+    """Base of all conditional-independence tests.
+
+    A new test is one file of this folder, named after its short name, with a subclass
+    that implements :meth:`test_many`.
+    """
+
+    @abstractmethod
+    def test_many(
+        self,
+        data: Any,
+        x: ArrayLike,
+        y: ArrayLike,
+        z: ArrayLike | None = None,
+        *,
+        given: ArrayLike | None = None,
+    ) -> IndependenceResult:
+        """Test many triples of column sets of one data matrix.
+
+        Parameters
+        ----------
+        data : array-like of shape (n_samples, n_columns)
+            The data. Tests from one covariance also take :class:`Moments`.
+        x, y : array-like of int of shape (n_tests,) or (n_tests, width)
+            Columns of the two sides. -1 stands for no column, so that sets of
+            different sizes fit one array.
+        z : array-like of int of shape (n_tests, width), default=None
+            Columns to condition on. None conditions on nothing.
+        given : array-like of int of shape (n_given,) or (n_given, width), default=None
+            Further column sets; every triple is tested once with each of them added
+            to its ``z``. What a triple's tests have in common is computed once.
+
+        Returns
+        -------
+        result : IndependenceResult
+            Arrays of shape (n_tests,), or (n_tests, n_given).
+        """
+
+    def test(
+        self, x: ArrayLike, y: ArrayLike, z: ArrayLike | None = None
+    ) -> IndependenceResult:
+        """Test whether ``x`` and ``y`` are independent given ``z``.
+
+        Parameters
+        ----------
+        x, y : array-like of shape (n_samples,) or (n_samples, n_columns)
+            The two sides.
+        z : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+            What to condition on.
+
+        Returns
+        -------
+        result : IndependenceResult
+            Scalars.
+
+        Raises
+        ------
+        ValueError
+            If an argument has NaN or infinite values, or lengths differ.
+        """
+        sides = {"x": x, "y": y} if z is None else {"x": x, "y": y, "z": z}
+        blocks = [_as_columns(values, name) for name, values in sides.items()]
+        check_consistent_length(*blocks)
+        ends = np.cumsum([block.shape[1] for block in blocks])
+        columns = [np.arange(e - b.shape[1], e)[None] for e, b in zip(ends, blocks, strict=True)]
+        return self.test_many(np.hstack(blocks), *columns)[0]
+
+
+def _as_columns(values: ArrayLike, name: str) -> np.ndarray:
+    if np.ndim(values) == 1:
+        values = np.asarray(values)[:, None]
+    return check_array(values, dtype=np.float64, ensure_min_features=0, input_name=name)

@@ -1,0 +1,72 @@
+"""Sufficient statistics of Gaussian data: sample size, mean and scatter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+__all__ = ["Moments"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sample size, mean and centred scatter matrix of the columns of some data.
+
+    All that a test from one covariance needs to know of the data, at a size that does
+    not depend on the number of samples.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples.
+    mean : ndarray of shape (n_columns,)
+        Column means.
+    scatter : ndarray of shape (n_columns, n_columns)
+        Sum over samples of the outer products of the centred rows, float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skspecialist.independence import Moments
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> both = Moments.from_data(X[:40]).merge(Moments.from_data(X[40:]))
+    >>> bool(np.allclose(both.scatter, Moments.from_data(X).scatter))
+    True
+    """
+
+    n: int
+    mean: np.ndarray
+    scatter: np.ndarray
+
+    @classmethod
+    def from_data(cls, data: np.ndarray) -> Self:
+        """Compute from data of shape (n_samples, n_columns)."""
+        data = np.asarray(data, dtype=np.float64)
+        mean = data.mean(axis=0)
+        # A second centring removes the rounding of the first where offsets are large.
+        centred = data - mean
+        correction = centred.mean(axis=0)
+        centred -= correction
+        return cls(len(data), mean + correction, centred.T @ centred)
+
+    def merge(self, other: Self) -> Self:
+        """Return the statistics of both data sets together (Chan, Golub & LeVeque, 1983)."""
+        n = self.n + other.n
+        difference = other.mean - self.mean
+        mean = self.mean + difference * (other.n / n)
+        between = np.outer(difference, difference) * (self.n * other.n / n)
+        return type(self)(n, mean, self.scatter + other.scatter + between)
+
+    def update(self, data: np.ndarray) -> Self:
+        """Return the statistics with the rows of ``data`` added."""
+        return self.merge(type(self).from_data(data))
+
+    def correlation(self) -> np.ndarray:
+        """Return the correlation matrix; a constant column has zeros, its diagonal too."""
+        variance = np.diag(self.scatter) / max(self.n, 1)
+        # Rounding leaves this much variance in a column that is constant.
+        constant = variance <= (1e-12 * np.abs(self.mean)) ** 2
+        scale = np.where(constant, 0.0, np.sqrt(1.0 / np.where(constant, 1.0, variance)))
+        return self.scatter / max(self.n, 1) * scale[:, None] * scale

@@ -1,0 +1,200 @@
+"""Task values: continuous or class labels, one column a task."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import assert_all_finite, check_consistent_length
+
+__all__ = ["Task", "TaskTargets"]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One task: its name, and how its values become numbers."""
+
+    name: str
+    classes: np.ndarray | None = None
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the values are class labels."""
+        return self.classes is not None
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Return class indices (int64) or standardised values (float64), shape (n,)."""
+        if self.classes is None:
+            return (values.astype(float) - self.mean) / self.scale
+        try:
+            codes = np.searchsorted(self.classes, values).clip(max=len(self.classes) - 1)
+        except TypeError as error:
+            raise TypeError(
+                f"The labels of task {self.name!r} in y are of another type than in fit."
+            ) from error
+        unseen = self.classes[codes] != values
+        if unseen.any():
+            raise ValueError(
+                f"y contains labels of task {self.name!r} that were not seen in fit: "
+                f"{np.unique(values[unseen]).tolist()}."
+            )
+        return codes
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Undo :meth:`encode`."""
+        if self.classes is None:
+            return codes * self.scale + self.mean
+        return self.classes[codes]
+
+    def score(self, truth: np.ndarray, prediction: np.ndarray) -> float:
+        """Return R2, or the accuracy where the values are class labels."""
+        if self.is_classification:
+            # Not accuracy_score, which refuses labels in an array of objects.
+            return float(np.mean(truth == prediction))
+        return float(r2_score(truth.astype(float), prediction.astype(float)))
+
+
+class TaskTargets:
+    """The tasks of ``y``, and the way between ``y`` and numbers.
+
+    A column of floats is a continuous task. Everything else (integers, booleans,
+    strings) is a column of class labels. The rule looks at the type alone, so that it
+    does not change from one fold of the data to the next: write ``y.astype(float)`` for
+    integer amounts, ``y.astype(int)`` for labels that came as floats, and a DataFrame
+    for tasks of both kinds.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_tasks)
+        Task values.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        One for each column of ``y``.
+    is_1d : bool
+        Whether ``y`` had one dimension, as predictions then have.
+    """
+
+    def __init__(self, y: Any) -> None:
+        columns, names, self.is_1d = _split_columns(y)
+        self.tasks = [
+            _learn_task(values, name) for values, name in zip(columns, names, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tasks."""
+        return [task.name for task in self.tasks]
+
+    def split(self, y: Any, *, like: Any = None) -> list[np.ndarray]:
+        """Return the columns of a ``y`` that must have the tasks of the fitted one."""
+        columns, _, _ = _split_columns(y)
+        if len(columns) != len(self):
+            raise ValueError(f"y has {len(columns)} tasks, but fit saw {len(self)}.")
+        if like is not None:
+            check_consistent_length(like, columns[0])
+        return columns
+
+    def encode(self, y: Any) -> list[np.ndarray]:
+        """Return a list of ``(n_samples,)`` arrays: class indices or standardised values."""
+        return [task.encode(values) for task, values in zip(self.tasks, self.split(y), strict=True)]
+
+    def to_columns(self, y: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return ``y`` as float columns, and the columns that belong to each task.
+
+        Class labels become indicators of all classes but the first.
+        """
+        blocks = [
+            codes[:, None]
+            if task.classes is None
+            else (codes[:, None] == np.arange(1, len(task.classes))).astype(float)
+            for task, codes in zip(self.tasks, self.encode(y), strict=True)
+        ]
+        ends = np.cumsum([block.shape[1] for block in blocks])
+        groups = [np.arange(end - b.shape[1], end) for end, b in zip(ends, blocks, strict=True)]
+        return np.hstack(blocks), groups
+
+    def join(self, columns: list[np.ndarray]) -> np.ndarray:
+        """Return predictions, one array a task, in the form that ``y`` had."""
+        if self.is_1d:
+            return columns[0]
+        kinds = {column.dtype.kind for column in columns}
+        dtype = None if len(kinds) == 1 else object
+        return np.column_stack([column.astype(dtype or column.dtype) for column in columns])
+
+    def score(self, y: Any, prediction: np.ndarray) -> float:
+        """Return the mean over tasks of R2 (continuous) or accuracy (class labels)."""
+        truths = self.split(y, like=prediction)
+        columns = [prediction] if self.is_1d else list(prediction.T)
+        scores = [
+            task.score(truth, column)
+            for task, truth, column in zip(self.tasks, truths, columns, strict=True)
+        ]
+        return float(np.mean(scores))
+
+    @classmethod
+    def for_samples(cls, y: Any, X: Any, *, estimator: Any) -> Self:
+        """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
+        if y is None:
+            raise ValueError(
+                f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+            )
+        targets = cls(y)
+        targets.split(y, like=X)
+        return targets
+
+
+def _split_columns(y: Any) -> tuple[list[np.ndarray], list[str], bool]:
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    if len(shape) not in (1, 2) or 0 in shape:
+        raise ValueError(
+            "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
+            f"got shape {shape}."
+        )
+    if hasattr(y, "iloc") and y.ndim == 2:
+        columns = [np.asarray(y.iloc[:, j]) for j in range(y.shape[1])]
+        names = [str(name) for name in y.columns]
+        is_1d = False
+    else:
+        array = np.asarray(y)
+        is_1d = array.ndim == 1
+        columns = [array] if is_1d else list(array.T)
+        names = [f"task{j}" for j in range(len(columns))]
+    return [_check_column(column) for column in columns], names, is_1d
+
+
+def _check_column(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "c":
+        raise ValueError("Complex data not supported in y.")
+    if values.dtype == object and all(
+        isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+        for value in values
+    ):
+        values = values.astype(float)
+    if values.dtype.kind == "f":
+        assert_all_finite(values, input_name="y")
+    return values
+
+
+def _learn_task(values: np.ndarray, name: str) -> Task:
+    if values.dtype.kind != "f":
+        try:
+            classes = np.unique(values)
+        except TypeError as error:
+            raise TypeError(f"The labels of task {name!r} in y are of mixed types.") from error
+        if len(classes) < 2:
+            raise ValueError(f"Task {name!r} of y has one class only: there is nothing to learn.")
+        return Task(name, classes=classes)
+    mean, scale = float(values.mean(dtype=float)), float(values.std(dtype=float))
+    if scale <= 1e-12 * abs(mean) or scale == 0.0:
+        raise ValueError(f"Task {name!r} of y is constant: there is nothing to learn.")
+    return Task(name, mean=mean, scale=scale)
