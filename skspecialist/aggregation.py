@@ -168,9 +168,7 @@ def _leave_one_out_vectors(scores: np.ndarray, n_iter: int, signed: bool) -> np.
     return vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300)
 
 
-def to_matrix(
-    values: np.ndarray, pairs: np.ndarray, n_segments: int, *, fill: float
-) -> np.ndarray:
+def to_matrix(values: np.ndarray, pairs: np.ndarray, n_segments: int, *, fill: float) -> np.ndarray:
     """Return pair values as symmetric matrices, (n_segments, n_segments, n_tasks)."""
     matrix = np.full((n_segments, n_segments, values.shape[1]), fill)
     matrix[pairs[:, 0], pairs[:, 1]] = values

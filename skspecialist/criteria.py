@@ -10,7 +10,7 @@ import numpy as np
 
 from .aggregation import BaseAggregation, to_matrix
 from .exceptions import SpecialistWarning
-from .independence import BaseIndependenceTest, IndependenceResult, Moments, TestFlag
+from .independence import BaseIndependenceTest, IndependenceResult, Moments, ResultFlag
 from .independence.covariance import CovarianceTest
 from .segments import collider_sets, direct_sets, to_columns
 
@@ -122,7 +122,7 @@ def _run(
     test = BaseIndependenceTest.resolve(test, argument="independence_test")
     source = problem.moments if isinstance(test, CovarianceTest) else problem.data
     result = test.test_many(source, x, y, z, given=given)
-    if result.flag.size and (result.flag & TestFlag.TOO_FEW_SAMPLES).all():
+    if result.flag.size and (result.flag & ResultFlag.TOO_FEW_SAMPLES).all():
         width = x.shape[1] + y.shape[1] + z.shape[1] + (0 if given is None else given.shape[1])
         raise ValueError(
             f"{result.n} sequences are too few for every test, which involves up to {width} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -225,8 +225,9 @@ class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         self.n_timesteps_, self.n_tasks_ = X.shape[1], len(targets)
         self.task_names_, self._targets = targets.names, targets
         self._gains = [
-            GaussianGain(np.flatnonzero(np.repeat(steps, X.shape[2])), columns[columns >= 0])
-            .fit(moments)
+            GaussianGain(np.flatnonzero(np.repeat(steps, X.shape[2])), columns[columns >= 0]).fit(
+                moments
+            )
             for steps, columns in zip(self.step_tasks_.T, task_columns, strict=True)
         ]
         return self

@@ -9,6 +9,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..segments import make_segments
+from ._structure import draw_structure
 
 __all__ = ["make_collider_sequences"]
 
@@ -128,7 +129,7 @@ def make_collider_sequences(
     rng = check_random_state(random_state)
     segments = make_segments(n_timesteps, segment_length)
     structure = np.zeros((len(segments), n_tasks + n_null_tasks), dtype=bool)
-    structure[:, :n_tasks] = _draw_structure(len(segments), n_tasks, segment_probability, rng)
+    structure[:, :n_tasks] = draw_structure(len(segments), n_tasks, segment_probability, rng)
     step_tasks = np.repeat(structure, np.diff(segments).ravel(), axis=0)
     chain = rng.uniform(size=n_timesteps - 1) < chain_probability
     transitions = _draw_transitions(chain, n_features, rng)
@@ -151,15 +152,6 @@ def make_collider_sequences(
         segments=segments,
         chain=chain,
     )
-
-
-def _draw_structure(n_segments, n_tasks, probability, rng):
-    structure = rng.uniform(size=(n_segments, n_tasks)) < probability
-    for task in structure.T:
-        missing = min(2, n_segments) - task.sum()
-        if missing > 0:
-            task[rng.choice(np.flatnonzero(~task), size=missing, replace=False)] = True
-    return structure
 
 
 def _draw_transitions(chain, n_features, rng):

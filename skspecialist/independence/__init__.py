@@ -1,6 +1,6 @@
 """Conditional-independence tests: one file a test, all behind one seam."""
 
-from .base import BaseIndependenceTest, IndependenceResult, TestFlag
+from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .fisher_z import FisherZ
 from .moments import Moments
 from .wilks import Wilks
@@ -10,6 +10,6 @@ __all__ = [
     "FisherZ",
     "IndependenceResult",
     "Moments",
-    "TestFlag",
+    "ResultFlag",
     "Wilks",
 ]

@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_consistent_length
 
 from ..parts import Part
 
-__all__ = ["BaseIndependenceTest", "IndependenceResult", "TestFlag"]
+__all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag"]
 
 
-class TestFlag(IntFlag):
+class ResultFlag(IntFlag):
     """What is special about a test; flags of one test add up."""
 
     OK = 0
@@ -50,7 +50,7 @@ class IndependenceResult:
     n : int
         Number of samples that the test used.
     flag : int or ndarray of int
-        A :class:`TestFlag`.
+        A :class:`ResultFlag`.
     signed : bool
         Whether the sign of ``statistic`` says the direction of the dependence.
     """
@@ -118,9 +118,7 @@ class BaseIndependenceTest(Part, room="skspecialist.independence"):
             Arrays of shape (n_tests,), or (n_tests, n_given).
         """
 
-    def test(
-        self, x: ArrayLike, y: ArrayLike, z: ArrayLike | None = None
-    ) -> IndependenceResult:
+    def test(self, x: ArrayLike, y: ArrayLike, z: ArrayLike | None = None) -> IndependenceResult:
         """Test whether ``x`` and ``y`` are independent given ``z``.
 
         Parameters

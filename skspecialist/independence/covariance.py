@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from .base import BaseIndependenceTest, IndependenceResult, TestFlag
+from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .moments import Moments
 
 __all__ = ["CovarianceTest", "Partial"]
 
 # A column that keeps less than this share of its variance is a combination of the others.
 RANK_TOLERANCE = 1e-10
+# Columns that are taken out before the rest is brought up to date.
+PANEL = 16
 # Working memory for one chunk of tests, in bytes.
 CHUNK_BYTES = 64 * 2**20
 
@@ -83,8 +85,7 @@ class CovarianceTest(BaseIndependenceTest):
         # One column more, of zeros, is what -1 points to.
         correlation = np.pad(moments.correlation(), (0, 1))
         parts = [
-            self._decide(partial)
-            for partial in _partials(correlation, moments.n, x, y, z, given_)
+            self._decide(partial) for partial in _partials(correlation, moments.n, x, y, z, given_)
         ]
         result = _concatenate(parts, len(x), len(given_))
         return result[:, 0] if given is None else result
@@ -148,7 +149,7 @@ def _partials(
             rank_z=np.stack(ranks, axis=1).ravel(),
             width_x=np.repeat(_width(x[rows]), len(given)),
             width_y=np.repeat(_width(y[rows]), len(given)),
-            flag=np.where(np.stack(flags, axis=1).ravel(), TestFlag.RANK_DEFICIENT, TestFlag.OK),
+            flag=np.where(np.stack(flags, axis=1).ravel(), ResultFlag.RANK_DEFICIENT, 0),
         )
 
 
@@ -172,13 +173,24 @@ def sweep(matrix: np.ndarray, columns: range) -> np.ndarray:
         Their product over the others is a determinant.
     """
     pivots = np.empty((len(matrix), len(columns)))
-    for i, j in enumerate(columns):
-        pivot = matrix[:, j, j]
-        kept = pivot > RANK_TOLERANCE
-        pivots[:, i] = np.where(kept, pivot, 0.0)
-        inverse = np.where(kept, 1.0 / np.where(kept, pivot, 1.0), 0.0)
-        later = matrix[:, j + 1 :, j]
-        matrix[:, j + 1 :, j + 1 :] -= (later * inverse[:, None])[:, :, None] * later[:, None, :]
+    factors = np.empty_like(pivots)
+    for start in range(columns.start, columns.stop, PANEL):
+        # Within a panel column by column, beyond it all at once: a blocked Cholesky
+        # factorisation that steps over columns without variance.
+        panel = range(start, min(start + PANEL, columns.stop))
+        for j in panel:
+            pivot = matrix[:, j, j]
+            kept = pivot > RANK_TOLERANCE
+            i = j - columns.start
+            pivots[:, i] = np.where(kept, pivot, 0.0)
+            inverse = np.where(kept, 1.0 / np.where(kept, pivot, 1.0), 0.0)
+            factors[:, i] = np.sqrt(inverse)
+            below = matrix[:, j + 1 :, j]
+            beside = below[:, : panel.stop - j - 1] * inverse[:, None]
+            matrix[:, j + 1 :, j + 1 : panel.stop] -= below[:, :, None] * beside[:, None, :]
+        scale = factors[:, panel.start - columns.start : panel.stop - columns.start]
+        beyond = matrix[:, panel.stop :, panel.start : panel.stop] * scale[:, None, :]
+        matrix[:, panel.stop :, panel.stop :] -= beyond @ beyond.transpose(0, 2, 1)
     return pivots
 
 
@@ -190,9 +202,7 @@ def _width(columns: np.ndarray) -> np.ndarray:
     return (columns >= 0).sum(axis=-1)
 
 
-def _concatenate(
-    parts: list[IndependenceResult], n_tests: int, n_given: int
-) -> IndependenceResult:
+def _concatenate(parts: list[IndependenceResult], n_tests: int, n_given: int) -> IndependenceResult:
     def join(name: str) -> Any:
         array = np.concatenate([getattr(part, name) for part in parts])
         return array.reshape(n_tests, n_given, *array.shape[1:])

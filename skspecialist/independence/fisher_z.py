@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from .base import IndependenceResult, TestFlag
+from .base import IndependenceResult, ResultFlag
 from .covariance import RANK_TOLERANCE, CovarianceTest, Partial
 
 __all__ = ["FisherZ"]
@@ -68,9 +68,9 @@ class FisherZ(CovarianceTest, short_name="fisher_z"):
         statistic = np.sqrt(np.where(too_few, 0, df)) * np.arctanh(clipped)
         flag = (
             partial.flag
-            | np.where(degenerate, TestFlag.DEGENERATE, 0)
-            | np.where(1.0 - np.abs(r) <= RANK_TOLERANCE, TestFlag.DETERMINISTIC, 0)
-            | np.where(too_few, TestFlag.TOO_FEW_SAMPLES, 0)
+            | np.where(degenerate, ResultFlag.DEGENERATE, 0)
+            | np.where(1.0 - np.abs(r) <= RANK_TOLERANCE, ResultFlag.DETERMINISTIC, 0)
+            | np.where(too_few, ResultFlag.TOO_FEW_SAMPLES, 0)
         )
         return IndependenceResult(
             statistic=statistic,

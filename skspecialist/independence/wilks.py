@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from .base import IndependenceResult, TestFlag
+from .base import IndependenceResult, ResultFlag
 from .covariance import RANK_TOLERANCE, CovarianceTest, Partial, sweep
 
 __all__ = ["Wilks"]
@@ -58,7 +58,7 @@ class Wilks(CovarianceTest, short_name="wilks"):
         p, q, log_lambda, deterministic = _log_lambda(partial)
         degenerate = np.minimum(p, q) == 0
         n_left = partial.n - 1 - partial.rank_z
-        too_few = ~degenerate & (n_left < p + q)
+        too_few = n_left < np.maximum(p, 1) + np.maximum(q, 1)
         valid = ~degenerate & ~too_few
         statistic, df, effect_size = _rao_f(
             np.where(valid, log_lambda, 0.0),
@@ -69,10 +69,10 @@ class Wilks(CovarianceTest, short_name="wilks"):
         redundant = (p < partial.width_x) | (q < partial.width_y)
         flag = (
             partial.flag
-            | np.where(~degenerate & redundant, TestFlag.RANK_DEFICIENT, 0)
-            | np.where(degenerate, TestFlag.DEGENERATE, 0)
-            | np.where(valid & deterministic, TestFlag.DETERMINISTIC, 0)
-            | np.where(too_few, TestFlag.TOO_FEW_SAMPLES, 0)
+            | np.where(~degenerate & redundant, ResultFlag.RANK_DEFICIENT, 0)
+            | np.where(degenerate, ResultFlag.DEGENERATE, 0)
+            | np.where(valid & deterministic, ResultFlag.DETERMINISTIC, 0)
+            | np.where(too_few, ResultFlag.TOO_FEW_SAMPLES, 0)
         )
         return IndependenceResult(
             statistic=statistic,

@@ -1,0 +1,57 @@
+"""How well a structure was found."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import matthews_corrcoef
+from sklearn.utils import Bunch
+
+__all__ = ["structure_scores"]
+
+
+def structure_scores(true: ArrayLike, found: ArrayLike) -> Bunch:
+    """Compare a found structure with the true one, cell by cell.
+
+    Parameters
+    ----------
+    true, found : array-like of bool of shape (n_segments, n_tasks) or (n_timesteps, n_tasks)
+        Which segments, or steps, each task has.
+
+    Returns
+    -------
+    scores : :class:`~sklearn.utils.Bunch`
+        mcc : float
+            Matthews' correlation coefficient: 1 for a perfect answer, 0 for chance and
+            where one of the two is constant.
+        false_discovery_proportion : float
+            Share of the found cells that are wrong, 0 if nothing was found.
+        recall : float
+            Share of the true cells that were found, 1 if there are none.
+        accuracy : float
+            Share of all cells that are right.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> from skspecialist.metrics import structure_scores
+    >>> scores = structure_scores([[1, 0], [1, 0]], [[1, 0], [1, 1]])
+    >>> round(scores.mcc, 2), round(scores.false_discovery_proportion, 2)
+    (0.58, 0.33)
+    """
+    true, found = np.asarray(true, dtype=bool), np.asarray(found, dtype=bool)
+    if true.shape != found.shape:
+        raise ValueError(
+            f"true and found must have the same shape, got {true.shape} and {found.shape}."
+        )
+    hits = (true & found).sum()
+    return Bunch(
+        mcc=float(matthews_corrcoef(true.ravel(), found.ravel())),
+        false_discovery_proportion=float(1 - hits / found.sum()) if found.any() else 0.0,
+        recall=float(hits / true.sum()) if true.any() else 1.0,
+        accuracy=float((true == found).mean()),
+    )

@@ -1,0 +1,209 @@
+"""Laws of the independence tests: agreement, uniformity, invariance, honest edge cases."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from skspecialist.independence import (
+    BaseIndependenceTest,
+    FisherZ,
+    Moments,
+    ResultFlag,
+    Wilks,
+)
+
+TESTS = [FisherZ(), Wilks()]
+
+
+@pytest.fixture(scope="module")
+def correlated():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(400, 8)) @ rng.normal(size=(8, 8))
+
+
+def test_fisher_z_equals_causal_learn(correlated):
+    cit = pytest.importorskip("causallearn.utils.cit")
+    oracle = cit.CIT(correlated, "fisherz")
+    rng = np.random.default_rng(1)
+    triples = [rng.permutation(8)[: rng.integers(2, 8)] for _ in range(200)]
+    z = np.full((200, 6), -1)
+    for row, triple in zip(z, triples, strict=True):
+        row[: len(triple) - 2] = triple[2:]
+    ours = FisherZ().test_many(correlated, [t[0] for t in triples], [t[1] for t in triples], z)
+    theirs = [oracle(int(t[0]), int(t[1]), [int(j) for j in t[2:]]) for t in triples]
+    assert_allclose(ours.pvalue, theirs, rtol=0, atol=1e-10)
+
+
+def test_fisher_z_does_not_underflow_where_the_cdf_does(correlated):
+    x, noise = correlated[:, 0], np.random.default_rng(0).normal(size=400)
+    r = FisherZ().test(x, x + 0.6 * x.std() * noise)
+    assert 0 < r.pvalue < 1e-100
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_wilks_with_one_column_is_the_f_test_of_a_regression(correlated, width):
+    sm = pytest.importorskip("statsmodels.api")
+    y, x, z = correlated[:, 0], correlated[:, 1 : 1 + width], correlated[:, 5:7]
+    full = sm.OLS(y, sm.add_constant(np.hstack([z, x]))).fit()
+    reduced = sm.OLS(y, sm.add_constant(z)).fit()
+    statistic, pvalue, _ = full.compare_f_test(reduced)
+    ours = Wilks().test(x, y, z)
+    assert_allclose(ours.statistic, statistic, rtol=1e-9)
+    assert_allclose(ours.pvalue, pvalue, rtol=1e-9)
+
+
+def test_wilks_equals_multivariate_regression(correlated):
+    multivariate = pytest.importorskip("statsmodels.multivariate.multivariate_ols")
+    x, y = correlated[:, :2], correlated[:, 2:5]
+    exog = np.column_stack([np.ones(len(x)), x])
+    test = multivariate._MultivariateOLS(y, exog).fit().mv_test([("x", np.eye(3)[1:])])
+    row = test.results["x"]["stat"].loc["Wilks' lambda"]
+    ours = Wilks().test(x, y)
+    assert_allclose(ours.statistic, float(row["F Value"]), rtol=1e-8)
+    assert_allclose(ours.df, [float(row["Num DF"]), float(row["Den DF"])], rtol=1e-8)
+
+
+@pytest.mark.parametrize(("p", "q", "r"), [(1, 1, 0), (1, 1, 3), (3, 1, 2), (2, 2, 2), (4, 3, 2)])
+def test_pvalues_are_uniform_under_the_null(p, q, r):
+    rng = np.random.default_rng(p * 100 + q * 10 + r)
+    test = FisherZ() if p == q == 1 else Wilks()
+    pvalues = []
+    for _ in range(400):
+        z = rng.normal(size=(60, r))
+        x = rng.normal(size=(60, p)) + z.sum(axis=1, keepdims=True)
+        y = rng.normal(size=(60, q)) - z.sum(axis=1, keepdims=True)
+        pvalues.append(test.test(x, y, z).pvalue)
+    assert stats.kstest(pvalues, "uniform").pvalue > 0.001
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_permuting_samples_changes_nothing(test, correlated):
+    order = np.random.default_rng(2).permutation(len(correlated))
+    one = test.test_many(correlated, [0, 1], [2, 3], [[4, 5], [6, -1]])
+    other = test.test_many(correlated[order], [0, 1], [2, 3], [[4, 5], [6, -1]])
+    assert_allclose(one.statistic, other.statistic, rtol=1e-8)
+
+
+def test_wilks_is_invariant_under_invertible_maps(correlated):
+    rng = np.random.default_rng(3)
+    x, y, z = correlated[:, :3], correlated[:, 3:5], correlated[:, 5:7]
+    mapped = [b @ rng.normal(size=(b.shape[1],) * 2) * 1e6 + 5 for b in (x, y, z)]
+    assert_allclose(Wilks().test(x, y, z).statistic, Wilks().test(*mapped).statistic, rtol=1e-7)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-8, 1.0, 1e8, 1e150])
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_scale_does_not_matter(test, correlated, scale):
+    expected = test.test(correlated[:, 0], correlated[:, 1], correlated[:, 2])
+    scaled = test.test(*(correlated[:, j] * scale for j in range(3)))
+    assert_allclose(scaled.pvalue, expected.pvalue, rtol=1e-8)
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_given_equals_adding_to_the_conditioning_set(test, correlated):
+    x, y, z = [0, 1], [2, 3], [[4], [5]]
+    shared = test.test_many(correlated, x, y, z, given=[6, 7])
+    assert shared.pvalue.shape == (2, 2)
+    for j, column in enumerate([6, 7]):
+        one = test.test_many(correlated, x, y, [[4, column], [5, column]])
+        assert_allclose(shared.statistic[:, j], one.statistic, rtol=1e-9)
+        assert_allclose(shared.df[:, j], one.df)
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_chunks_do_not_matter(test, correlated, monkeypatch):
+    rng = np.random.default_rng(4)
+    triples = np.array([rng.permutation(8)[:4] for _ in range(50)])
+    whole = test.test_many(correlated, triples[:, 0], triples[:, 1], triples[:, 2:])
+    monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
+    one_by_one = test.test_many(correlated, triples[:, 0], triples[:, 1], triples[:, 2:])
+    assert_allclose(whole.statistic, one_by_one.statistic, rtol=1e-12)
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_redundant_conditioning_is_flagged_and_harmless(test, correlated):
+    x, y, z = correlated[:, 0], correlated[:, 1], correlated[:, 2:4]
+    expected = test.test(x, y, z)
+    redundant = test.test(x, y, np.column_stack([z, z @ [1, 2], np.ones(len(z)), z[:, 0]]))
+    assert redundant.flag == ResultFlag.RANK_DEFICIENT
+    assert_allclose(redundant.pvalue, expected.pvalue, rtol=1e-6)
+
+
+def test_wilks_counts_redundant_columns_once(correlated):
+    x, y = correlated[:, :2], correlated[:, 3]
+    redundant = Wilks().test(np.column_stack([x, x.sum(axis=1), np.zeros(len(x))]), y)
+    assert redundant.flag == ResultFlag.RANK_DEFICIENT
+    assert_allclose(redundant.pvalue, Wilks().test(x, y).pvalue, rtol=1e-6)
+    assert_allclose(redundant.df, Wilks().test(x, y).df)
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_a_constant_or_explained_side_is_no_evidence(test, correlated):
+    for x in (np.full(400, 7.3), correlated[:, 2] * 3 - 1):
+        result = test.test(x, correlated[:, 0], correlated[:, 2])
+        assert result.pvalue == 1.0
+        assert result.statistic == 0.0
+        assert result.flag & ResultFlag.DEGENERATE
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_a_deterministic_relation_is_flagged_and_finite(test, correlated):
+    result = test.test(correlated[:, 0], -3 * correlated[:, 0] + 2)
+    assert result.flag == ResultFlag.DETERMINISTIC
+    assert np.isfinite(result.statistic)
+    assert result.pvalue < 1e-100
+    assert_allclose(abs(result.effect_size), 1.0)
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_too_few_samples_are_no_evidence(test, correlated):
+    result = test.test(correlated[:5, 0], correlated[:5, 1], correlated[:5, 2:])
+    assert result.pvalue == 1.0
+    assert result.flag & ResultFlag.TOO_FEW_SAMPLES
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_are_named(test, correlated, bad):
+    z = correlated[:, 2].copy()
+    z[3] = bad
+    with pytest.raises(ValueError, match="Input z contains"):
+        test.test(correlated[:, 0], correlated[:, 1], z)
+
+
+def test_wrong_columns_are_named(correlated):
+    with pytest.raises(ValueError, match=r"must lie in -1\.\.7"):
+        FisherZ().test_many(correlated, [0], [8])
+    with pytest.raises(TypeError, match="must be integers"):
+        FisherZ().test_many(correlated, [0.5], [1])
+    with pytest.raises(ValueError, match="as many tests"):
+        FisherZ().test_many(correlated, [0, 1], [2])
+    with pytest.raises(ValueError, match="independence_test='wilks'"):
+        FisherZ().test(correlated[:, :2], correlated[:, 3])
+
+
+def test_a_new_test_is_one_class(correlated):
+    class Never(Wilks, short_name="never"):
+        """A test that is known as soon as it is written."""
+
+    assert isinstance(BaseIndependenceTest.resolve("never", argument="test"), Never)
+
+
+class TestMoments:
+    @pytest.mark.parametrize("offset", [0.0, 1e6])
+    def test_shards_equal_one_pass(self, offset):
+        X = np.random.default_rng(5).normal(size=(1000, 4)) + offset
+        whole = Moments.from_data(X)
+        merged = Moments.from_data(X[:100])
+        for shard in np.split(X[100:], 9):
+            merged = merged.update(shard)
+        assert merged.n == whole.n
+        assert_allclose(merged.mean, whole.mean, rtol=1e-14)
+        assert_allclose(merged.scatter, whole.scatter, rtol=1e-10, atol=1e-7)
+        assert_allclose(merged.correlation(), whole.correlation(), atol=1e-10)
+
+    def test_correlation_is_that_of_numpy(self, correlated):
+        assert_allclose(
+            Moments.from_data(correlated).correlation(), np.corrcoef(correlated.T), atol=1e-12
+        )

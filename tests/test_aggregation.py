@@ -1,0 +1,111 @@
+"""Laws of the pooling rules: calibration, symmetry, power."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import binom, norm
+
+from skspecialist.aggregation import AnyPair, RankOne
+from skspecialist.independence import IndependenceResult
+
+K = 12
+PAIRS = np.stack(np.triu_indices(K, 1), axis=1)
+
+
+def result_of(z, signed=True, n=1000):
+    pvalue = 2 * norm.sf(np.abs(z))
+    return IndependenceResult(
+        statistic=z if signed else z**2,
+        pvalue=pvalue,
+        effect_size=np.tanh(z / np.sqrt(n)) if signed else np.abs(np.tanh(z / np.sqrt(n))),
+        df=np.full((*z.shape, 2), np.nan),
+        n=n,
+        flag=np.zeros(z.shape, dtype=int),
+        signed=signed,
+    )
+
+
+def pool(z, rule=None, signed=True):
+    return (rule or RankOne()).aggregate(result_of(z, signed), PAIRS, K, lambda p: p)
+
+
+def clique(w, noise):
+    return -np.outer(w, w)[PAIRS[:, 0], PAIRS[:, 1]][:, None] + noise
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_pvalues_without_any_structure_hold_their_level(signed):
+    n_tasks = 400
+    z = np.random.default_rng(0).normal(size=(len(PAIRS), n_tasks))
+    _, pvalues, _ = pool(z, signed=signed)
+    # Segments of one task are not independent: count the tasks with a rejection, whose
+    # probability is at most K times the level.
+    level = 0.05 / K
+    n_rejected = (pvalues.min(axis=0) <= level).sum()
+    assert n_rejected <= binom.ppf(0.999, n_tasks, 0.05)
+    assert (pvalues <= 0.2).mean() > 0.05
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_pvalues_of_irrelevant_segments_hold_their_level_beside_a_clique(signed):
+    w = np.zeros(K)
+    w[:5] = [3, -2, 2, 4, -3]
+    z = clique(w, np.random.default_rng(1).normal(size=(len(PAIRS), 400)))
+    _, pvalues, _ = pool(z, signed=signed)
+    n_rejected = (pvalues[5:].min(axis=0) <= 0.05 / 7).sum()
+    assert n_rejected <= binom.ppf(0.999, 400, 0.05)
+
+
+@pytest.mark.parametrize("members", [2, 3, 5])
+def test_a_clique_of_any_size_comes_back(members):
+    w = np.zeros(K)
+    w[:members] = 3.0 * np.array([1, -1, 1, 1, -1])[:members]
+    z = clique(w, np.random.default_rng(2).normal(size=(len(PAIRS), 50)))
+    _, pvalues, _ = pool(z)
+    assert (pvalues[:members] < 0.01).all()
+
+
+def test_pooling_finds_what_no_pair_shows():
+    w = np.zeros(K)
+    w[:8] = 1.4
+    z = clique(w, np.random.default_rng(3).normal(size=(len(PAIRS), 50)))
+    _, pooled, _ = pool(z)
+    smallest = np.ones((K, 50))
+    for (k, v), p in zip(PAIRS, 2 * norm.sf(np.abs(z)), strict=True):
+        smallest[k], smallest[v] = np.minimum(smallest[k], p), np.minimum(smallest[v], p)
+    by_pair = ((K - 1) * smallest[:8] < 0.01).mean()
+    assert (pooled[:8] < 0.01).mean() > 0.9 > by_pair + 0.3
+
+
+@pytest.mark.parametrize("rule", [RankOne(), AnyPair()], ids=repr)
+@pytest.mark.parametrize("signed", [True, False])
+def test_permuting_segments_or_tasks_permutes_the_answer(rule, signed):
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(len(PAIRS), 6)) * 2
+    matrix = np.zeros((K, K, 6))
+    matrix[PAIRS[:, 0], PAIRS[:, 1]] = matrix[PAIRS[:, 1], PAIRS[:, 0]] = z
+    order, tasks = rng.permutation(K), rng.permutation(6)
+    permuted = matrix[np.ix_(order, order, tasks)][PAIRS[:, 0], PAIRS[:, 1]]
+    _, expected, _ = pool(z, rule, signed)
+    _, pvalues, _ = pool(permuted, rule, signed)
+    assert_allclose(pvalues, expected[np.ix_(order, tasks)], rtol=1e-6)
+
+
+def test_any_pair_takes_the_smallest_pvalue():
+    z = np.random.default_rng(5).normal(size=(len(PAIRS), 3))
+    _, pvalues, _ = pool(z, AnyPair())
+    pair_pvalues = 2 * norm.sf(np.abs(z))
+    for k in range(K):
+        expected = pair_pvalues[(PAIRS == k).any(axis=1)].min(axis=0)
+        assert_allclose(pvalues[k], expected)
+
+
+def test_the_weights_of_a_segment_do_not_know_its_own_scores():
+    rng = np.random.default_rng(6)
+    z = rng.normal(size=(len(PAIRS), 1)) * 3
+    changed = z.copy()
+    changed[PAIRS[:, 0] == 0] = 0.0
+    statistics, _, _ = pool(z)
+    without, _, _ = pool(changed)
+    assert statistics[0] != 0.0
+    assert without[0] == 0.0

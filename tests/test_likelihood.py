@@ -1,0 +1,55 @@
+"""The gain of a structure is that of an independently computed ridge regression."""
+
+import numpy as np
+from numpy.testing import assert_allclose
+from sklearn.linear_model import RidgeCV
+
+from skspecialist.independence import Moments
+from skspecialist.likelihood import PENALTIES, GaussianGain
+
+
+def test_gain_of_a_strong_predictor_is_its_mutual_information():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100_000, 2))
+    y = x[:, :1] + 0.5 * rng.normal(size=(100_000, 1))
+    data = np.hstack([x, y])
+    gain = GaussianGain(np.array([0, 1]), np.array([2])).fit(Moments.from_data(data[:50_000]))
+    assert_allclose(gain.gain(data[50_000:]).mean(), 0.5 * np.log(1.25 / 0.25), atol=0.02)
+
+
+def test_no_predictors_gain_nothing():
+    data = np.random.default_rng(1).normal(size=(50, 2))
+    gain = GaussianGain(np.array([], dtype=int), np.array([1])).fit(Moments.from_data(data))
+    assert_allclose(gain.gain(data), 0.0)
+
+
+def test_coefficients_equal_ridge_with_generalised_cross_validation():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(80, 20))
+    y = x[:, :1] - x[:, 1:2] + 2 * rng.normal(size=(80, 1))
+    moments = Moments.from_data(np.hstack([x, y]))
+    gain = GaussianGain(np.arange(20), np.array([20])).fit(moments)
+    values = np.linalg.eigvalsh(moments.scatter[:20, :20])
+
+    def criterion(penalty):
+        # Golub, Heath & Wahba's criterion, from the hat matrix.
+        xc, yc = x - x.mean(axis=0), y - y.mean()
+        hat = xc @ np.linalg.solve(xc.T @ xc + penalty * np.eye(20), xc.T)
+        return ((yc - hat @ yc) ** 2).sum() / (79 - np.trace(hat)) ** 2
+
+    penalties = PENALTIES * values.mean()
+    best = penalties[np.argmin([criterion(p) for p in penalties])]
+    ridge = RidgeCV(alphas=[best]).fit(x, y.ravel())
+    assert_allclose(gain.coef_.ravel(), ridge.coef_, rtol=1e-6)
+
+
+def test_more_predictors_than_samples_do_not_fail():
+    data = np.random.default_rng(3).normal(size=(30, 101))
+    gain = GaussianGain(np.arange(100), np.array([100])).fit(Moments.from_data(data[:20]))
+    assert np.isfinite(gain.gain(data[20:])).all()
+
+
+def test_noise_predictors_cost_little():
+    data = np.random.default_rng(4).normal(size=(1000, 51))
+    gain = GaussianGain(np.arange(50), np.array([50])).fit(Moments.from_data(data[:500]))
+    assert -0.1 < gain.gain(data[500:]).mean() < 0.05

@@ -1,0 +1,298 @@
+"""TaskStructureIdentifier: planted structures come back, with the promised error rates."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import binom
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skspecialist import TaskStructureIdentifier
+from skspecialist.datasets import make_collider_sequences, make_digit_sequences
+from skspecialist.exceptions import SpecialistWarning
+from skspecialist.independence import FisherZ
+from skspecialist.metrics import structure_scores
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_collider_sequences(3000, n_timesteps=12, n_tasks=3, random_state=0)
+
+
+@pytest.mark.parametrize("n_features", [1, 3])
+@pytest.mark.parametrize(
+    ("criterion", "evidence"),
+    [
+        ("direct", "interior"),
+        ("direct", "representative"),
+        ("collider", "interior"),
+    ],
+)
+def test_a_planted_structure_comes_back(criterion, evidence, n_features):
+    data = make_collider_sequences(20_000, n_features=n_features, random_state=1)
+    identifier = TaskStructureIdentifier(criterion=criterion, evidence=evidence, alpha=0.01)
+    found = identifier.fit(data.X, data.y).structure_
+    assert structure_scores(data.structure, found).mcc > 0.9
+
+
+def test_segment_evidence_needs_actions_without_effect():
+    discoveries = {}
+    for effect in (0.0, 0.8):
+        data = make_collider_sequences(5000, action_effect=effect, random_state=2)
+        found = TaskStructureIdentifier(evidence="segment").fit(data.X, data.y).structure_
+        scores = structure_scores(data.structure, found)
+        discoveries[effect] = scores.false_discovery_proportion
+    assert discoveries[0.0] < 0.1 < discoveries[0.8]
+
+
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_a_task_that_touches_nothing_stays_empty(criterion):
+    n_draws, n_empty = 100, 0
+    for seed in range(n_draws):
+        data = make_collider_sequences(500, n_tasks=2, n_null_tasks=1, random_state=1000 + seed)
+        identifier = TaskStructureIdentifier(criterion=criterion).fit(data.X, data.y)
+        n_empty += not identifier.structure_[:, -1].any()
+    assert n_empty >= binom.ppf(0.001, n_draws, 0.95)
+
+
+@pytest.mark.parametrize("correction", ["bh", "by"])
+def test_false_discoveries_within_a_task_hold_their_level(correction):
+    proportions = []
+    for seed in range(60):
+        data = make_collider_sequences(1000, random_state=2000 + seed)
+        found = TaskStructureIdentifier(correction=correction).fit(data.X, data.y).structure_
+        wrong = (found & ~data.structure).sum(axis=0) / np.maximum(found.sum(axis=0), 1)
+        proportions.extend(wrong)
+    standard_error = np.std(proportions) / np.sqrt(len(proportions))
+    assert np.mean(proportions) <= 0.05 + 3 * standard_error
+
+
+def test_no_correction_rejects_more(data):
+    found = {
+        name: TaskStructureIdentifier(correction=name).fit(data.X, data.y).structure_
+        for name in ("none", "bh", "by")
+    }
+    assert (found["by"] <= found["bh"]).all()
+    assert (found["bh"] <= found["none"]).all()
+
+
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_permuting_tasks_permutes_the_answer(data, criterion):
+    order = [2, 0, 1]
+    one = TaskStructureIdentifier(criterion=criterion).fit(data.X, data.y)
+    other = TaskStructureIdentifier(criterion=criterion).fit(data.X, data.y[:, order])
+    assert_allclose(one.pvalues_[:, order], other.pvalues_)
+
+
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_order_scale_and_offset_of_the_data_do_not_matter(data, criterion):
+    order = np.random.default_rng(0).permutation(len(data.X))
+    one = TaskStructureIdentifier(criterion=criterion).fit(data.X, data.y)
+    other = TaskStructureIdentifier(criterion=criterion).fit(
+        data.X[order] * 1e-6 + 3, data.y[order] * -1e4 - 1e5
+    )
+    assert_allclose(one.pvalues_, other.pvalues_, rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_class_labels_are_tasks_like_any_other(criterion):
+    data = make_collider_sequences(20_000, n_timesteps=8, n_tasks=2, random_state=3)
+    y = pd.DataFrame(
+        {
+            "good": data.y[:, 0] > 0,
+            "grade": pd.cut(data.y[:, 1], 4, labels=list("abcd")).astype(str),
+        }
+    )
+    identifier = TaskStructureIdentifier(criterion=criterion, alpha=0.01).fit(data.X, y)
+    assert identifier.task_names_ == ["good", "grade"]
+    assert structure_scores(data.structure, identifier.structure_).mcc > 0.8
+
+
+def test_a_one_dimensional_y_is_one_task(data):
+    one = TaskStructureIdentifier().fit(data.X, data.y[:, 0])
+    assert one.structure_.shape == (6, 1)
+    assert_allclose(
+        one.pvalues_[:, 0], TaskStructureIdentifier().fit(data.X, data.y).pvalues_[:, 0]
+    )
+
+
+def test_real_images():
+    data = make_digit_sequences(1000, random_state=4)
+    X = PCA(10).fit_transform(data.X.reshape(-1, 64)).reshape(1000, 16, 10)
+    found = TaskStructureIdentifier(alpha=0.01).fit(X, data.y).structure_
+    assert structure_scores(data.structure, found).mcc > 0.85
+
+
+def test_flat_input_is_the_same_as_sequences(data):
+    flat = data.X.reshape(len(data.X), -1)
+    one = TaskStructureIdentifier(n_timesteps=12).fit(flat, data.y)
+    other = TaskStructureIdentifier().fit(data.X, data.y)
+    assert_array_equal(one.pvalues_, other.pvalues_)
+    assert one.transform(data.X).shape == (3000, other.support_.sum(), 1)
+    assert_array_equal(one.transform(flat), other.transform(data.X)[:, :, 0])
+
+
+def test_transform_keeps_steps_and_inverse_transform_puts_them_back():
+    data = make_collider_sequences(1000, n_timesteps=8, n_tasks=1, n_features=2, random_state=7)
+    identifier = TaskStructureIdentifier().fit(data.X, data.y)
+    support = identifier.get_support()
+    assert 0 < support.sum() < 8
+    assert_array_equal(identifier.get_support(indices=True), np.flatnonzero(support))
+    kept = identifier.transform(data.X)
+    assert_array_equal(kept, data.X[:, support])
+    assert_array_equal(identifier.inverse_transform(kept)[:, support], kept)
+    assert not identifier.inverse_transform(kept)[:, ~support].any()
+    flat = identifier.transform(data.X.reshape(1000, -1))
+    assert_array_equal(flat, kept.reshape(1000, -1))
+    assert flat.shape[1] == len(identifier.get_feature_names_out())
+    with pytest.raises(ValueError, match="must hold the"):
+        identifier.inverse_transform(kept[:, :-1])
+
+
+def test_task_steps_repeat_the_structure(data):
+    identifier = TaskStructureIdentifier().fit(data.X, data.y)
+    weights = identifier.task_steps(data.X[:5])
+    assert weights.shape == (5, 12, 3)
+    assert_array_equal(weights[3], identifier.step_tasks_)
+
+
+def test_names_of_a_data_frame_come_through(data):
+    frame = pd.DataFrame(data.X[:, :, 0], columns=[f"day {t}" for t in range(12)])
+    identifier = TaskStructureIdentifier().set_output(transform="pandas").fit(frame, data.y)
+    kept = identifier.transform(frame)
+    assert kept.columns.tolist() == [f"day {t}" for t in identifier.get_support(indices=True)]
+
+
+def test_the_true_structure_scores_best():
+    # Without an effect of actions on states, so that no other step says more of a task.
+    data = make_collider_sequences(2000, action_effect=0.0, random_state=6)
+    half = len(data.X) // 2
+    scores = {}
+    for alpha in (1e-30, 0.01, 0.9):
+        identifier = TaskStructureIdentifier(alpha=alpha, correction="none")
+        identifier.fit(data.X[:half], data.y[:half])
+        scores[alpha] = identifier.score(data.X[half:], data.y[half:])
+    assert scores[0.01] == max(scores.values()) > 0
+
+
+def test_an_empty_structure_scores_zero_and_warns():
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(100, 8)), rng.normal(size=100)
+    identifier = TaskStructureIdentifier(alpha=1e-6).fit(X, y)
+    assert identifier.score(X, y) == 0.0
+    with pytest.warns(SpecialistWarning, match="No step of any task"):
+        assert identifier.transform(X).shape == (100, 0)
+
+
+def test_a_minimal_effect_size_is_demanded(data):
+    lenient = TaskStructureIdentifier().fit(data.X, data.y)
+    middle = float(np.median(lenient.effect_sizes_[lenient.structure_]))
+    strict = TaskStructureIdentifier(min_effect_size=middle).fit(data.X, data.y)
+    assert_array_equal(strict.structure_, lenient.structure_ & (lenient.effect_sizes_ >= middle))
+    assert 0 < strict.structure_.sum() < lenient.structure_.sum()
+
+
+def test_works_in_pipelines_and_searches(data):
+    flat = data.X.reshape(len(data.X), -1)
+    pipeline = make_pipeline(StandardScaler(), TaskStructureIdentifier(), Ridge())
+    search = GridSearchCV(
+        pipeline, {"taskstructureidentifier__alpha": [0.001, 0.1]}, cv=3, n_jobs=2
+    ).fit(flat, data.y)
+    assert search.best_score_ > 0.3
+    own = GridSearchCV(
+        TaskStructureIdentifier(independence_test=FisherZ()),
+        {"segment_length": [2, 4], "criterion": ["direct", "collider"]},
+        cv=3,
+        error_score="raise",
+    )
+    with pytest.raises(ValueError, match="independence_test='wilks'"):
+        own.fit(data.X, data.y)
+    own.set_params(estimator__independence_test="wilks").fit(data.X, data.y)
+    assert own.best_params_["criterion"] == "direct"
+
+
+def test_pickle_and_clone(data):
+    identifier = TaskStructureIdentifier(independence_test="wilks").fit(data.X, data.y)
+    again = pickle.loads(pickle.dumps(identifier))
+    assert again.score(data.X, data.y) == identifier.score(data.X, data.y)
+    assert clone(identifier).get_params() == identifier.get_params()
+
+
+class TestBadInput:
+    X = np.random.default_rng(0).normal(size=(50, 6))
+    y = np.random.default_rng(1).normal(size=50)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_not_finite(self, bad):
+        X, y = self.X.copy(), self.y.copy()
+        X[3, 2], y[4] = bad, bad
+        with pytest.raises(ValueError, match="Input X contains"):
+            TaskStructureIdentifier().fit(X, self.y)
+        with pytest.raises(ValueError, match="Input y contains"):
+            TaskStructureIdentifier().fit(self.X, y)
+
+    def test_constant_feature_is_no_evidence(self):
+        X = self.X.copy()
+        X[:, 3] = 5.0
+        assert (TaskStructureIdentifier().fit(X, X[:, 1]).pvalues_[1] == 1.0).all()
+
+    @pytest.mark.parametrize(
+        ("X", "y", "message"),
+        [
+            (X, np.zeros(50), "'task0' of y is constant"),
+            (X, np.zeros(50, dtype=int), "one class only"),
+            (X, None, "requires y to be passed"),
+            (X, y[:40], "inconsistent numbers of samples"),
+            (y, X, "Expected 2D array"),
+            (X[:1], y[:1], "minimum of 2 is required"),
+            (X[:3], y[:3], "too few for every test"),
+            (X[:, :1], y, "fewer than segment_length=2"),
+            (np.zeros((50, 0, 3)), y, "0 feature"),
+            (X.astype(str), y, None),
+            (X.reshape(50, 3, 2)[:, :1], y, "n_timesteps=1 steps"),
+            (np.zeros((2, 2, 2, 2)), y[:2], "dim 4|dimension"),
+            (X, np.array(["a", 1.5] * 25, dtype=object), "mixed types"),
+            (X + 1j, y, "Complex data not supported"),
+        ],
+    )
+    def test_messages(self, X, y, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            if message is None:
+                X[0, 0] = "word"
+            TaskStructureIdentifier().fit(X, y)
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"segment_length": 0},
+            {"alpha": 1.0},
+            {"criterion": "indirect"},
+            {"independence_test": "kendall"},
+            {"independence_test": 3},
+            {"aggregation": "all", "criterion": "collider"},
+            {"n_timesteps": 4},
+        ],
+    )
+    def test_parameters_are_named(self, params):
+        name = next(iter(params))
+        with pytest.raises((ValueError, TypeError), match=name):
+            TaskStructureIdentifier(**params).fit(self.X, self.y)
+
+    def test_an_error_leaves_the_estimator_as_it_was(self):
+        identifier = TaskStructureIdentifier().fit(self.X, self.y)
+        before = dict(vars(identifier))
+        with pytest.raises(ValueError, match="constant"):
+            identifier.fit(self.X[:, :4], np.zeros(50))
+        assert vars(identifier) == before
+
+    def test_sequences_of_another_length(self):
+        identifier = TaskStructureIdentifier().fit(self.X.reshape(50, 3, 2), self.y)
+        with pytest.raises(ValueError, match="expects n_timesteps=3"):
+            identifier.transform(self.X.reshape(50, 2, 3))
