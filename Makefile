@@ -1,0 +1,81 @@
+# Everything runs in .venv, which is made when first needed: a machine with Python 3.11 or
+# later, pip and make is enough. On Linux without a GPU, a much smaller torch is installed by
+#     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= auto
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# The networks are small: their threads cost more than they save, and fight for the cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8
+
+# What an environment is for, and the extras it needs.
+EXTRAS_demo := plot
+EXTRAS_test := plot,test
+EXTRAS_dev := plot,test,docs,bench,dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format types docstrings docs bench bench-structure \
+	bench-encoder coverage clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
+		| while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.installed-demo ## Find the structure of example sequences; writes demo_output/
+	$(ONE_THREAD) $(PY) -m skspecialist --output demo_output
+
+test: $(VENV)/.installed-test ## Run the tests, without the slow ones
+	$(PYTEST)
+
+test-slow: $(VENV)/.installed-test ## Run the slow tests
+	$(PYTEST) -m slow
+
+coverage: $(VENV)/.installed-test ## Run the tests and report the lines they miss
+	$(PYTEST) --cov --cov-report=term --cov-report=html
+
+lint: $(VENV)/.installed-dev ## Check the code with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev ## Format the code with ruff
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev ## Check the types with mypy
+	$(BIN)/mypy
+
+docstrings: $(VENV)/.installed-dev ## Check the docstrings with numpydoc
+	$(BIN)/numpydoc lint $$(find skspecialist -name '*.py')
+
+docs: $(VENV)/.installed-dev ## Build the documentation; a warning is an error
+	$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+bench: bench-structure bench-encoder ## Run all benchmarks
+
+bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structure
+	$(PY) benchmarks/structure.py
+
+bench-encoder: $(VENV)/.installed-dev ## Run the benchmark of the encoder
+	$(PY) benchmarks/encoder.py
+
+clean: ## Remove what the other targets made, but for the environment
+	rm -rf demo_output docs/_build docs/generated docs/gallery docs/sg_execution_times.rst \
+		htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find skspecialist tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "skspecialist needs Python 3.11 or later, but '$(PYTHON)' is" \
+			"$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "No virtual environment could be made (on Debian: apt install python3-venv)." >&2; \
+		exit 1; }
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
+	@echo "Installing what '$*' needs into $(VENV) (once)"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS_$*)]"
+	@touch $@

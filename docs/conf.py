@@ -1,0 +1,89 @@
+"""Configuration of the documentation."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+import skspecialist
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+project = "skspecialist"
+author = "skspecialist developers"
+copyright = "2026, skspecialist developers"
+version = release = skspecialist.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "**/*.ipynb"]
+default_role = "code"
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say more than the annotations
+numpydoc_show_class_members = False  # the template of a class lists them
+numpydoc_class_members_toctree = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": "skspecialist",
+    "reference_url": {"skspecialist": None},
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "abort_on_example_error": True,
+    "show_memory": False,
+}
+# A work listed under References need not be cited in the text.
+suppress_warnings = ["config.cache", "ref.citation"]
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+templates_path = ["_templates"]
+html_theme = "pydata_sphinx_theme"
+html_title = "skspecialist"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "install": [], "glossary": [], "changelog": [], "contributing": []}
+
+# A gallery is read without its warnings; the tests turn ours into errors.
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def render_changelog(app):
+    """Turn CHANGELOG.md, without its title, into the HTML that changelog.rst includes."""
+    here = Path(app.srcdir)
+    text = (here.parent / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
+    page = here / "generated" / "changelog.html"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(MarkdownIt().render(text), encoding="utf-8")
+
+
+def escape_shapes(app, what, name, obj, options, lines):
+    """Keep a size such as n_features_in_ in the shape of an array from reading as a link."""
+    lines[:] = [
+        re.sub(r"_(?=[,)])", r"\\_", line) if " of shape (" in line else line for line in lines
+    ]
+
+
+def setup(app):
+    app.connect("builder-inited", render_changelog)
+    app.connect("autodoc-process-docstring", escape_shapes, priority=600)  # after numpydoc

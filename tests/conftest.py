@@ -1,0 +1,6 @@
+"""Settings of all tests."""
+
+import os
+
+# Read when matplotlib is first imported: figures are drawn without a window.
+os.environ["MPLBACKEND"] = "Agg"

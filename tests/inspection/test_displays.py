@@ -1,0 +1,222 @@
+"""Displays: what is drawn, in which axes, and what is refused."""
+
+import itertools
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from skspecialist.inspection import MaskDisplay, SequenceDisplay, TaskStructureDisplay
+
+FOUND = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]])
+TRUTH = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [0, 0]])
+MASK = np.array([[0.9, 0.0, 1e-9], [0.0, -0.4, 0.0]])
+IMAGES = np.random.default_rng(0).random((2, 5, 4, 3))
+
+
+class FakeIdentifier(BaseEstimator):
+    def __init__(self):
+        self.step_tasks_ = FOUND
+        self.task_names_ = ["reach", "grasp"]
+
+    def fit(self, X):
+        return self
+
+    def task_steps(self, X):
+        return np.broadcast_to(FOUND, (len(X), *FOUND.shape))
+
+
+class FakeEncoder(BaseEstimator):
+    def __init__(self):
+        self.mask_ = MASK
+        self.tasks_ = SimpleNamespace(names=["reach", "grasp"])
+
+    def fit(self, X):
+        return self
+
+
+DISPLAYS = {
+    "structure": lambda: TaskStructureDisplay(FOUND),
+    "structure with truth": lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH),
+    "mask": lambda: MaskDisplay(MASK),
+    "images": lambda: SequenceDisplay(IMAGES, FOUND),
+    "curves": lambda: SequenceDisplay(IMAGES.reshape(2, 5, 12), FOUND),
+}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def n_drawn(ax):
+    return [len(collection.get_paths()) for collection in ax.collections]
+
+
+@pytest.mark.parametrize("make", DISPLAYS.values(), ids=DISPLAYS)
+def test_plot_makes_a_figure_or_uses_the_axes_given(make):
+    display = make()
+    assert display.plot() is display
+    assert display.ax_.figure is display.figure_
+    assert display.ax_.get_xlabel() in ("time step", "latent")
+
+    _, ax = plt.subplots()
+    n_figures = len(plt.get_fignums())
+    assert display.plot(ax=ax).ax_ is ax
+    assert len(plt.get_fignums()) == n_figures
+
+
+@pytest.mark.parametrize("make", DISPLAYS.values(), ids=DISPLAYS)
+def test_drawing_warns_of_nothing(make, recwarn):
+    make().plot().figure_.canvas.draw()
+    assert not recwarn.list
+
+
+def test_structure_alone_is_filled_squares():
+    squares = TaskStructureDisplay(FOUND).plot().ax_.collections[0]
+    centres = [path.vertices[:4].mean(axis=0) for path in squares.get_paths()]
+    np.testing.assert_allclose(centres, np.argwhere(FOUND))
+
+
+def test_structure_with_truth_counts_hits_misses_and_false_discoveries():
+    ax = TaskStructureDisplay(FOUND, true_step_tasks=TRUTH).plot().ax_
+    hits, misses, lines_of_crosses = n_drawn(ax)[:3]
+    assert (hits, misses, lines_of_crosses) == (3, 1, 2 * 1)
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["found, true", "missed", "found, false"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (20, 4), (100, 40), (1000, 3)])
+def test_no_labels_overlap_whatever_the_size(shape):
+    display = TaskStructureDisplay(np.ones(shape)).plot()
+    display.figure_.canvas.draw()
+    for axis, (start, end) in (
+        (display.ax_.xaxis, ("x0", "x1")),
+        (display.ax_.yaxis, ("y0", "y1")),
+    ):
+        boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+        boxes = sorted(boxes, key=lambda box: getattr(box, start))
+        for first, second in itertools.pairwise(boxes):
+            assert getattr(first, end) <= getattr(second, start)
+
+
+def test_mask_tints_every_value_but_exact_zeros():
+    ax = MaskDisplay(MASK).plot().ax_
+    cells = np.ma.getmaskarray(ax.collections[0].get_array()).reshape(MASK.shape)
+    np.testing.assert_array_equal(cells, MASK == 0)
+    columns, rows = ax.lines[0].get_data()
+    assert {*zip(rows.tolist(), columns.tolist(), strict=True)} == {(0, 1), (1, 0), (1, 2)}
+    rgb = ax.collections[0].get_cmap()(0.0)[:3]
+    assert min(rgb) < 0.85, "the smallest value must not look like the white of a zero"
+
+
+def test_mask_of_zeros_and_mask_without_zeros():
+    assert MaskDisplay(np.zeros((2, 3))).plot().ax_.get_legend() is not None
+    assert MaskDisplay(np.ones((2, 3))).plot().ax_.get_legend() is None
+
+
+@pytest.mark.parametrize("task", [1, "grasp"])
+def test_sequences_frame_the_steps_of_the_task(task):
+    display = SequenceDisplay(IMAGES, FOUND, task_names=["reach", "grasp"]).plot(task=task)
+    frames = display.ax_.collections[0].get_paths()
+    centres = {tuple(path.vertices[:4].mean(axis=0)) for path in frames}
+    assert centres == {(step, row) for row in range(2) for step in (2, 3)}
+    assert display.ax_.get_title(loc="left") == "Steps of grasp"
+
+
+def test_sequences_each_with_its_own_steps():
+    weights = np.zeros((2, 5, 1))
+    weights[0, 1] = 1.0
+    weights[1, 4] = 0.5
+    frames = SequenceDisplay(IMAGES, weights).plot().ax_.collections[0]
+    centres = [tuple(path.vertices[:4].mean(axis=0)) for path in frames.get_paths()]
+    assert centres == [(1, 0), (4, 1)]
+    full, half = frames.get_edgecolors()[:, 3]
+    assert full == 1.0
+    assert half < 1.0
+
+
+def test_sequences_without_a_step_of_the_task_and_constant_ones():
+    display = SequenceDisplay(np.ones((1, 5, 2)), np.zeros((5, 1))).plot()
+    assert n_drawn(display.ax_) == [0]
+
+
+def test_image_shape_makes_images_of_features():
+    flat = IMAGES.reshape(2, 5, 12)
+    display = SequenceDisplay(flat, FOUND, image_shape=(4, 3))
+    np.testing.assert_array_equal(display.sequences, IMAGES)
+    assert len(display.plot().ax_.images) == 10
+
+
+def test_from_estimator():
+    structure = TaskStructureDisplay.from_estimator(FakeIdentifier(), true_step_tasks=TRUTH)
+    assert labels(structure.ax_.yaxis) == ["reach", "grasp"]
+    mask = MaskDisplay.from_estimator(FakeEncoder())
+    assert labels(mask.ax_.yaxis) == ["reach", "grasp"]
+    X = np.random.default_rng(0).normal(size=(9, 5, 12))
+    for values in (X, X.reshape(9, 60)):
+        sequences = SequenceDisplay.from_estimator(
+            FakeIdentifier(), values, task="grasp", max_sequences=3, image_shape=(4, 3)
+        )
+        assert labels(sequences.ax_.yaxis) == ["0", "1", "2"]
+        assert len(sequences.ax_.images) == 15
+
+
+def test_from_estimator_wants_a_fitted_one():
+    identifier, encoder = FakeIdentifier(), FakeEncoder()
+    del identifier.step_tasks_, encoder.mask_
+    with pytest.raises(NotFittedError):
+        TaskStructureDisplay.from_estimator(identifier)
+    with pytest.raises(NotFittedError):
+        MaskDisplay.from_estimator(encoder)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TaskStructureDisplay([1, 0]), "step_tasks must be a matrix"),
+        (lambda: TaskStructureDisplay(np.zeros((0, 2))), "step_tasks must be a matrix"),
+        (lambda: TaskStructureDisplay(FOUND * np.nan), "step_tasks must hold finite numbers"),
+        (lambda: TaskStructureDisplay([["a"]]), "step_tasks must hold finite numbers"),
+        (
+            lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH[:3]),
+            r"true_step_tasks has shape \(3, 2\), but step_tasks has shape \(5, 2\)",
+        ),
+        (
+            lambda: TaskStructureDisplay(FOUND, task_names=["one"]),
+            "task_names must hold 2 names, got 1",
+        ),
+        (lambda: MaskDisplay([0.0]), "mask must be a matrix"),
+        (lambda: MaskDisplay(MASK, latent_names=["z"]), "latent_names must hold 3 names"),
+        (lambda: SequenceDisplay(IMAGES[0, 0], FOUND), "sequences must have shape"),
+        (lambda: SequenceDisplay(IMAGES, FOUND[:3]), "step_weights must have shape"),
+        (lambda: SequenceDisplay(IMAGES, FOUND, image_shape=(5, 5)), "needs 25 features a step"),
+        (lambda: SequenceDisplay(IMAGES, FOUND).plot(task=2), "task=2 is not known"),
+        (lambda: SequenceDisplay(IMAGES, FOUND).plot(task="x"), "task='x' is not known"),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("make", DISPLAYS.values(), ids=DISPLAYS)
+def test_without_matplotlib_the_error_says_what_to_install(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"plot needs matplotlib: .*skspecialist\[plot\]"):
+        make().plot()
+
+
+def test_importing_the_displays_does_not_import_matplotlib():
+    code = "import sys, skspecialist.inspection; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

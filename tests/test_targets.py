@@ -1,0 +1,193 @@
+"""Task values: the rule for their kind, the round trip, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, r2_score
+
+from skspecialist.targets import TaskTargets
+
+CONTINUOUS = np.array([0.5, 2.0, -1.0, 7.5])
+LABELS = {
+    "int": np.array([3, 1, 3, 2]),
+    "bool": np.array([True, False, True, True]),
+    "str": np.array(["b", "a", "c", "a"]),
+    "object": np.array(["b", "a", "c", "a"], dtype=object),
+}
+
+
+@pytest.fixture
+def mixed():
+    return pd.DataFrame({"amount": CONTINUOUS, "kind": list("abca"), "count": [1, 2, 1, 2]})
+
+
+def round_trip(y):
+    targets = TaskTargets(y)
+    decoded = [task.decode(c) for task, c in zip(targets.tasks, targets.encode(y), strict=True)]
+    return targets.join(decoded)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_floats_are_continuous_and_standardised(dtype):
+    targets = TaskTargets(CONTINUOUS.astype(dtype))
+    (codes,) = targets.encode(CONTINUOUS)
+    assert not targets.tasks[0].is_classification
+    np.testing.assert_allclose([codes.mean(), codes.std()], [0, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("y", LABELS.values(), ids=LABELS)
+def test_everything_else_is_labels(y):
+    targets = TaskTargets(y)
+    (codes,) = targets.encode(y)
+    assert targets.tasks[0].is_classification
+    np.testing.assert_array_equal(np.unique(y)[codes], y)
+
+
+def test_whole_numbers_do_not_make_floats_labels():
+    assert not TaskTargets(np.array([0.0, 1.0, 1.0])).tasks[0].is_classification
+
+
+def test_objects_that_are_all_floats_are_continuous():
+    assert not TaskTargets(CONTINUOUS.astype(object)).tasks[0].is_classification
+
+
+@pytest.mark.parametrize("y", [CONTINUOUS, *LABELS.values()], ids=["float", *LABELS])
+def test_round_trip_keeps_values_type_and_dimensions(y):
+    for values in (y, np.column_stack([y, y[::-1]])):
+        back = round_trip(values)
+        assert back.shape == values.shape
+        assert back.dtype == values.dtype
+        if y.dtype.kind == "f":
+            np.testing.assert_allclose(back, values)
+        else:
+            np.testing.assert_array_equal(back, values)
+
+
+def test_frame_of_mixed_kinds(mixed):
+    targets = TaskTargets(mixed)
+    assert targets.names == ["amount", "kind", "count"]
+    assert [task.is_classification for task in targets.tasks] == [False, True, True]
+    assert len(targets) == 3
+    assert not targets.is_1d
+    back = round_trip(mixed)
+    assert back.dtype == object
+    np.testing.assert_allclose(back[:, 0].astype(float), CONTINUOUS)
+    assert list(back[:, 1]) == list("abca")
+    assert list(back[:, 2]) == [1, 2, 1, 2]
+
+
+def test_score_of_mixed_kinds_is_the_mean_of_r2_and_accuracy(mixed):
+    targets = TaskTargets(mixed)
+    assert targets.score(mixed, round_trip(mixed)) == pytest.approx(1.0)
+    wrong = mixed.assign(amount=CONTINUOUS + 1, kind=list("abcb"), count=[1, 1, 1, 1])
+    expected = [
+        r2_score(CONTINUOUS, CONTINUOUS + 1),
+        accuracy_score(list("abca"), list("abcb")),
+        0.5,
+    ]
+    prediction = targets.join(targets.split(wrong))
+    assert targets.score(mixed, prediction) == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize(
+    "columns", [[0, 1], [("a", 1), ("a", 2)], ["same", "same"], [None, "with space"]]
+)
+def test_odd_column_names_become_strings(columns):
+    y = pd.DataFrame(np.column_stack([CONTINUOUS, -CONTINUOUS]))
+    y.columns = columns
+    assert TaskTargets(y).names == [str(name) for name in y.columns]
+
+
+@pytest.mark.parametrize(
+    ("y", "is_classification"),
+    [
+        (pd.Series([1, 2, 1], dtype="Int64"), True),
+        (pd.Series([True, False], dtype="boolean"), True),
+        (pd.Series(["u", "v"]), True),
+        (pd.Series(["u", "v"], dtype="category"), True),
+        (pd.Series([1.5, 2.5], dtype="Float64"), False),
+        ([[0.5], [1.5]], False),
+        (["u", "v"], True),
+    ],
+)
+def test_other_containers(y, is_classification):
+    targets = TaskTargets(y)
+    assert targets.names == ["task0"]
+    assert targets.tasks[0].is_classification is is_classification
+    assert round_trip(y).shape == np.shape(y)
+
+
+def test_to_columns(mixed):
+    columns, groups = TaskTargets(mixed).to_columns(mixed)
+    assert [list(group) for group in groups] == [[0], [1, 2], [3]]
+    np.testing.assert_allclose(columns[:, 0], (CONTINUOUS - 2.25) / CONTINUOUS.std())
+    np.testing.assert_array_equal(columns[:, 1:3], [[0, 0], [1, 0], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(columns[:, 3], [0, 1, 0, 1])
+
+
+def test_label_that_fit_did_not_see():
+    with pytest.raises(ValueError, match=r"task 'task0' that were not seen in fit: \['z'\]"):
+        TaskTargets(["a", "b"]).encode(["a", "z"])
+    with pytest.raises(ValueError, match="not seen in fit"):
+        TaskTargets([1, 2]).encode([1.5, 2.0])
+
+
+def test_label_of_another_type_than_in_fit():
+    with pytest.raises(TypeError, match="'task0' in y are of another type"):
+        TaskTargets(np.array(["a", "b"], dtype=object)).encode([1, 2])
+
+
+def test_other_number_of_tasks():
+    with pytest.raises(ValueError, match="y has 1 tasks, but fit saw 2"):
+        TaskTargets(np.column_stack([CONTINUOUS, CONTINUOUS])).encode(CONTINUOUS)
+
+
+def test_other_number_of_samples():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        TaskTargets(CONTINUOUS).split(CONTINUOUS, like=np.zeros(3))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        TaskTargets.for_samples(CONTINUOUS, np.zeros((3, 2)), estimator=object())
+
+
+def test_no_y():
+    with pytest.raises(ValueError, match="int requires y to be passed, but the target y is None"):
+        TaskTargets.for_samples(None, np.zeros((3, 2)), estimator=1)
+
+
+@pytest.mark.parametrize("y", [[1.0, 1.0], [1e8, 1e8 + 1e-7], [0.0, 0.0]])
+def test_constant_task(y):
+    with pytest.raises(ValueError, match="Task 'task0' of y is constant"):
+        TaskTargets(y)
+
+
+@pytest.mark.parametrize("y", [["a", "a"], [1, 1], [True, True], pd.DataFrame({"task0": [2, 2]})])
+def test_one_class(y):
+    with pytest.raises(ValueError, match="Task 'task0' of y has one class only"):
+        TaskTargets(y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [5.0, [], np.zeros((3, 0)), np.zeros((2, 2, 2)), pd.DataFrame(), pd.DataFrame({"a": []})],
+    ids=str,
+)
+def test_shapes_that_are_refused(y):
+    with pytest.raises(ValueError, match=r"y must have shape .* got shape"):
+        TaskTargets(y)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_missing_and_infinite_numbers(bad):
+    with pytest.raises(ValueError, match="y contains"):
+        TaskTargets([1.0, bad])
+
+
+def test_complex_numbers():
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        TaskTargets(np.array([1 + 1j, 2]))
+
+
+@pytest.mark.parametrize("y", [["a", None], ["a", 1]])
+def test_labels_of_mixed_types(y):
+    with pytest.raises(TypeError, match="task 'task0' in y are of mixed types"):
+        TaskTargets(np.array(y, dtype=object))
