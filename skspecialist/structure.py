@@ -28,7 +28,7 @@ __all__ = ["TaskStructureIdentifier"]
 
 
 class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Find which time steps of aligned sequences belong to which task.
+    """Find which time steps of aligned sequences belong to which task.
 
     Time is cut into segments of equal length. Step ``t`` means the same in every
     sequence, and the tasks of a sequence are observed in ``y``. A segment is relevant
@@ -137,7 +137,7 @@ class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstima
     >>> bool((identifier.structure_ == data.structure).all())
     True
     >>> identifier.transform(data.X).shape
-    (2000, 6, 1)
+    (2000, 8, 1)
     """
 
     _parameter_constraints: dict = {
@@ -264,7 +264,7 @@ class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstima
             The steps that :meth:`transform` keeps.
         """
         check_is_fitted(self)
-        return np.flatnonzero(self.support_) if indices else self.support_
+        return np.flatnonzero(self.support_) if indices else np.asarray(self.support_)
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Keep the steps of some task.

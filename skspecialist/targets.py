@@ -27,6 +27,11 @@ class Task:
         """Whether the values are class labels."""
         return self.classes is not None
 
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, 0 for a continuous task."""
+        return 0 if self.classes is None else len(self.classes)
+
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Return class indices (int64) or standardised values (float64), shape (n,)."""
         if self.classes is None:

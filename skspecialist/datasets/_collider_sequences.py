@@ -33,21 +33,21 @@ __all__ = ["make_collider_sequences"]
     prefer_skip_nested_validation=True,
 )
 def make_collider_sequences(
-    n_sequences=1000,
-    n_timesteps=20,
-    n_tasks=4,
-    segment_length=2,
-    n_features=1,
+    n_sequences: int = 1000,
+    n_timesteps: int = 20,
+    n_tasks: int = 4,
+    segment_length: int = 2,
+    n_features: int = 1,
     *,
-    segment_probability=0.3,
-    n_null_tasks=0,
-    chain_probability=0.9,
-    action_effect=0.4,
-    action_noise=0.5,
-    task_noise=1.0,
-    selection=False,
-    random_state=None,
-):
+    segment_probability: float = 0.3,
+    n_null_tasks: int = 0,
+    chain_probability: float = 0.9,
+    action_effect: float = 0.4,
+    action_noise: float = 0.5,
+    task_noise: float = 1.0,
+    selection: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     r"""Generate sequences of states whose tasks depend on the actions of some segments.
 
     States follow a linear Gaussian chain, each state has a hidden action with noise of
@@ -143,10 +143,10 @@ def make_collider_sequences(
         gain = _selection_gain(
             transitions, action_effect * chain, weights, action_noise, task_noise
         )
-        X, y = X - (y @ gain).reshape(X.shape), None
+        X -= (y @ gain).reshape(X.shape)
     return Bunch(
         X=X,
-        y=y,
+        y=None if selection else y,
         structure=structure,
         step_tasks=step_tasks,
         segments=segments,
@@ -154,21 +154,29 @@ def make_collider_sequences(
     )
 
 
-def _draw_transitions(chain, n_features, rng):
+def _draw_transitions(chain: np.ndarray, n_features: int, rng: np.random.RandomState) -> np.ndarray:
     """Return A_t with c_t multiplied in, shape (n_timesteps - 1, d, d)."""
     rotations, _ = np.linalg.qr(rng.normal(size=(len(chain), n_features, n_features)))
     rotations *= rng.choice([-1.0, 1.0], size=(len(chain), 1, 1))
     return rotations * rng.uniform(0.3, 0.7, size=(len(chain), 1, 1)) * chain[:, None, None]
 
 
-def _draw_weights(step_tasks, n_features, rng):
+def _draw_weights(
+    step_tasks: np.ndarray, n_features: int, rng: np.random.RandomState
+) -> np.ndarray:
     """Return w_it, shape (n_timesteps, n_features, n_tasks)."""
     shape = (len(step_tasks), n_features, step_tasks.shape[1])
     sizes = rng.uniform(0.5, 1.5, size=shape) * rng.choice([-1.0, 1.0], size=shape)
     return sizes / np.sqrt(n_features) * step_tasks[:, None, :]
 
 
-def _run_chain(innovations, action_noise, transitions, effects, weights):
+def _run_chain(
+    innovations: np.ndarray,
+    action_noise: np.ndarray,
+    transitions: np.ndarray,
+    effects: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return states and noiseless task values for given noises: a linear map."""
     states = innovations.copy()
     for t, (A, effect) in enumerate(zip(transitions, effects, strict=True)):
@@ -177,7 +185,13 @@ def _run_chain(innovations, action_noise, transitions, effects, weights):
     return states, np.einsum("ntd,tdm->nm", states + action_noise, weights)
 
 
-def _selection_gain(transitions, effects, weights, action_noise, task_noise):
+def _selection_gain(
+    transitions: np.ndarray,
+    effects: np.ndarray,
+    weights: np.ndarray,
+    action_noise: float,
+    task_noise: float,
+) -> np.ndarray:
     """Return the regression of the states on the tasks, shape (n_tasks, T * d).
 
     Subtracting from a joint draw what the tasks say about the states leaves a draw

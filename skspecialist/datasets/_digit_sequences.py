@@ -37,16 +37,16 @@ TASK_KINDS = {
     prefer_skip_nested_validation=True,
 )
 def make_digit_sequences(
-    n_sequences=1000,
-    n_timesteps=16,
-    n_tasks=4,
-    segment_length=2,
+    n_sequences: int = 1000,
+    n_timesteps: int = 16,
+    n_tasks: int = 4,
+    segment_length: int = 2,
     *,
-    segment_probability=0.3,
-    noise=0.1,
-    subset="all",
-    random_state=None,
-):
+    segment_probability: float = 0.3,
+    noise: float = 0.1,
+    subset: str = "all",
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Generate sequences of handwritten digits with tasks on some of their segments.
 
     Every step is a random image of :func:`sklearn.datasets.load_digits`. A task is a

@@ -28,11 +28,11 @@ class FisherZ(CovarianceTest, short_name="fisher_z"):
 
     Notes
     -----
-    ``df`` is (1, n - |z| - 3), ``effect_size`` the partial correlation with its sign.
+    ``df`` is ``(1, n - |z| - 3)``, ``effect_size`` the partial correlation with its sign.
     A constant column, or one that ``z`` determines, gives p-value 1 and the flag
     ``DEGENERATE``; redundant columns of ``z`` count once and are flagged
     ``RANK_DEFICIENT``; a correlation of one in absolute value has the largest finite
-    statistic and the flag ``DETERMINISTIC``; fewer than |z| + 4 samples give p-value 1
+    statistic and the flag ``DETERMINISTIC``; fewer than ``|z| + 4`` samples give p-value 1
     and the flag ``TOO_FEW_SAMPLES``.
 
     References

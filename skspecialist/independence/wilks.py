@@ -97,7 +97,7 @@ def _log_lambda(partial: Partial) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
         (x_alone > 0).sum(axis=1),
         kept.sum(axis=1),
         np.log(np.maximum(ratio, SMALLEST_RATIO)).sum(axis=1),
-        (ratio <= RANK_TOLERANCE).any(axis=1),
+        np.any(ratio <= RANK_TOLERANCE, axis=1),
     )
 
 

@@ -1,0 +1,159 @@
+"""The skorch net that trains every network here."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.utils import to_tensor
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from .data import StepData, WholeBatches, n_batches
+
+# Keeps dead mask entries from taking steps so large that they could never come back.
+MASK_EPSILON = 1e-3
+WEIGHT_DECAY = 1e-2
+
+
+class SpecialistNet(NeuralNet):
+    """Trains a module that knows its own losses, with a proximal step on its mask.
+
+    A module returns from ``losses(forward, targets)`` a dictionary whose sum is the
+    objective. Ctrl-C is passed on: skorch would return a half-trained net.
+
+    Parameters
+    ----------
+    n_warmup_steps : int, default=0
+        Number of steps before the first proximal step.
+    **kwargs : dict
+        Those of :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, module: Any, *, n_warmup_steps: int = 0, **kwargs: Any) -> None:
+        self.n_warmup_steps = n_warmup_steps
+        super().__init__(module, criterion=nn.Identity, **kwargs)
+
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
+        """Train; an interrupt is raised, unless it is skorch's way of stopping early."""
+        if not self.initialized_:
+            self.initialize()
+        self.n_steps_ = 0
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except KeyboardInterrupt:
+            if not self._stopped_early():
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def _stopped_early(self) -> bool:
+        return any(
+            isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
+            for _, callback in self.callbacks_
+        )
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
+        """Give the mask a group of its own, without weight decay."""
+        masks = [p for name, p in self.module_.named_parameters() if name == "mask"]
+        others = [
+            p for name, p in self.module_.named_parameters() if name != "mask" and p.requires_grad
+        ]
+        groups: list[dict[str, Any]] = [{"params": others}]
+        if masks:
+            groups.append({"params": masks, "weight_decay": 0.0, "eps": MASK_EPSILON})
+        self.optimizer_ = torch.optim.AdamW(groups, lr=self.lr, weight_decay=WEIGHT_DECAY)
+        return self
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """Return the objective, and record its parts."""
+        parts = self.module_.losses(y_pred, to_tensor(y_true, device=self.device))
+        kind = "train" if training else "valid"
+        for name, value in parts.items():
+            self.history.record_batch(f"{kind}_{name}", value.item())
+        return sum(parts.values())
+
+    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+        """Take a gradient step, then a proximal one on the mask."""
+        result = super().train_step(batch, **fit_params)
+        self.n_steps_ += 1
+        if hasattr(self.module_, "mask") and isinstance(self.module_.mask, nn.Parameter):
+            self._proximal_step()
+        return result
+
+    @torch.no_grad()
+    def _proximal_step(self) -> None:
+        module, group = self.module_, self.optimizer_.param_groups[1]
+        mask, sparsity = module.mask, getattr(module, "sparsity", 0.0)
+        if self.n_steps_ <= self.n_warmup_steps or sparsity == 0.0:
+            # Positive while nothing pushes an entry to zero: at zero its column is idle.
+            mask.clamp_(min=MASK_EPSILON).mul_(module.allowed)
+            return
+        # In the metric of Adam (Yun, Lozano and Yang, NeurIPS 2021): a step of lr alone
+        # would be orders of magnitude below those that Adam takes.
+        state = self.optimizer_.state[mask]
+        bias = 1 - group["betas"][1] ** float(state["step"])
+        step = group["lr"] / ((state["exp_avg_sq"] / bias).sqrt() + group["eps"])
+        mask.copy_(module.penalty.prox(mask * module.allowed, step * sparsity))
+
+
+class EpochParts(Callback):
+    """Turns the recorded parts of the loss into means over an epoch."""
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Add the means to the history."""
+        batches = net.history[-1, "batches"]
+        names = {name for batch in batches for name in batch if name.endswith("_loss")}
+        for name in sorted(names - {"train_loss", "valid_loss"}):
+            size = f"{name.split('_')[0]}_batch_size"
+            rows = [(batch[name], batch[size]) for batch in batches if name in batch]
+            values, weights = zip(*rows)
+            net.history.record(name, float(np.average(values, weights=weights)))
+
+
+def build_net(
+    module: nn.Module,
+    data: StepData,
+    *,
+    lr: float,
+    max_epochs: int,
+    batch_size: int,
+    callbacks: list[Any],
+    device: str,
+    verbose: int,
+    warmup: float = 0.0,
+    valid: StepData | None = None,
+) -> SpecialistNet:
+    """Return a net for a module and its training data, with a one-cycle learning rate."""
+    n_steps = max_epochs * n_batches(len(data), batch_size)
+    schedule = LRScheduler(
+        OneCycleLR, max_lr=lr, total_steps=max(n_steps, 2), pct_start=0.2, step_every="batch"
+    )
+    return SpecialistNet(
+        module,
+        n_warmup_steps=int(warmup * n_steps),
+        lr=lr,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        iterator_train=WholeBatches,
+        iterator_train__shuffle=True,
+        iterator_valid=WholeBatches,
+        train_split=None if valid is None else _Fixed(valid),
+        callbacks=[("parts", EpochParts()), ("schedule", schedule), *callbacks],
+        device=device,
+        verbose=verbose,
+    )
+
+
+class _Fixed:
+    """A split whose validation part is given (picklable, unlike skorch's)."""
+
+    def __init__(self, valid: StepData) -> None:
+        self.valid = valid
+
+    def __call__(self, dataset: StepData, y: Any = None, **kwargs: Any) -> tuple[Any, Any]:
+        return dataset, self.valid

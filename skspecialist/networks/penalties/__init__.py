@@ -1,0 +1,6 @@
+"""Penalties on the mask between tasks and latents, one a file."""
+
+from ._base import BasePenalty
+from .l1 import L1
+
+__all__ = ["L1", "BasePenalty"]

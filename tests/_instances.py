@@ -1,0 +1,28 @@
+"""Small, quick instances of every public estimator, for scikit-learn's own checks."""
+
+from sklearn.linear_model import Ridge
+
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    TaskStructureIdentifier,
+)
+
+SMALL = {"max_epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+
+INSTANCES = [
+    TaskStructureIdentifier(),
+    TaskStructureIdentifier(1, evidence="segment"),
+    TaskStructureIdentifier(criterion="collider", evidence="representative"),
+    TaskStructureIdentifier(criterion="collider", aggregation="any", correction="none"),
+    TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
+    SpecialistPipeline(random_state=0, encoder=SparseSpecialistEncoder(**SMALL)),
+    SpecialistPipeline(
+        structure=TaskStructureIdentifier(1, evidence="segment", alpha=0.99, correction="none"),
+        encoder=SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
+        estimator=Ridge(),
+        specialise="always",
+        random_state=0,
+    ),
+    SpecialistPipeline(specialise="never", random_state=0),
+]

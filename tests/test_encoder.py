@@ -1,0 +1,351 @@
+"""The encoder: contracts, units, tasks and steps, failures."""
+
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from skorch.callbacks import Callback
+
+from skspecialist.datasets import make_specialist_latents
+from skspecialist.encoder import SparseSpecialistEncoder
+from skspecialist.exceptions import SpecialistWarning
+from skspecialist.metrics import block_r2
+from skspecialist.networks import L1
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+
+def quick(**params):
+    """Return an encoder that fits in a moment."""
+    params = {"hidden_layer_sizes": (16,), "max_epochs": 3, "random_state": 0} | params
+    return SparseSpecialistEncoder(**params)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_specialist_latents(300, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((400, 5, 3))
+    y = np.column_stack([X[:, :3, 0].sum(axis=1), X[:, 2:, 1].sum(axis=1)])
+    step_tasks = np.zeros((5, 2))
+    step_tasks[:3, 0] = step_tasks[2:, 1] = 1
+    return X, y, step_tasks
+
+
+@pytest.fixture(scope="module")
+def planted():
+    data = make_specialist_latents(3000, 4, 2, 3, n_layers=1, random_state=0)
+    encoder = SparseSpecialistEncoder(
+        hidden_layer_sizes=(32,), batch_size=128, max_epochs=25, random_state=0
+    )
+    return encoder.fit(data.X[:2500], data.y[:2500]), data
+
+
+def test_a_planted_structure_comes_back(planted):
+    encoder, data = planted
+    assert encoder.support_.sum() == 2
+    r2 = block_r2(encoder.transform(data.X[2200:]), data.latents[2200:])
+    assert r2[data.relevant].min() > 0.9
+    assert r2[~data.relevant].max() < 0.1
+    assert encoder.score(data.X[2500:], data.y[2500:]) > 0.85
+
+
+def test_latents_have_unit_variance_and_the_relevant_ones_are_transformed(planted):
+    encoder, data = planted
+    latents = encoder.latents(data.X[:2500])
+    assert_allclose(latents.mean(axis=0), 0, atol=1e-4)
+    assert_allclose(latents.std(axis=0), 1, atol=1e-3)
+    assert_array_equal(encoder.transform(data.X), encoder.latents(data.X)[:, encoder.support_])
+
+
+def test_the_mask_has_exact_zeros_and_names_the_support(planted):
+    encoder, _ = planted
+    assert (encoder.mask_ >= 0).all()
+    assert (encoder.mask_ == 0).any()
+    assert_array_equal(encoder.support_, (encoder.mask_ != 0).any(axis=0))
+
+
+def test_latents_outside_the_support_do_not_reach_the_predictions(planted):
+    encoder, data = planted
+    module = encoder.net_.module_
+    latents = torch.from_numpy(encoder.latents(data.X[:50]))[:, None]
+    moved = latents.clone()
+    moved[..., ~encoder.support_] += 10.0
+    ones = torch.ones(50, 1, 3, dtype=torch.float64)
+    with torch.no_grad():
+        outputs = [module.heads(z, ones, module.task_mask()) for z in (latents, moved)]
+    assert_array_equal(outputs[0], outputs[1])
+
+
+def test_inverse_transform_decodes_the_relevant_part(planted):
+    encoder, data = planted
+    decoded = encoder.inverse_transform(encoder.transform(data.X))
+    assert decoded.shape == data.X.shape
+    kept = encoder.transform(decoded)
+    assert np.corrcoef(kept[:, 0], encoder.transform(data.X)[:, 0])[0, 1] > 0.9
+
+
+def test_sparsity_zero_is_dense_and_above_one_is_empty(data):
+    dense = quick(sparsity=0).fit(data.X, data.y)
+    assert dense.support_.all() and (dense.mask_ > 0).all() and dense.width_losses_ is None
+    with pytest.warns(SpecialistWarning, match="support is empty"):
+        empty = quick(sparsity=1.1).fit(data.X, data.y)
+    assert empty.transform(data.X).shape == (300, 0)
+    assert empty.inverse_transform(empty.transform(data.X)).shape == data.X.shape
+    assert_allclose(empty.predict(data.X), np.tile(data.y.mean(axis=0), (300, 1)), atol=1e-6)
+
+
+def test_random_tasks_give_an_empty_support(data):
+    y = np.random.RandomState(1).standard_normal(300)
+    with pytest.warns(SpecialistWarning, match="support is empty"):
+        encoder = quick(max_epochs=20).fit(data.X, y)
+    assert encoder.transform(data.X).shape == (300, 0)
+
+
+def test_more_latents_may_be_needed(planted):
+    _, data = planted
+    with pytest.warns(SpecialistWarning, match="raise n_components"):
+        quick(n_components=1, max_epochs=10).fit(data.X, data.y)
+
+
+def test_the_same_seed_gives_the_same_bits_and_torch_is_left_alone(data):
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    first = quick().fit(data.X, data.y)
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.rand(7)
+    second = quick().fit(data.X, data.y)
+    assert_array_equal(first.latents(data.X), second.latents(data.X))
+    assert_array_equal(first.predict(data.X), second.predict(data.X))
+    other = quick(random_state=1).fit(data.X, data.y)
+    assert not np.array_equal(first.latents(data.X), other.latents(data.X))
+
+
+def test_joblib_and_pickle(data):
+    fits = joblib.Parallel(n_jobs=2)(
+        joblib.delayed(clone(quick()).fit)(data.X, data.y) for _ in range(2)
+    )
+    expected = fits[0].predict(data.X)
+    assert_array_equal(expected, fits[1].predict(data.X))
+    copy = pickle.loads(pickle.dumps(fits[0]))
+    assert_array_equal(expected, copy.predict(data.X))
+
+
+@pytest.mark.parametrize("heads", ["mlp", "linear"])
+def test_predictions_are_in_the_units_of_y(data, heads):
+    encoder = quick(heads=heads, sparsity=0, max_epochs=60)
+    y = 1000 + 50 * data.y[:, 0]
+    prediction = encoder.fit(data.X, y).predict(data.X)
+    assert prediction.shape == (300,)
+    assert abs(prediction.mean() - 1000) < 10
+    assert encoder.score(data.X, y) > 0.3
+
+
+def test_linear_heads_find_linear_tasks():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((600, 3))
+    y = X[:, :2] @ np.array([[1.0, 1.0], [1.0, -1.0]])
+    encoder = quick(heads="linear", hidden_layer_sizes=(), max_epochs=150).fit(X, y)
+    assert encoder.support_.sum() == 2
+    assert encoder.score(X, y) > 0.99
+
+
+def test_class_labels_and_both_kinds_of_tasks(data):
+    labels = np.where(data.y[:, 0] > 0, "high", "low")
+    encoder = quick(max_epochs=60, sparsity=0).fit(data.X, labels)
+    assert set(encoder.predict(data.X)) <= {"high", "low"}
+    assert encoder.score(data.X, labels) > 0.75
+    y = pd.DataFrame({"label": labels, "value": data.y[:, 1]})
+    prediction = quick().fit(data.X, y).predict(data.X)
+    assert prediction.shape == (300, 2)
+    assert set(prediction[:, 0]) <= {"high", "low"}
+    assert prediction[:, 1].astype(float).std() >= 0
+
+
+def test_all_steps_are_what_ones_say(sequences):
+    X, y, _ = sequences
+    implicit = quick().fit(X, y)
+    explicit = quick().fit(X, y, np.ones((5, 2)))
+    each = quick().fit(X, y, np.ones((400, 5, 2)))
+    assert_array_equal(implicit.predict(X), explicit.predict(X))
+    assert_array_equal(implicit.predict(X), each.predict(X, np.ones((400, 5, 2))))
+
+
+def test_a_prediction_is_a_sum_over_the_steps_of_a_task(sequences):
+    X, y, step_tasks = sequences
+    encoder = quick(max_epochs=30).fit(X, y, step_tasks)
+    assert encoder.score(X, y) > 0.5
+    assert encoder.transform(X).shape == (400, 5, encoder.support_.sum())
+    # Contributions of single steps add up, apart from the constant that they share.
+    constant = encoder.predict(X, np.zeros((5, 2)))
+    parts = [encoder.predict(X, step_tasks * (np.arange(5) == t)[:, None]) for t in range(5)]
+    assert_allclose(encoder.predict(X) - constant, sum(parts) - 5 * constant, atol=1e-9)
+
+
+def test_steps_without_weight_do_not_matter(sequences):
+    X, y, step_tasks = sequences
+    encoder = quick().fit(X, y, step_tasks)
+    changed = X.copy()
+    changed[:, 3:] += 5.0
+    assert_array_equal(encoder.predict(X)[:, 0], encoder.predict(changed)[:, 0])
+    assert not np.allclose(encoder.predict(X)[:, 1], encoder.predict(changed)[:, 1])
+
+
+def test_a_task_without_steps_predicts_its_mean(sequences):
+    X, y, step_tasks = sequences
+    step_tasks = step_tasks * [1, 0]
+    labels = np.where(np.arange(len(y)) % 3 == 0, "rare", "often")
+    y = pd.DataFrame({"value": y[:, 0], "label": labels})
+    encoder = quick().fit(X, y, step_tasks)
+    assert not encoder.mask_[1].any()
+    assert set(encoder.predict(X)[:, 1]) == {"often"}
+
+
+def test_step_tasks_must_fit(sequences):
+    X, y, step_tasks = sequences
+    with pytest.raises(ValueError, match="step_tasks must have shape"):
+        quick().fit(X, y, step_tasks[:3])
+    with pytest.raises(ValueError, match="step_tasks needs sequences"):
+        quick().fit(X[:, 0], y, step_tasks)
+    with pytest.raises(ValueError, match="Negative values"):
+        quick().fit(X, y, -step_tasks)
+    encoder = quick().fit(X, y, step_tasks)
+    with pytest.raises(ValueError, match="4 steps"):
+        encoder.predict(X[:, :4])
+    assert encoder.predict(X[:, 0]).shape == (400, 2)
+    each = quick().fit(X, y, np.tile(step_tasks, (400, 1, 1)))
+    with pytest.raises(ValueError, match="pass those of X"):
+        each.predict(X)
+
+
+class Interrupt(Callback):
+    """Ctrl-C after the first epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_raised_and_leaves_the_estimator_as_it_was(data):
+    fresh = quick(callbacks=[Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        fresh.fit(data.X, data.y)
+    assert not [name for name in vars(fresh) if name.endswith("_")]
+    fitted = quick().fit(data.X, data.y)
+    expected = fitted.predict(data.X)
+    fitted.set_params(callbacks=[Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(data.X[:, :3], data.y)
+    assert_array_equal(expected, fitted.predict(data.X))
+
+
+class Count(Callback):
+    """Counts epochs."""
+
+    epochs = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        """Count one."""
+        type(self).epochs += 1
+
+
+def test_callbacks_see_the_epochs_of_the_second_step(data):
+    Count.epochs = 0
+    encoder = quick(callbacks=[Count()]).fit(data.X, data.y)
+    assert Count.epochs == encoder.n_iter_ == 3
+    assert [row["phase"] for row in encoder.history_].count("sparse") == 3
+    first = next(row for row in encoder.history_ if row["phase"] == "sparse")
+    assert {"train_task_loss", "train_reconstruction_loss"} <= set(first)
+
+
+def test_early_stopping_goes_back_to_the_best_epoch(data):
+    y = np.random.RandomState(0).standard_normal(300)
+    encoder = quick(early_stopping=True, max_epochs=100, sparsity=0).fit(
+        data.X, data.y + 3 * y[:, None]
+    )
+    losses = [row["valid_loss"] for row in encoder.history_ if row["phase"] == "sparse"]
+    assert encoder.n_iter_ < 100
+    assert np.argmin(losses) < len(losses) - 1
+
+
+def test_warm_start_continues(data):
+    once = quick(sparsity=0, max_epochs=30).fit(data.X, data.y)
+    again = clone(once).set_params(warm_start=True).fit(data.X, data.y)
+    again.set_params(max_epochs=2).fit(data.X, data.y)
+    cold = clone(once).set_params(max_epochs=2).fit(data.X, data.y)
+    assert again.score(data.X, data.y) > cold.score(data.X, data.y)
+    with pytest.raises(ValueError, match="warm_start"):
+        again.fit(data.X[:, :3], data.y)
+
+
+def test_refit_leaves_the_support(data):
+    penalty = {"sparsity": 0.3, "max_epochs": 30}
+    without = quick(refit=False, **penalty).fit(data.X, data.y)
+    refitted = quick(**penalty).fit(data.X, data.y)
+    assert_array_equal(without.mask_ > 0, refitted.mask_ > 0)
+    assert_array_equal(without.latents(data.X), refitted.latents(data.X))
+
+
+def test_beta_pulls_the_latents_to_a_normal_distribution(data):
+    encoder = quick(beta=1.0).fit(data.X, data.y)
+    losses = [row["train_divergence_loss"] for row in encoder.history_ if row["phase"] == "sparse"]
+    assert losses[-1] < losses[0]
+
+
+def test_penalty_parameters_are_searchable(data):
+    encoder = quick(penalty=L1(), sparsity=0.02).set_params(penalty__group=0.0)
+    assert encoder.fit(data.X, data.y).penalty.group == 0.0
+    with pytest.raises(ValueError, match="penalty"):
+        quick(penalty="l3").fit(data.X, data.y)
+
+
+def test_set_output_and_names(data):
+    encoder = quick(sparsity=0).set_output(transform="pandas").fit(data.X, data.y)
+    frame = encoder.transform(data.X)
+    assert list(frame.columns) == [f"sparsespecialistencoder{j}" for j in range(6)]
+    assert list(frame.columns) == list(encoder.get_feature_names_out())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_is_kept(data, dtype):
+    encoder = quick(sparsity=0).fit(data.X.astype(dtype), data.y)
+    latents = encoder.transform(data.X.astype(dtype))
+    assert latents.dtype == encoder.inverse_transform(latents).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda X, y: (np.where(X > 2, np.nan, X), y), ValueError, "NaN"),
+        (lambda X, y: (np.where(X > 2, np.inf, X), y), ValueError, "infinity"),
+        (lambda X, y: (X[:1], y[:1]), ValueError, "minimum of 2"),
+        (lambda X, y: (X, np.ones(len(X))), ValueError, "constant"),
+        (lambda X, y: (X, np.full(len(X), "one")), ValueError, "one class"),
+        (lambda X, y: (X, np.where(y > 2, np.nan, y)), ValueError, "NaN"),
+        (lambda X, y: (X, None), ValueError, "requires y"),
+        (lambda X, y: (X, y[:-1]), ValueError, "inconsistent"),
+        (lambda X, y: (sparse.csr_matrix(X), y), TypeError, "[Ss]parse"),
+        (lambda X, y: (X.astype(str) + "a", y), ValueError, "could not convert|numeric"),
+    ],
+)
+def test_what_cannot_be_fitted_says_so(data, change, error, message):
+    with pytest.raises(error, match=message):
+        quick().fit(*change(data.X, data.y))
+
+
+def test_a_constant_feature_and_few_samples_do_no_harm(data):
+    X = np.column_stack([data.X, np.full(300, 1e6)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpecialistWarning)
+        assert np.isfinite(quick(sparsity=0).fit(X, data.y).latents(X)).all()
+        assert quick().fit(X[:2], data.y[:2]).predict(X).shape == (300, 4)

@@ -1,0 +1,254 @@
+"""SpecialistPipeline: specialises where it helps, keeps the generalist where it does not."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    TaskStructureIdentifier,
+)
+from skspecialist.datasets import make_collider_sequences, make_digit_sequences
+
+
+def quick_encoder(**params):
+    params = {"heads": "linear", "max_epochs": 10, "hidden_layer_sizes": (32,)} | params
+    return SparseSpecialistEncoder(**params)
+
+
+def quick_pipeline(**params):
+    params = {"encoder": quick_encoder(), "estimator": Ridge(), "random_state": 0} | params
+    return SpecialistPipeline(**params)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return make_digit_sequences(400, n_timesteps=8, n_tasks=2, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return quick_pipeline(generalist=PCA(16), specialise="always").fit(digits.X, digits.y)
+
+
+@pytest.fixture(scope="module")
+def chains():
+    return make_collider_sequences(300, n_timesteps=6, n_tasks=2, random_state=0)
+
+
+def test_the_specialist_reads_its_tasks_steps_and_latents_only(fitted, digits):
+    steps = fitted.structure_.step_tasks_
+    mask = fitted.encoder_.mask_ > 0
+    expected = [steps[:, i].sum() * mask[i].sum() for i in range(2)]
+    assert fitted.use_specialist_.all()
+    assert_array_equal(fitted.n_features_used_, expected)
+    other = digits.X.copy()
+    other[:, ~steps[:, 0]] = np.random.default_rng(0).uniform(size=other[:, ~steps[:, 0]].shape)
+    assert_array_equal(fitted.predict(digits.X)[:, 0], fitted.predict(other)[:, 0])
+
+
+def test_specialising_helps_on_real_images():
+    train, test = (
+        make_digit_sequences(1000, n_timesteps=8, n_tasks=2, subset=half, random_state=1)
+        for half in ("train", "test")
+    )
+    encoder = SparseSpecialistEncoder(heads="linear", max_epochs=40)
+    auto = SpecialistPipeline(PCA(16), encoder=encoder, random_state=0).fit(train.X, train.y)
+    never = clone(auto).set_params(specialise="never").fit(train.X, train.y)
+    assert auto.use_specialist_.all()
+    assert (auto.validation_gain_ > auto.validation_gain_se_).all()
+    assert auto.fallback_reason_ == [None, None]
+    assert (auto.n_features_used_ <= auto.n_generalist_features_ / 2).all()
+    assert auto.score(test.X, test.y) > never.score(test.X, test.y)
+
+
+def test_pure_noise_keeps_the_generalist():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 8)), rng.normal(size=(200, 2))
+    pipeline = quick_pipeline(structure=TaskStructureIdentifier(alpha=0.9, correction="none")).fit(
+        X, y
+    )
+    assert not pipeline.use_specialist_.all()
+    reason = pipeline.fallback_reason_[int(np.argmin(pipeline.use_specialist_))]
+    assert "not larger than its standard error" in reason or "was found" in reason
+
+
+def test_never_is_the_generalist_alone(digits):
+    pipeline = quick_pipeline(generalist=PCA(5, random_state=0), specialise="never")
+    pipeline.fit(digits.X, digits.y)
+    rows = PCA(5, random_state=0).fit_transform(digits.X.reshape(-1, 64))
+    features = rows.reshape(len(digits.X), -1)
+    expected = Ridge().fit(features, digits.y).predict(features)
+    assert_allclose(pipeline.predict(digits.X), expected, rtol=1e-6)
+    assert_allclose(pipeline.transform(digits.X), features)
+    assert pipeline.structure_ is None
+    assert pipeline.encoder_ is None
+    assert pipeline.fallback_reason_ == ["specialise='never'"] * 2
+
+
+def test_a_task_without_steps_falls_back_and_says_why(digits):
+    y = np.column_stack([digits.y[:, 0], np.random.default_rng(0).normal(size=len(digits.y))])
+    pipeline = quick_pipeline(
+        generalist=PCA(16),
+        structure=TaskStructureIdentifier(alpha=1e-4),
+        encoder=quick_encoder(max_epochs=60),
+        specialise="always",
+    ).fit(digits.X, y)
+    assert_array_equal(pipeline.use_specialist_, [True, False])
+    assert pipeline.fallback_reason_ == [None, "no time step of this task was found"]
+    assert pipeline.n_features_used_[1] == pipeline.n_generalist_features_
+
+
+def test_classes_and_values_together(digits):
+    y = pd.DataFrame(
+        {
+            "amount": digits.y[:, 0],
+            "many": np.where(digits.y[:, 1] > np.median(digits.y[:, 1]), "yes", "no"),
+        }
+    )
+    pipeline = SpecialistPipeline(PCA(16), encoder=quick_encoder(), random_state=0)
+    prediction = pipeline.fit(digits.X, y).predict(digits.X)
+    assert prediction.dtype == object
+    assert set(prediction[:, 1]) == {"yes", "no"}
+    assert r2_score(y["amount"], prediction[:, 0].astype(float)) > 0.3
+    assert (prediction[:, 1] == y["many"]).mean() > 0.7
+    assert 0.5 < pipeline.score(digits.X, y) < 1.0
+
+
+def test_one_task_of_labels(chains):
+    y = np.where(chains.y[:, 0] > 0, "up", "down")
+    pipeline = quick_pipeline(estimator=LogisticRegression()).fit(chains.X, y)
+    assert pipeline.predict(chains.X).shape == y.shape
+    assert pipeline.score(chains.X, y) > 0.7
+
+
+def test_same_seed_same_numbers(chains):
+    one, other = (quick_pipeline().fit(chains.X, chains.y) for _ in range(2))
+    assert_array_equal(one.predict(chains.X), other.predict(chains.X))
+
+
+def test_a_frozen_generalist_stays_as_it_is(digits):
+    pca = PCA(8, random_state=0).fit(digits.X.reshape(-1, 64))
+    pipeline = quick_pipeline(generalist=FrozenEstimator(pca)).fit(digits.X[:300], digits.y[:300])
+    assert_array_equal(pipeline.generalist_.estimator.components_, pca.components_)
+
+
+def test_names_and_set_output(fitted, digits):
+    names = fitted.get_feature_names_out()
+    assert names[0].startswith("step")
+    assert len(names) == fitted.transform(digits.X).shape[1]
+    pipeline = clone(fitted).set_output(transform="pandas").fit(digits.X, digits.y)
+    frame = pipeline.transform(digits.X.reshape(400, -1))
+    assert frame.columns.tolist() == names.tolist()
+
+
+def test_pandas_in(chains):
+    frame = pd.DataFrame(chains.X[:, :, 0], columns=[f"day {t}" for t in range(6)])
+    pipeline = quick_pipeline().fit(frame, pd.DataFrame(chains.y, columns=["a", "b"]))
+    assert pipeline.feature_names_in_.tolist() == frame.columns.tolist()
+    assert pipeline.tasks_.names == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        pipeline.predict(frame.rename(columns={"day 0": "day 9"}))
+
+
+def test_pickle(fitted, digits):
+    again = pickle.loads(pickle.dumps(fitted))
+    assert_array_equal(again.predict(digits.X), fitted.predict(digits.X))
+
+
+def test_grid_search_over_every_part(chains):
+    pipeline = quick_pipeline(
+        structure=TaskStructureIdentifier(), encoder=quick_encoder(max_epochs=2)
+    )
+    grid = {
+        "structure__alpha": [0.01, 0.1],
+        "encoder__sparsity": [0.01, 0.1],
+        "estimator__alpha": [1.0, 10.0],
+    }
+    results = [
+        GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise").fit(
+            chains.X, chains.y
+        )
+        for n_jobs in (1, 2)
+    ]
+    scores = [search.cv_results_["mean_test_score"] for search in results]
+    assert_array_equal(*scores)
+    assert results[0].best_estimator_.structure_.alpha in grid["structure__alpha"]
+    assert results[0].best_estimator_.encoder_ is None or (
+        results[0].best_estimator_.encoder_.sparsity in grid["encoder__sparsity"]
+    )
+
+
+def test_cross_val_score(chains):
+    scores = cross_val_score(quick_pipeline(), chains.X, chains.y, cv=3, error_score="raise")
+    assert scores.shape == (3,)
+    assert (scores > 0).all()
+
+
+def test_inside_a_scikit_learn_pipeline(chains):
+    model = make_pipeline(StandardScaler(), quick_pipeline())
+    flat = chains.X.reshape(len(chains.X), -1)
+    assert model.fit(flat, chains.y).score(flat, chains.y) > 0.2
+    assert clone(model).get_params()["specialistpipeline__estimator__alpha"] == 1.0
+
+
+def test_a_progress_bar_names_the_stages(chains, capsys):
+    quick_pipeline(verbose=1).fit(chains.X, chains.y)
+    assert "8/8" in capsys.readouterr().err
+    quick_pipeline().fit(chains.X, chains.y)
+    assert capsys.readouterr().err == ""
+
+
+class TestBadInput:
+    X = np.random.default_rng(0).normal(size=(40, 6))
+    y = np.random.default_rng(1).normal(size=40)
+
+    @pytest.mark.parametrize(
+        ("X", "y", "message"),
+        [
+            (np.where(X > 2, np.nan, X), y, "Input X contains NaN"),
+            (X, np.where(y > 1, np.inf, y), "Input y contains infinity"),
+            (X, np.ones(40), "constant"),
+            (X, np.zeros(40, dtype=int), "one class only"),
+            (X, None, "requires y"),
+            (X[:1], y[:1], "minimum of 2"),
+            (X[:, :1], y, "fewer than segment_length"),
+            (X, y[:30], "inconsistent"),
+        ],
+    )
+    def test_messages(self, X, y, message):
+        with pytest.raises(ValueError, match=message):
+            quick_pipeline().fit(X, y)
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"specialise": "maybe"},
+            {"validation_fraction": 1.0},
+            {"encoder": Ridge()},
+            {"structure": "direct"},
+            {"n_timesteps": 4},
+        ],
+    )
+    def test_parameters_are_named(self, params):
+        with pytest.raises(ValueError, match=next(iter(params))):
+            quick_pipeline(**params).fit(self.X, self.y)
+
+    def test_an_error_leaves_the_estimator_as_it_was(self):
+        pipeline = quick_pipeline().fit(self.X, self.y)
+        before = dict(vars(pipeline))
+        with pytest.raises(ValueError, match="constant"):
+            pipeline.fit(self.X[:, :4], np.ones(40))
+        assert vars(pipeline) == before
