@@ -18,30 +18,28 @@ __all__ = ["CovarianceTest", "Partial"]
 
 # A column that keeps less than this share of its variance is a combination of the others.
 RANK_TOLERANCE = 1e-10
-# Columns that are taken out before the rest is brought up to date.
-PANEL = 16
-# Working memory for one chunk of tests, in bytes.
-CHUNK_BYTES = 64 * 2**20
+# Working memory of one chunk of tests, in bytes: what stays in a processor's cache.
+CHUNK_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
 class Partial:
-    """Partial covariances of two sides x and y, many tests at a time.
+    """Partial covariances of two sides x and y, for many triples and given sets at a time.
 
     Attributes
     ----------
-    matrix : ndarray of shape (n_tests, p + q, p + q)
-        Covariance of (x, y) given z, of columns that had unit variance before. Columns
-        that stand for none are zero.
+    matrix : ndarray of shape (p + q, p + q, n_given, n_triples)
+        Covariance of (x, y) given z, of columns that had unit variance before; only the
+        upper triangle is meant. Columns that stand for none are zero.
     p : int
         Number of columns of ``matrix`` that belong to x.
     n : int
         Number of samples.
-    rank_z : ndarray of int of shape (n_tests,)
+    rank_z : ndarray of int of shape (n_given, n_triples)
         Dimension conditioned on.
-    width_x, width_y : ndarray of int of shape (n_tests,)
+    width_x, width_y : ndarray of int of shape (n_triples,)
         Number of columns asked for on each side.
-    flag : ndarray of int of shape (n_tests,)
+    flag : ndarray of int of shape (n_given, n_triples)
         Flags of the conditioning.
     """
 
@@ -55,7 +53,12 @@ class Partial:
 
 
 class CovarianceTest(BaseIndependenceTest):
-    """Base of the tests that need no more of the data than its covariance."""
+    """Base of the tests that need no more of the data than its covariance.
+
+    All tests of one call come from one covariance, in chunks and without a loop over
+    tests: the Schur complement on ``z`` is shared by all given sets, and each of these
+    is a downdate of its result. A new test of this kind implements ``_decide``.
+    """
 
     def test_many(
         self,
@@ -74,25 +77,25 @@ class CovarianceTest(BaseIndependenceTest):
             If the data have NaN or infinite values, or a column is out of range.
         """
         moments = data if isinstance(data, Moments) else Moments.from_data(check_array(data))
-        n_columns = len(moments.mean)
-        x, y, z, given_ = (_as_sets(s, len(np.asarray(x)), n_columns) for s in (x, y, z, given))
+        n_columns, n_tests = len(moments.mean), len(np.asarray(x))
+        x, y, z, extra = (_as_sets(s, n_tests, n_columns) for s in (x, y, z, given))
         if not len(x) == len(y) == len(z):
             raise ValueError(
                 f"x, y and z must list as many tests, got {len(x)}, {len(y)} and {len(z)}."
             )
         if given is None:
-            given_ = np.empty((1, 0), dtype=np.intp)
+            extra = np.empty((1, 0), dtype=np.intp)
         # One column more, of zeros, is what -1 points to.
         correlation = np.pad(moments.correlation(), (0, 1))
-        parts = [
-            self._decide(partial) for partial in _partials(correlation, moments.n, x, y, z, given_)
-        ]
-        result = _concatenate(parts, len(x), len(given_))
-        return result[:, 0] if given is None else result
+        answers = _Answers(n_tests, len(extra), moments.n)
+        for rows in _chunks(x, y, z, extra):
+            partial = _condition(correlation, moments.n, x[rows], y[rows], z[rows], extra)
+            answers.add(rows, self._decide(partial))
+        return answers.result(squeeze=given is None)
 
     @abstractmethod
     def _decide(self, partial: Partial) -> IndependenceResult:
-        """Return statistics and p-values for a chunk of partial covariances."""
+        """Return arrays of shape (n_given, n_triples) for a chunk of partial covariances."""
 
 
 def _as_sets(columns: ArrayLike | None, n_tests: int, n_columns: int) -> np.ndarray:
@@ -109,105 +112,120 @@ def _as_sets(columns: ArrayLike | None, n_tests: int, n_columns: int) -> np.ndar
     return sets.astype(np.intp, copy=False)
 
 
-def _partials(
+def _chunks(x: np.ndarray, y: np.ndarray, z: np.ndarray, given: np.ndarray) -> Iterator[slice]:
+    """Yield slices of tests whose arrays fit the working memory."""
+    w = x.shape[1] + y.shape[1]
+    rows = z.shape[1] + w
+    numbers = rows**2 + rows * given.size + (w + given.shape[1]) ** 2 * len(given)
+    size = max(64, CHUNK_BYTES // (8 * numbers))
+    for start in range(0, max(len(x), 1), size):
+        yield slice(start, start + size)
+
+
+def _condition(
     correlation: np.ndarray,
     n: int,
     x: np.ndarray,
     y: np.ndarray,
     z: np.ndarray,
     given: np.ndarray,
-) -> Iterator[Partial]:
-    """Yield partial covariances, in chunks of tests, for all triples and given sets.
+) -> Partial:
+    """Return the partial covariances given z and each of the given sets."""
+    r, w = z.shape[1], given.shape[1]
+    rows = np.concatenate([z, x, y], axis=1).T
+    matrix = correlation[rows[:, None], rows]
+    side = correlation[given.T[:, :, None], rows[:, None, None]]
+    corner = correlation[given.T[:, None], given.T][..., None]
+    corner = np.repeat(corner, rows.shape[1], axis=3)
+    rank = _rank(eliminate(matrix, r, side, corner))
 
-    The Schur complement on z is shared by all given sets; each of these is a downdate
-    of its result.
-    """
-    widths = [z.shape[1], x.shape[1], y.shape[1], given.size]
-    cell = 8 * sum(widths) ** 2 * 3 + 8 * (widths[1] + widths[2]) ** 2 * 4 * len(given)
-    size = max(1, CHUNK_BYTES // cell)
-    r, p, w = widths[0], widths[1], widths[1] + widths[2]
-    for start in range(0, max(len(x), 1), size):
-        rows = slice(start, start + size)
-        shared = np.broadcast_to(given.reshape(1, -1), (len(x[rows]), given.size))
-        columns = np.concatenate([z[rows], x[rows], y[rows], shared], axis=1)
-        matrix = correlation[columns[:, :, None], columns[:, None, :]]
-        rank = _rank(sweep(matrix, range(r)))
-        deficient = rank < _width(z[rows])
-        rest = matrix[:, r:, r:]
-        blocks, ranks, flags = [], [], []
-        for j, extra in enumerate(given):
-            order = np.r_[w + j * len(extra) : w + (j + 1) * len(extra), :w]
-            block = rest[:, order[:, None], order]
-            extra_rank = _rank(sweep(block, range(len(extra))))
-            blocks.append(block[:, len(extra) :, len(extra) :])
-            ranks.append(rank + extra_rank)
-            flags.append(deficient | (extra_rank < _width(extra)))
-        yield Partial(
-            matrix=np.stack(blocks, axis=1).reshape(-1, w, w),
-            p=p,
-            n=n,
-            rank_z=np.stack(ranks, axis=1).ravel(),
-            width_x=np.repeat(_width(x[rows]), len(given)),
-            width_y=np.repeat(_width(y[rows]), len(given)),
-            flag=np.where(np.stack(flags, axis=1).ravel(), ResultFlag.RANK_DEFICIENT, 0),
-        )
+    size = w + len(rows) - r
+    local = np.empty((size, size, len(given), rows.shape[1]))
+    local[:w, :w] = corner
+    local[:w, w:] = side[r:].swapaxes(0, 1)
+    local[w:, w:] = matrix[r:, r:, None]
+    extra_rank = _rank(eliminate(local, w))
+
+    asked = _width(z) + _width(given)[:, None]
+    rank_z = rank + extra_rank
+    return Partial(
+        matrix=local[w:, w:],
+        p=x.shape[1],
+        n=n,
+        rank_z=rank_z,
+        width_x=_width(x),
+        width_y=_width(y),
+        flag=np.where(rank_z < asked, ResultFlag.RANK_DEFICIENT, ResultFlag.OK),
+    )
 
 
-def sweep(matrix: np.ndarray, columns: range) -> np.ndarray:
-    """Take columns out of covariance matrices, one after the other, in place.
+def eliminate(
+    matrix: np.ndarray,
+    n_pivots: int,
+    side: np.ndarray | None = None,
+    corner: np.ndarray | None = None,
+) -> np.ndarray:
+    """Take the first columns out of covariance matrices, one after the other, in place.
 
     What remains of the later columns is their covariance given those taken out. A
-    column without variance of its own left is passed over.
+    column without variance of its own left is passed over. The matrices are along the
+    last axes, so that every operation runs over contiguous numbers of many tests.
 
     Parameters
     ----------
-    matrix : ndarray of shape (n_tests, k, k)
-        Covariances of unit-variance columns; overwritten.
-    columns : range
-        Which to take out.
+    matrix : ndarray of shape (k, k, ...)
+        Covariances of unit-variance columns, of which the upper triangle is used.
+    n_pivots : int
+        Number of columns to take out.
+    side : ndarray of shape (k, w, n_given, n), default=None
+        Covariances with further columns, in ``n_given`` sets of ``w``; updated too.
+    corner : ndarray of shape (w, w, n_given, n), default=None
+        Covariances of the further columns within their sets; updated too.
 
     Returns
     -------
-    pivots : ndarray of shape (n_tests, len(columns))
+    pivots : ndarray of shape (n_pivots, ...)
         Variance of each column given the earlier ones; 0 where it was passed over.
         Their product over the others is a determinant.
     """
-    pivots = np.empty((len(matrix), len(columns)))
-    factors = np.empty_like(pivots)
-    for start in range(columns.start, columns.stop, PANEL):
-        # Within a panel column by column, beyond it all at once: a blocked Cholesky
-        # factorisation that steps over columns without variance.
-        panel = range(start, min(start + PANEL, columns.stop))
-        for j in panel:
-            pivot = matrix[:, j, j]
-            kept = pivot > RANK_TOLERANCE
-            i = j - columns.start
-            pivots[:, i] = np.where(kept, pivot, 0.0)
-            inverse = np.where(kept, 1.0 / np.where(kept, pivot, 1.0), 0.0)
-            factors[:, i] = np.sqrt(inverse)
-            below = matrix[:, j + 1 :, j]
-            beside = below[:, : panel.stop - j - 1] * inverse[:, None]
-            matrix[:, j + 1 :, j + 1 : panel.stop] -= below[:, :, None] * beside[:, None, :]
-        scale = factors[:, panel.start - columns.start : panel.stop - columns.start]
-        beyond = matrix[:, panel.stop :, panel.start : panel.stop] * scale[:, None, :]
-        matrix[:, panel.stop :, panel.stop :] -= beyond @ beyond.transpose(0, 2, 1)
+    pivots = np.empty((n_pivots, *matrix.shape[2:]))
+    for j in range(n_pivots):
+        kept = matrix[j, j] > RANK_TOLERANCE
+        pivots[j] = np.where(kept, matrix[j, j], 0.0)
+        inverse = kept / np.where(kept, matrix[j, j], 1.0)
+        later = matrix[j, j + 1 :]
+        factors = later * inverse
+        for a in range(j + 1, len(matrix)):
+            matrix[a, a:] -= factors[a - j - 1] * matrix[j, a:]
+        if side is not None and corner is not None and side.size:
+            side[j + 1 :] -= factors[:, None, None] * side[j]
+            corner -= (side[j] * inverse)[:, None] * side[j]
     return pivots
 
 
 def _rank(pivots: np.ndarray) -> np.ndarray:
-    return (pivots > 0).sum(axis=1)
+    return (pivots > 0).sum(axis=0)
 
 
 def _width(columns: np.ndarray) -> np.ndarray:
     return (columns >= 0).sum(axis=-1)
 
 
-def _concatenate(parts: list[IndependenceResult], n_tests: int, n_given: int) -> IndependenceResult:
-    def join(name: str) -> Any:
-        array = np.concatenate([getattr(part, name) for part in parts])
-        return array.reshape(n_tests, n_given, *array.shape[1:])
+class _Answers:
+    """Collects the answers of chunks, triples first."""
 
-    names = ("statistic", "pvalue", "effect_size", "df", "flag")
-    return IndependenceResult(
-        **{name: join(name) for name in names}, n=parts[0].n, signed=parts[0].signed
-    )
+    def __init__(self, n_tests: int, n_given: int, n: int) -> None:
+        shape = (n_tests, n_given)
+        self.arrays = {name: np.empty(shape) for name in ("statistic", "pvalue", "effect_size")}
+        self.arrays["df"] = np.empty((*shape, 2))
+        self.arrays["flag"] = np.empty(shape, dtype=np.uint8)
+        self.n, self.signed = n, False
+
+    def add(self, rows: slice, part: IndependenceResult) -> None:
+        for name, array in self.arrays.items():
+            array[rows] = getattr(part, name).swapaxes(0, 1)
+        self.signed = part.signed
+
+    def result(self, squeeze: bool) -> IndependenceResult:
+        result = IndependenceResult(**self.arrays, n=self.n, signed=self.signed)
+        return result[:, 0] if squeeze else result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from .base import IndependenceResult, ResultFlag
 from .covariance import RANK_TOLERANCE, CovarianceTest, Partial
@@ -52,29 +52,30 @@ class FisherZ(CovarianceTest, short_name="fisher_z"):
     """
 
     def _decide(self, partial: Partial) -> IndependenceResult:
-        if partial.matrix.shape[-1] != 2 or partial.p != 1:
+        if partial.matrix.shape[0] != 2 or partial.p != 1:
             raise ValueError(
                 "fisher_z tests one column against one column, got "
-                f"{partial.p} against {partial.matrix.shape[-1] - partial.p}; use "
+                f"{partial.p} against {partial.matrix.shape[0] - partial.p}; use "
                 "independence_test='wilks'."
             )
-        var_x, var_y = partial.matrix[:, 0, 0], partial.matrix[:, 1, 1]
+        (var_x, covariance), var_y = partial.matrix[0], partial.matrix[1, 1]
         degenerate = np.minimum(var_x, var_y) <= RANK_TOLERANCE
-        scale = np.sqrt(np.where(degenerate, 1.0, var_x * var_y))
-        r = np.where(degenerate, 0.0, partial.matrix[:, 1, 0] / scale)
+        r = np.where(degenerate, 0.0, covariance)
+        r /= np.sqrt(np.where(degenerate, 1.0, var_x * var_y))
         df = partial.n - partial.rank_z - 3
         too_few = df < 1
         clipped = np.clip(r, -LARGEST_R, LARGEST_R)
-        statistic = np.sqrt(np.where(too_few, 0, df)) * np.arctanh(clipped)
+        statistic = np.sqrt(np.maximum(df, 0)) * np.arctanh(clipped)
+        statistic[too_few] = 0.0
         flag = (
             partial.flag
-            | np.where(degenerate, ResultFlag.DEGENERATE, 0)
-            | np.where(1.0 - np.abs(r) <= RANK_TOLERANCE, ResultFlag.DETERMINISTIC, 0)
-            | np.where(too_few, ResultFlag.TOO_FEW_SAMPLES, 0)
+            | degenerate * ResultFlag.DEGENERATE
+            | (np.abs(r) >= 1.0 - RANK_TOLERANCE) * ResultFlag.DETERMINISTIC
+            | too_few * ResultFlag.TOO_FEW_SAMPLES
         )
         return IndependenceResult(
             statistic=statistic,
-            pvalue=2.0 * norm.sf(np.abs(statistic)),
+            pvalue=2.0 * ndtr(-np.abs(statistic)),
             effect_size=np.clip(r, -1.0, 1.0),
             df=np.stack([np.ones_like(df), df], axis=-1),
             n=partial.n,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from .base import IndependenceResult, ResultFlag
-from .covariance import RANK_TOLERANCE, CovarianceTest, Partial, sweep
+from .covariance import RANK_TOLERANCE, CovarianceTest, Partial, eliminate
 
 __all__ = ["Wilks"]
 
@@ -69,14 +69,14 @@ class Wilks(CovarianceTest, short_name="wilks"):
         redundant = (p < partial.width_x) | (q < partial.width_y)
         flag = (
             partial.flag
-            | np.where(~degenerate & redundant, ResultFlag.RANK_DEFICIENT, 0)
-            | np.where(degenerate, ResultFlag.DEGENERATE, 0)
-            | np.where(valid & deterministic, ResultFlag.DETERMINISTIC, 0)
-            | np.where(too_few, ResultFlag.TOO_FEW_SAMPLES, 0)
+            | (~degenerate & redundant) * ResultFlag.RANK_DEFICIENT
+            | degenerate * ResultFlag.DEGENERATE
+            | (valid & deterministic) * ResultFlag.DETERMINISTIC
+            | too_few * ResultFlag.TOO_FEW_SAMPLES
         )
         return IndependenceResult(
             statistic=statistic,
-            pvalue=f_distribution.sf(statistic, df[:, 0], df[:, 1]),
+            pvalue=fdtrc(df[..., 0], df[..., 1], statistic),
             effect_size=effect_size,
             df=df,
             n=partial.n,
@@ -86,18 +86,18 @@ class Wilks(CovarianceTest, short_name="wilks"):
 
 def _log_lambda(partial: Partial) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the ranks of x and y, log Lambda, and whether one side determines the other."""
-    yy = partial.matrix[:, partial.p :, partial.p :].copy()
-    y_alone = sweep(yy, range(yy.shape[1]))
+    yy = partial.matrix[partial.p :, partial.p :].copy()
+    y_alone = eliminate(yy, len(yy))
     joint = partial.matrix.copy()
-    x_alone = sweep(joint, range(partial.p))
-    y_given_x = sweep(joint, range(partial.p, joint.shape[1]))
+    pivots = eliminate(joint, len(joint))
+    x_alone, y_given_x = pivots[: partial.p], pivots[partial.p :]
     kept = y_alone > 0
     ratio = np.where(kept, y_given_x, 1.0) / np.where(kept, y_alone, 1.0)
     return (
-        (x_alone > 0).sum(axis=1),
-        kept.sum(axis=1),
-        np.log(np.maximum(ratio, SMALLEST_RATIO)).sum(axis=1),
-        np.any(ratio <= RANK_TOLERANCE, axis=1),
+        (x_alone > 0).sum(axis=0),
+        kept.sum(axis=0),
+        np.log(np.maximum(ratio, SMALLEST_RATIO)).sum(axis=0),
+        np.any(ratio <= RANK_TOLERANCE, axis=0),
     )
 
 
