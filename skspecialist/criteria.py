@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .aggregation import BaseAggregation, to_matrix
+from .aggregation import BaseAggregation
+from .aggregation.base import Correction, to_matrix
 from .exceptions import SpecialistWarning
 from .independence import BaseIndependenceTest, IndependenceResult, Moments, ResultFlag
 from .independence.covariance import CovarianceTest
 from .segments import collider_sets, direct_sets, to_columns
 
 __all__ = ["Evidence", "SegmentedData", "collider_criterion", "direct_criterion"]
-
-Correction = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,10 @@ class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstima
             default="auto"
         The test. "auto" is "fisher_z" where one column is tested against one, "wilks"
         otherwise.
-    aggregation : {"rank_one", "any"} or BaseAggregation, default="rank_one"
-        How the collider criterion pools the pairs of a task.
+    aggregation : {"rank_one", "simes", "cauchy", "any"} or BaseAggregation, \
+            default="rank_one"
+        How the collider criterion pools the pairs of a task into a test of each
+        segment: see :mod:`skspecialist.aggregation`. "any" is the published rule.
     alpha : float, default=0.05
         Level, in (0, 1). With "bh", of the segments said to belong to a task at most
         this share is wrong on average, and a task that touches nothing stays empty

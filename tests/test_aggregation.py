@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.stats import binom, norm
+from scipy.stats import binom, cauchy, norm
 
-from skspecialist.aggregation import AnyPair, RankOne
+from skspecialist.aggregation import AnyPair, Cauchy, RankOne, Simes
 from skspecialist.independence import IndependenceResult
 
 K = 12
@@ -56,6 +56,30 @@ def test_pvalues_of_irrelevant_segments_hold_their_level_beside_a_clique(signed)
     assert n_rejected <= binom.ppf(0.999, 400, 0.05)
 
 
+@pytest.mark.parametrize("rule", [Simes(), Cauchy()], ids=repr)
+def test_combinations_hold_their_level_segment_by_segment(rule):
+    z = np.random.default_rng(7).normal(size=(len(PAIRS), 500))
+    _, pvalues, _ = pool(z, rule)
+    # The pairs of one segment are independent; segments are looked at one by one.
+    n_rejected = (pvalues <= 0.05).sum(axis=1)
+    assert (n_rejected <= binom.ppf(1 - 0.001 / K, 500, 0.05)).all()
+    assert n_rejected.mean() > 0.5 * 25
+
+
+@pytest.mark.parametrize("rule", [Simes(), Cauchy()], ids=repr)
+def test_combinations_equal_their_definitions(rule):
+    z = np.random.default_rng(8).normal(size=(len(PAIRS), 2)) * 2
+    _, pvalues, _ = pool(z, rule)
+    p = np.sort((2 * norm.sf(np.abs(z)))[(PAIRS == 3).any(axis=1)], axis=0)
+    m = len(p)
+    expected = (
+        (p * m / np.arange(1, m + 1)[:, None]).min(axis=0)
+        if isinstance(rule, Simes)
+        else cauchy.sf(np.tan((0.5 - p) * np.pi).mean(axis=0))
+    )
+    assert_allclose(pvalues[3], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("members", [2, 3, 5])
 def test_a_clique_of_any_size_comes_back(members):
     w = np.zeros(K)
@@ -77,7 +101,7 @@ def test_pooling_finds_what_no_pair_shows():
     assert (pooled[:8] < 0.01).mean() > 0.9 > by_pair + 0.3
 
 
-@pytest.mark.parametrize("rule", [RankOne(), AnyPair()], ids=repr)
+@pytest.mark.parametrize("rule", [RankOne(), AnyPair(), Simes(), Cauchy()], ids=repr)
 @pytest.mark.parametrize("signed", [True, False])
 def test_permuting_segments_or_tasks_permutes_the_answer(rule, signed):
     rng = np.random.default_rng(4)
