@@ -23,32 +23,63 @@ CHUNK_BYTES = 2 * 2**20
 
 @dataclass(frozen=True)
 class Partial:
-    """Partial covariances of two sides x and y, for many triples and given sets at a time.
+    """Partial covariances given z of two sides x and y, and of sets still to be given.
 
     Attributes
     ----------
-    matrix : ndarray of shape (p + q, p + q, n_given, n_triples)
+    matrix : ndarray of shape (p + q, p + q, n_triples)
         Covariance of (x, y) given z, of columns that had unit variance before; only the
         upper triangle is meant. Columns that stand for none are zero.
+    side : ndarray of shape (p + q, w, n_given, n_triples)
+        Their covariance with the ``n_given`` sets of ``w`` columns.
+    corner : ndarray of shape (w, w, n_given, n_triples)
+        Covariance of these sets.
     p : int
         Number of columns of ``matrix`` that belong to x.
     n : int
         Number of samples.
-    rank_z : ndarray of int of shape (n_given, n_triples)
-        Dimension conditioned on.
-    width_x, width_y : ndarray of int of shape (n_triples,)
-        Number of columns asked for on each side.
-    flag : ndarray of int of shape (n_given, n_triples)
-        Flags of the conditioning.
+    rank_z : ndarray of int of shape (n_triples,)
+        Dimension of z.
+    width_x, width_y, width_z : ndarray of int of shape (n_triples,)
+        Number of columns asked for.
+    width_given : ndarray of int of shape (n_given, 1)
+        Number of columns of each set.
     """
 
     matrix: np.ndarray
+    side: np.ndarray
+    corner: np.ndarray
     p: int
     n: int
     rank_z: np.ndarray
     width_x: np.ndarray
     width_y: np.ndarray
-    flag: np.ndarray
+    width_z: np.ndarray
+    width_given: np.ndarray
+
+    def given(self) -> tuple[np.ndarray, np.ndarray]:
+        """Condition on each set as well.
+
+        Returns
+        -------
+        matrix : ndarray of shape (p + q, p + q, n_given, n_triples)
+            Covariance of (x, y) given z and the set.
+        rank : ndarray of int of shape (n_given, n_triples)
+            Dimension that the set adds to z.
+        """
+        w = len(self.corner)
+        size = w + len(self.matrix)
+        local = np.empty((size, size, *self.corner.shape[2:]))
+        local[:w, :w] = self.corner
+        local[:w, w:] = self.side.swapaxes(0, 1)
+        local[w:, w:] = self.matrix[:, :, None]
+        pivots = eliminate(local, w)
+        return local[w:, w:], rank(pivots)
+
+    def flag(self, rank_given: np.ndarray) -> np.ndarray:
+        """Return the flags of the conditioning, for the dimension that each set adds."""
+        complete = self.rank_z + rank_given == self.width_z + self.width_given
+        return np.where(complete, ResultFlag.OK, ResultFlag.RANK_DEFICIENT)
 
 
 class CovarianceTest(BaseIndependenceTest):
@@ -129,32 +160,25 @@ def _condition(
     z: np.ndarray,
     given: np.ndarray,
 ) -> Partial:
-    """Return the partial covariances given z and each of the given sets."""
-    r, w = z.shape[1], given.shape[1]
+    """Return the partial covariances given z."""
+    r = z.shape[1]
     rows = np.concatenate([z, x, y], axis=1).T
     matrix = correlation[rows[:, None], rows]
     side = correlation[given.T[:, :, None], rows[:, None, None]]
     corner = correlation[given.T[:, None], given.T][..., None]
     corner = np.repeat(corner, rows.shape[1], axis=3)
-    rank = _rank(eliminate(matrix, r, side, corner))
-
-    size = w + len(rows) - r
-    local = np.empty((size, size, len(given), rows.shape[1]))
-    local[:w, :w] = corner
-    local[:w, w:] = side[r:].swapaxes(0, 1)
-    local[w:, w:] = matrix[r:, r:, None]
-    extra_rank = _rank(eliminate(local, w))
-
-    asked = _width(z) + _width(given)[:, None]
-    rank_z = rank + extra_rank
+    pivots = eliminate(matrix, r, side, corner)
     return Partial(
-        matrix=local[w:, w:],
+        matrix=matrix[r:, r:],
+        side=side[r:],
+        corner=corner,
         p=x.shape[1],
         n=n,
-        rank_z=rank_z,
+        rank_z=rank(pivots),
         width_x=_width(x),
         width_y=_width(y),
-        flag=np.where(rank_z < asked, ResultFlag.RANK_DEFICIENT, ResultFlag.OK),
+        width_z=_width(z),
+        width_given=_width(given)[:, None],
     )
 
 
@@ -202,7 +226,8 @@ def eliminate(
     return pivots
 
 
-def _rank(pivots: np.ndarray) -> np.ndarray:
+def rank(pivots: np.ndarray) -> np.ndarray:
+    """Return the number of columns that were not passed over."""
     return (pivots > 0).sum(axis=0)
 
 

@@ -58,17 +58,18 @@ class FisherZ(CovarianceTest, short_name="fisher_z"):
                 f"{partial.p} against {partial.matrix.shape[0] - partial.p}; use "
                 "independence_test='wilks'."
             )
-        (var_x, covariance), var_y = partial.matrix[0], partial.matrix[1, 1]
+        matrix, rank_given = partial.given()
+        (var_x, covariance), var_y = matrix[0], matrix[1, 1]
         degenerate = np.minimum(var_x, var_y) <= RANK_TOLERANCE
         r = np.where(degenerate, 0.0, covariance)
         r /= np.sqrt(np.where(degenerate, 1.0, var_x * var_y))
-        df = partial.n - partial.rank_z - 3
+        df = partial.n - partial.rank_z - rank_given - 3
         too_few = df < 1
         clipped = np.clip(r, -LARGEST_R, LARGEST_R)
         statistic = np.sqrt(np.maximum(df, 0)) * np.arctanh(clipped)
         statistic[too_few] = 0.0
         flag = (
-            partial.flag
+            partial.flag(rank_given)
             | degenerate * ResultFlag.DEGENERATE
             | (np.abs(r) >= 1.0 - RANK_TOLERANCE) * ResultFlag.DETERMINISTIC
             | too_few * ResultFlag.TOO_FEW_SAMPLES

@@ -45,11 +45,11 @@ class Moments:
         """Compute from data of shape (n_samples, n_columns)."""
         data = np.asarray(data, dtype=np.float64)
         mean = data.mean(axis=0)
-        # A second centring removes the rounding of the first where offsets are large.
         centred = data - mean
-        correction = centred.mean(axis=0)
-        centred -= correction
-        return cls(len(data), mean + correction, centred.T @ centred)
+        # What rounding left of the mean, where offsets are large.
+        rest = centred.mean(axis=0)
+        scatter = centred.T @ centred - len(data) * np.outer(rest, rest)
+        return cls(len(data), mean + rest, scatter)
 
     def merge(self, other: Self) -> Self:
         """Return the statistics of both data sets together (Chan, Golub & LeVeque, 1983)."""

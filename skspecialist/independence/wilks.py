@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import fdtrc
 
 from .base import IndependenceResult, ResultFlag
-from .covariance import RANK_TOLERANCE, CovarianceTest, Partial, eliminate
+from .covariance import RANK_TOLERANCE, CovarianceTest, Partial, eliminate, rank
 
 __all__ = ["Wilks"]
 
@@ -55,23 +57,27 @@ class Wilks(CovarianceTest, short_name="wilks"):
     """
 
     def _decide(self, partial: Partial) -> IndependenceResult:
-        p, q, log_lambda, deterministic = _log_lambda(partial)
+        likelihood = _shared_log_lambda(partial)
+        if likelihood.irregular.any():
+            matrix, rank_given = partial.given()
+            likelihood = _log_lambda(matrix, partial.p, rank_given)
+        p, q = likelihood.p, likelihood.q
         degenerate = np.minimum(p, q) == 0
-        n_left = partial.n - 1 - partial.rank_z
+        n_left = partial.n - 1 - partial.rank_z - likelihood.rank_given
         too_few = n_left < np.maximum(p, 1) + np.maximum(q, 1)
         valid = ~degenerate & ~too_few
         statistic, df, effect_size = _rao_f(
-            np.where(valid, log_lambda, 0.0),
+            np.where(valid, likelihood.log_lambda, 0.0),
             np.where(valid, p, 1),
             np.where(valid, q, 1),
             np.where(valid, n_left, 2),
         )
         redundant = (p < partial.width_x) | (q < partial.width_y)
         flag = (
-            partial.flag
+            partial.flag(likelihood.rank_given)
             | (~degenerate & redundant) * ResultFlag.RANK_DEFICIENT
             | degenerate * ResultFlag.DEGENERATE
-            | (valid & deterministic) * ResultFlag.DETERMINISTIC
+            | (valid & likelihood.irregular) * ResultFlag.DETERMINISTIC
             | too_few * ResultFlag.TOO_FEW_SAMPLES
         )
         return IndependenceResult(
@@ -84,21 +90,63 @@ class Wilks(CovarianceTest, short_name="wilks"):
         )
 
 
-def _log_lambda(partial: Partial) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the ranks of x and y, log Lambda, and whether one side determines the other."""
-    yy = partial.matrix[partial.p :, partial.p :].copy()
+@dataclass(frozen=True)
+class _Likelihood:
+    """Log Lambda and the dimensions behind it, arrays of shape (n_given, n_triples).
+
+    ``irregular`` says where one side determines a part of the other.
+    """
+
+    log_lambda: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    rank_given: np.ndarray
+    irregular: np.ndarray
+
+
+def _log_lambda(matrix: np.ndarray, p: int, rank_given: np.ndarray) -> _Likelihood:
+    """Compute from the covariances given z and each set."""
+    yy = matrix[p:, p:].copy()
     y_alone = eliminate(yy, len(yy))
-    joint = partial.matrix.copy()
-    pivots = eliminate(joint, len(joint))
-    x_alone, y_given_x = pivots[: partial.p], pivots[partial.p :]
+    pivots = eliminate(matrix, len(matrix))
+    log_lambda, irregular = _log_ratio(pivots[p:], y_alone)
+    return _Likelihood(log_lambda, rank(pivots[:p]), rank(y_alone), rank_given, irregular)
+
+
+def _shared_log_lambda(partial: Partial) -> _Likelihood:
+    r"""Compute from the covariances given z alone, which all the sets share.
+
+    With :math:`C_v` the covariance of a set g given z and v, block determinants give
+    :math:`\Lambda_{xy \cdot zg} = \Lambda_{xy \cdot z} \det C_{xy} \det C_\emptyset /
+    (\det C_x \det C_y)`. This holds as long as g is not determined by x or y.
+    """
+    p = partial.p
+    matrix, side, corner_xy = partial.matrix.copy(), partial.side.copy(), partial.corner.copy()
+    x_alone = eliminate(matrix, p, side, corner_xy)
+    corner_x = corner_xy.copy()
+    y_given_x = eliminate(matrix[p:, p:], len(matrix) - p, side[p:], corner_xy)
+    yy, corner_y = partial.matrix[p:, p:].copy(), partial.corner.copy()
+    y_alone = eliminate(yy, len(yy), partial.side[p:].copy(), corner_y)
+
+    log_lambda, irregular = _log_ratio(y_given_x, y_alone)
+    corners = [partial.corner.copy(), corner_xy, corner_x, corner_y]
+    pivots = [eliminate(corner, len(corner)) for corner in corners]
+    ranks = [rank(pivot) for pivot in pivots]
+    logs = [np.log(np.where(pivot > 0, pivot, 1.0)).sum(axis=0) for pivot in pivots]
+    return _Likelihood(
+        log_lambda + logs[0] + logs[1] - logs[2] - logs[3],
+        rank(x_alone) + ranks[2] - ranks[0],
+        rank(y_alone) + ranks[3] - ranks[0],
+        ranks[0],
+        irregular | (ranks[1] < ranks[0]),
+    )
+
+
+def _log_ratio(y_given_x: np.ndarray, y_alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kept = y_alone > 0
     ratio = np.where(kept, y_given_x, 1.0) / np.where(kept, y_alone, 1.0)
-    return (
-        (x_alone > 0).sum(axis=0),
-        kept.sum(axis=0),
-        np.log(np.maximum(ratio, SMALLEST_RATIO)).sum(axis=0),
-        np.any(ratio <= RANK_TOLERANCE, axis=0),
-    )
+    log_lambda = np.log(np.maximum(ratio, SMALLEST_RATIO)).sum(axis=0)
+    return log_lambda, np.any(ratio <= RANK_TOLERANCE, axis=0)
 
 
 def _rao_f(
