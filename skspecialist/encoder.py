@@ -33,6 +33,7 @@ from .networks import (
     seeded,
 )
 from .sequences import validate_steps
+from .step_tasks import as_sequences, validate_step_tasks
 from .targets import TaskTargets
 
 __all__ = ["SparseSpecialistEncoder"]
@@ -247,9 +248,9 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         with _unchanged_on_failure(self):
             X = validate_steps(self, X, ensure_min_samples=2)
             tasks = TaskTargets.for_samples(y, X, estimator=self)
-            weights = _validate_step_tasks(step_tasks, X, len(tasks))
+            weights = validate_step_tasks(step_tasks, X, len(tasks))
             settings = self._settings(X, tasks)
-            data = StepData.from_arrays(_as_sequences(X), weights, tasks.encode(y))
+            data = StepData.from_arrays(as_sequences(X), weights, tasks.encode(y))
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             start = self.net_.module_ if self.warm_start and hasattr(self, "net_") else None
             with seeded(seed, self.device):
@@ -397,9 +398,11 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         X = validate_steps(self, X, reset=False)
         if step_tasks is None and X.ndim == 3 and self._weights_given:
             step_tasks = self._remembered_step_tasks(X.shape[1])
-        weights = _validate_step_tasks(step_tasks, X, len(self.tasks_))
-        codes = predict_tasks(self.net_.module_, _as_sequences(X), weights)
-        columns = [task.decode(column) for task, column in zip(self.tasks_.tasks, codes)]
+        weights = validate_step_tasks(step_tasks, X, len(self.tasks_))
+        codes = predict_tasks(self.net_.module_, as_sequences(X), weights)
+        columns = [
+            task.decode(column) for task, column in zip(self.tasks_.tasks, codes, strict=True)
+        ]
         return self.tasks_.join(columns)
 
     def _remembered_step_tasks(self, n_timesteps: int) -> np.ndarray:
@@ -452,33 +455,6 @@ def _unchanged_on_failure(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-def _as_sequences(X: np.ndarray) -> np.ndarray:
-    """Return rows as sequences of one step."""
-    return X if X.ndim == 3 else X[:, None, :]
-
-
-def _validate_step_tasks(step_tasks: Any, X: np.ndarray, n_tasks: int) -> np.ndarray:
-    """Return weights (n_samples, n_timesteps, n_tasks), a view where samples share them."""
-    shape = (*_as_sequences(X).shape[:2], n_tasks)
-    if step_tasks is None:
-        return np.broadcast_to(np.ones(shape[1:]), shape)
-    if X.ndim == 2:
-        raise ValueError("step_tasks needs sequences: X has two dimensions, each row a step.")
-    weights = check_array(
-        step_tasks,
-        dtype=np.float64,
-        allow_nd=True,
-        ensure_non_negative=True,
-        input_name="step_tasks",
-    )
-    if weights.shape not in (shape, shape[1:]):
-        raise ValueError(
-            f"step_tasks must have shape (n_timesteps, n_tasks) = {shape[1:]} or, with the "
-            f"number of sequences before, {shape}; got {weights.shape}."
-        )
-    return np.broadcast_to(weights, shape)
 
 
 def _history(phase: str, net: Any) -> list[dict[str, Any]]:

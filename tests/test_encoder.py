@@ -98,7 +98,9 @@ def test_inverse_transform_decodes_the_relevant_part(planted):
 
 def test_sparsity_zero_is_dense_and_above_one_is_empty(data):
     dense = quick(sparsity=0).fit(data.X, data.y)
-    assert dense.support_.all() and (dense.mask_ > 0).all() and dense.width_losses_ is None
+    assert dense.support_.all()
+    assert (dense.mask_ > 0).all()
+    assert dense.width_losses_ is None
     with pytest.warns(SpecialistWarning, match="support is empty"):
         empty = quick(sparsity=1.1).fit(data.X, data.y)
     assert empty.transform(data.X).shape == (300, 0)

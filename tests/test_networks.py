@@ -19,7 +19,7 @@ def test_the_proximal_step_is_the_minimiser(group):
         start = rng.uniform(0, 1, size=(3, 2))
         closed = penalty.prox(torch.tensor(start), torch.full((3, 2), step))
 
-        def objective(flat):
+        def objective(flat, start=start):
             mask = torch.tensor(flat.reshape(3, 2))
             return float(penalty.value(mask)) + ((flat - start.ravel()) ** 2).sum() / (2 * step)
 
@@ -46,7 +46,7 @@ def permute_tasks(heads, order):
     """Return heads whose tasks are in another order."""
     other = MaskedHeads(heads.columns.shape[2], [1] * heads.n_tasks)
     with torch.no_grad():
-        for (name, new), old in zip(other.named_parameters(), heads.parameters()):
+        for (name, new), old in zip(other.named_parameters(), heads.parameters(), strict=True):
             axis = 1 if name in ("out", "step_bias", "intercept") else 0
             new.copy_(old.index_select(axis, order))
     return other

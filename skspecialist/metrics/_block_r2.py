@@ -109,7 +109,9 @@ def block_r2(
 def _build_probe(kind: str, n_latents: int, seed: int) -> TransformedTargetRegressor:
     if kind == "mlp":
         early = {"early_stopping": True, "n_iter_no_change": 20}
-        regressor = MLPRegressor((128, 128), max_iter=500, random_state=seed, **early)
+        regressor = MLPRegressor(
+            hidden_layer_sizes=(128, 128), max_iter=500, random_state=seed, **early
+        )
     else:
         # Standardised latents are about sqrt(2 n_latents) apart.
         widths = np.array([0.1, 0.3, 1.0]) / n_latents

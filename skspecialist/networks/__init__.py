@@ -3,7 +3,7 @@
 from .data import StepData
 from .inference import decode, encode, predict_tasks
 from .penalties import L1, BasePenalty
-from .training import Settings, fit_autoencoder, find_width, refit_heads, seeded
+from .training import Settings, find_width, fit_autoencoder, refit_heads, seeded
 
 __all__ = [
     "L1",

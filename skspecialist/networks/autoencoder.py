@@ -72,11 +72,13 @@ class WidthNetwork(nn.Module):
     Parameters
     ----------
     encoder : Encoder
-        To ``n_widths * (n_widths + 1) / 2`` latents: one, then two, and so on.
+        To ``sum(widths)`` latents.
     heads : MaskedHeads
         A group for each width.
     task_loss : TaskLoss
         Losses of the tasks.
+    widths : sequence of int
+        Number of latents of each group.
     resolution : float
         Differences in task loss that are of no interest.
     """
@@ -84,12 +86,17 @@ class WidthNetwork(nn.Module):
     mask: torch.Tensor
 
     def __init__(
-        self, encoder: Encoder, heads: MaskedHeads, task_loss: TaskLoss, resolution: float
+        self,
+        encoder: Encoder,
+        heads: MaskedHeads,
+        task_loss: TaskLoss,
+        widths: Sequence[int],
+        resolution: float,
     ) -> None:
         super().__init__()
         self.encoder, self.heads, self.task_loss = encoder, heads, task_loss
         self.resolution = resolution
-        blocks = [torch.full((heads.n_tasks, k), k**-0.5) for k in range(1, heads.n_groups + 1)]
+        blocks = [torch.full((heads.n_tasks, k), k**-0.5) for k in widths]
         self.register_buffer("mask", torch.block_diag(*blocks))
 
     def forward(self, X: torch.Tensor, step_tasks: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,7 @@ def predict_tasks(
     blocks = outputs.split(module.task_loss.n_outputs, dim=1)
     return [
         (block.argmax(dim=1) if count else block[:, 0]).numpy()
-        for block, count in zip(blocks, module.task_loss.n_classes)
+        for block, count in zip(blocks, module.task_loss.n_classes, strict=True)
     ]
 
 

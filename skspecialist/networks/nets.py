@@ -111,7 +111,7 @@ class EpochParts(Callback):
         for name in sorted(names - {"train_loss", "valid_loss"}):
             size = f"{name.split('_')[0]}_batch_size"
             rows = [(batch[name], batch[size]) for batch in batches if name in batch]
-            values, weights = zip(*rows)
+            values, weights = zip(*rows, strict=True)
             net.history.record(name, float(np.average(values, weights=weights)))
 
 

@@ -111,13 +111,12 @@ def find_width(data: StepData, settings: Settings) -> tuple[int, np.ndarray, Spe
     """
     train, valid = hold_out(data, settings.validation_fraction)
     task_loss = TaskLoss(settings.n_classes, train.targets)
-    n_widths = settings.n_components
-    n_latents = n_widths * (n_widths + 1) // 2
+    widths = range(1, settings.n_components + 1)
     hidden = () if settings.linear_heads else (HIDDEN_UNITS // 2, HIDDEN_UNITS // 2)
-    heads = MaskedHeads(n_latents, task_loss.n_outputs, hidden, n_groups=n_widths)
+    heads = MaskedHeads(sum(widths), task_loss.n_outputs, hidden, n_groups=len(widths))
     heads.step_scale.copy_(step_scale(train.step_tasks))
-    encoder = _encoder(train, settings, n_latents)
-    module = WidthNetwork(encoder, heads, task_loss, resolution=settings.sparsity)
+    encoder = _encoder(train, settings, sum(widths))
+    module = WidthNetwork(encoder, heads, task_loss, widths, resolution=settings.sparsity)
     net = settings.train(module, train, valid, epochs=settings.epochs(data))
     losses = _width_losses(net, train, valid)
     return _smallest_width(losses, settings.sparsity), losses.mean(axis=1), net

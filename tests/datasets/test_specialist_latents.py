@@ -30,7 +30,8 @@ def test_tasks_do_not_depend_on_the_other_latents():
 def test_a_linear_mixing_is_undone_and_a_deeper_one_keeps_its_rank():
     data = make_specialist_latents(500, n_layers=1, random_state=0)
     _, residuals, rank, _ = np.linalg.lstsq(data.X, data.latents, rcond=None)
-    assert rank == 6 and residuals.max() < 1e-20
+    assert rank == 6
+    assert residuals.max() < 1e-20
     deep = make_specialist_latents(500, random_state=0)
     assert np.linalg.matrix_rank(deep.X) == 6
     assert deep.condition_numbers.shape == (3,)

@@ -1,0 +1,37 @@
+"""Weights of the steps of sequences in the tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+__all__ = ["as_sequences", "validate_step_tasks"]
+
+
+def as_sequences(X: np.ndarray) -> np.ndarray:
+    """Return rows as sequences of one step."""
+    return X if X.ndim == 3 else X[:, None, :]
+
+
+def validate_step_tasks(step_tasks: Any, X: np.ndarray, n_tasks: int) -> np.ndarray:
+    """Return weights (n_samples, n_timesteps, n_tasks), a view where samples share them."""
+    shape = (*as_sequences(X).shape[:2], n_tasks)
+    if step_tasks is None:
+        return np.broadcast_to(np.ones(shape[1:]), shape)
+    if X.ndim == 2:
+        raise ValueError("step_tasks needs sequences: X has two dimensions, each row a step.")
+    weights = check_array(
+        step_tasks,
+        dtype=np.float64,
+        allow_nd=True,
+        ensure_non_negative=True,
+        input_name="step_tasks",
+    )
+    if weights.shape not in (shape, shape[1:]):
+        raise ValueError(
+            f"step_tasks must have shape (n_timesteps, n_tasks) = {shape[1:]} or, with the "
+            f"number of sequences before, {shape}; got {weights.shape}."
+        )
+    return np.broadcast_to(weights, shape)
