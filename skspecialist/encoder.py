@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -20,16 +18,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .exceptions import SpecialistWarning
+from .fitting import TaskEstimatorMixin, all_or_nothing
 from .networks import (
     BasePenalty,
     Settings,
     StepData,
     decode,
     encode,
-    find_width,
-    fit_autoencoder,
+    fit_specialist,
     predict_tasks,
-    refit_heads,
     seeded,
 )
 from .sequences import validate_steps
@@ -41,7 +38,9 @@ __all__ = ["SparseSpecialistEncoder"]
 MAX_COMPONENTS = 10
 
 
-class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SparseSpecialistEncoder(
+    TaskEstimatorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Learn latents of which a sparse mask says which task uses which.
 
     An autoencoder with one small head for each task. The decoder reads all latents, the
@@ -53,12 +52,12 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ``fit`` takes three steps. (1) *How many*: encoders to 1, 2, 3, ... latents learn the
     tasks, all at once on shared hidden layers, and the smallest number is taken that no
     larger one beats by ``sparsity`` in held-out task loss for each further latent (and one
-    standard error). A mask alone often keeps one latent too many, which then carries what
-    no task uses. (2) *Which*:
-    autoencoder and heads, which may read that many latents, with the penalty on the mask
-    after a dense first third of the epochs; a proximal step in the metric of Adam [2]_
-    sets entries to exactly zero. (3) *Refit*: the heads again, without penalty, on the
-    latents they kept.
+    standard error); it is confirmed by training the whole autoencoder with one latent less.
+    A mask alone often keeps one latent too many, which then carries what no task uses.
+    (2) *Which*: autoencoder and heads, which may read that many latents, with the penalty
+    on the mask after a dense first third of the epochs; a proximal step in the metric of
+    Adam [2]_ sets entries to exactly zero. (3) *Refit*: the heads again, without penalty,
+    on the latents they kept.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Price of a latent, in units of the task loss (the mean over tasks of what ``1 - R2``
         is for a continuous one; knowing nothing costs 1): a latent is kept if it lowers the
         held-out loss by more. Also the weight of ``penalty``. In trials a superfluous latent
-        gained up to 0.001, and a relevant one at least 0.04. 0 is dense: no first step, no
+        gained about 0.002, and a relevant one at least 0.03. 0 is dense: no first step, no
         penalty. Above 1 nothing is kept.
     penalty : {"l1"} or instance of a penalty, default="l1"
         Penalty on the mask; "l1" is ``L1()``, a sparse group lasso.
@@ -88,8 +87,9 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         as many as make about 2,500 updates, within 10 and 500.
     batch_size : int, default=256
         Number of steps in a batch; whole sequences, at least 16 of them.
-    lr : float, default=0.01
-        Largest learning rate of a one-cycle schedule. The cycle makes so large a rate safe.
+    lr : float, default=0.03
+        Largest learning rate of a one-cycle schedule, which makes so large a rate safe. A
+        smaller one is stuck more often with a latent too many.
     refit : bool, default=True
         Whether to take the third step.
     early_stopping : bool, default=False
@@ -185,7 +185,7 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         hidden_layer_sizes: tuple[int, ...] = (128, 128),
         max_epochs: int | None = None,
         batch_size: int = 256,
-        lr: float = 0.01,
+        lr: float = 0.03,
         refit: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -214,6 +214,7 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, step_tasks: Any = None) -> Self:
         """Learn latents and mask.
 
@@ -245,20 +246,25 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         SpecialistWarning
             If no latent is kept, or if the tasks may need more than ``n_components``.
         """
-        with _unchanged_on_failure(self):
-            X = validate_steps(self, X, ensure_min_samples=2)
-            tasks = TaskTargets.for_samples(y, X, estimator=self)
-            weights = validate_step_tasks(step_tasks, X, len(tasks))
-            settings = self._settings(X, tasks)
-            data = StepData.from_arrays(as_sequences(X), weights, tasks.encode(y))
-            seed = check_random_state(self.random_state).randint(2**31 - 1)
-            start = self.net_.module_ if self.warm_start and hasattr(self, "net_") else None
-            with seeded(seed, self.device):
-                self._fit_steps(data, settings, start)
-            self.tasks_ = tasks
-            self.step_tasks_ = weights[0] if weights.strides[0] == 0 else None
-            self._weights_given = step_tasks is not None
-            self._warn_about_support()
+        X = validate_steps(self, X, ensure_min_samples=2)
+        tasks = TaskTargets.for_samples(y, X, estimator=self)
+        weights = validate_step_tasks(step_tasks, X, len(tasks))
+        data = StepData.from_arrays(as_sequences(X), weights, tasks.encode(y))
+        settings = self._settings(X, tasks)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        previous = getattr(self, "net_", None) if self.warm_start else None
+        start = None if previous is None else previous.module_
+        with seeded(seed, self.device):
+            self.net_, self.history_, self.width_losses_ = fit_specialist(data, settings, start)
+        self.n_iter_ = len(self.net_.history)
+        self.mask_ = self.net_.module_.task_mask().detach().numpy().copy()
+        self.support_ = self.mask_.any(axis=0)
+        self.n_components_ = settings.n_components
+        self._n_features_out = int(self.support_.sum())
+        self.tasks_ = tasks
+        self.step_tasks_ = weights[0] if weights.strides[0] == 0 else None
+        self._weights_given = step_tasks is not None
+        self._warn_about_support()
         return self
 
     def _settings(self, X: np.ndarray, tasks: TaskTargets) -> Settings:
@@ -273,6 +279,7 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             lr=self.lr,
+            refit=self.refit,
             early_stopping=self.early_stopping,
             validation_fraction=self.validation_fraction,
             callbacks=list(self.callbacks or []),
@@ -280,25 +287,6 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             verbose=self.verbose,
             n_classes=[task.n_classes for task in tasks.tasks],
         )
-
-    def _fit_steps(self, data: StepData, settings: Settings, start: Any) -> None:
-        width, width_losses, history = settings.n_components, None, []
-        if start is not None:
-            width = start.width
-        elif settings.sparsity > 0:
-            width, width_losses, net = find_width(data, settings)
-            history += _history("width", net)
-        net = fit_autoencoder(data, settings, width, start)
-        history += _history("sparse", net)
-        if self.refit:
-            history += _history("refit", refit_heads(data, net.module_, settings))
-        module = net.module_.double().eval()
-        self.net_, self.history_, self.width_losses_ = net, history, width_losses
-        self.n_iter_ = len(net.history)
-        self.mask_ = module.task_mask().detach().numpy().copy()
-        self.support_ = self.mask_.any(axis=0)
-        self.n_components_ = settings.n_components
-        self._n_features_out = int(self.support_.sum())
 
     def _warn_about_support(self) -> None:
         if not self.support_.any():
@@ -434,33 +422,3 @@ class SparseSpecialistEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         check_is_fitted(self)
         return self.tasks_.score(y, self.predict(X, step_tasks))
-
-    def __sklearn_tags__(self) -> Any:
-        """Say what the estimator takes."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-@contextmanager
-def _unchanged_on_failure(estimator: Any) -> Iterator[None]:
-    """Restore the attributes of an estimator if anything is raised."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-def _history(phase: str, net: Any) -> list[dict[str, Any]]:
-    """Return the losses of each epoch, without those of each batch."""
-    return [
-        {"phase": phase, "epoch": row["epoch"]}
-        | {key: row[key] for key in sorted(row) if key.endswith("_loss")}
-        for row in net.history
-    ]

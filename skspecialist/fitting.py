@@ -1,4 +1,4 @@
-"""What every ``fit`` of the library does."""
+"""What all estimators of the library have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["all_or_nothing"]
+from sklearn.utils import Tags
+
+__all__ = ["TaskEstimatorMixin", "all_or_nothing"]
 
 
 def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,3 +25,16 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return guarded
+
+
+class TaskEstimatorMixin:
+    """Tags of an estimator of sequences and tasks."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tasks are required, there may be several, and sequences may have 3 dimensions."""
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -14,13 +14,13 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .encoder import SparseSpecialistEncoder
-from .fitting import all_or_nothing
+from .fitting import TaskEstimatorMixin, all_or_nothing
 from .representation import Representation
 from .sequences import validate_sequences
 from .structure import TaskStructureIdentifier
@@ -32,7 +32,7 @@ __all__ = ["SpecialistPipeline"]
 STAGES = ("generalist", "structure", "encoder", "estimators")
 
 
-class SpecialistPipeline(TransformerMixin, BaseEstimator):
+class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     """Predict several tasks from what each of them uses, where that helps.
 
     Four parts work one after the other: the *generalist* represents each step, the
@@ -301,15 +301,6 @@ class SpecialistPipeline(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self._representation.feature_names(self.n_timesteps_)[self._kept]
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tasks are required, there may be several, and sequences may have 3 dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import false_discovery_control
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .aggregation import BaseAggregation
 from .criteria import Evidence, SegmentedData, collider_criterion, direct_criterion
 from .exceptions import SpecialistWarning
-from .fitting import all_or_nothing
+from .fitting import TaskEstimatorMixin, all_or_nothing
 from .independence import BaseIndependenceTest, Moments
 from .likelihood import GaussianGain
 from .segments import make_segments
@@ -27,7 +26,9 @@ from .targets import TaskTargets
 __all__ = ["TaskStructureIdentifier"]
 
 
-class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class TaskStructureIdentifier(
+    TaskEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Find which time steps of aligned sequences belong to which task.
 
     Time is cut into segments of equal length. Step ``t`` means the same in every
@@ -370,15 +371,6 @@ class TaskStructureIdentifier(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         """
         names = super().get_feature_names_out(input_features)
         return names[np.repeat(self.support_, self.n_features_in_ // self.n_timesteps_)]
-
-    def __sklearn_tags__(self) -> Tags:
-        """Tasks are required, there may be several, and sequences may have 3 dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)

@@ -8,7 +8,7 @@ from skspecialist import (
     TaskStructureIdentifier,
 )
 
-SMALL = {"max_epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
 
 INSTANCES = [
     TaskStructureIdentifier(),
@@ -16,6 +16,10 @@ INSTANCES = [
     TaskStructureIdentifier(criterion="collider", evidence="representative"),
     TaskStructureIdentifier(criterion="collider", aggregation="any", correction="none"),
     TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
+    SparseSpecialistEncoder(**SMALL),
+    SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
+    SparseSpecialistEncoder(2, sparsity=0.0, beta=0.1, **SMALL),
+    SparseSpecialistEncoder(early_stopping=True, refit=False, **SMALL),
     SpecialistPipeline(random_state=0, encoder=SparseSpecialistEncoder(**SMALL)),
     SpecialistPipeline(
         structure=TaskStructureIdentifier(1, evidence="segment", alpha=0.99, correction="none"),

@@ -3,7 +3,7 @@
 from .data import StepData
 from .inference import decode, encode, predict_tasks
 from .penalties import L1, BasePenalty
-from .training import Settings, find_width, fit_autoencoder, refit_heads, seeded
+from .training import Settings, fit_specialist, seeded
 
 __all__ = [
     "L1",
@@ -12,9 +12,7 @@ __all__ = [
     "StepData",
     "decode",
     "encode",
-    "find_width",
-    "fit_autoencoder",
+    "fit_specialist",
     "predict_tasks",
-    "refit_heads",
     "seeded",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Settings:
     max_epochs: int | None
     batch_size: int
     lr: float
+    refit: bool
     early_stopping: bool
     validation_fraction: float
     callbacks: list[Any]
@@ -94,6 +95,43 @@ class Settings:
         return net
 
 
+def fit_specialist(
+    data: StepData, settings: Settings, start: SpecialistAutoencoder | None = None
+) -> tuple[SpecialistNet, list[dict[str, Any]], np.ndarray | None]:
+    """Take the three steps.
+
+    Returns
+    -------
+    net : SpecialistNet
+        The trained autoencoder, in float64, ready to be used.
+    history : list of dict
+        Losses of every epoch.
+    width_losses : ndarray of shape (n_components + 1,) or None
+        Held-out task loss for each number of latents; None where it was not looked for.
+    """
+    width, width_losses, history = settings.n_components, None, []
+    if start is not None:
+        width = start.width
+    elif settings.sparsity > 0:
+        width, width_losses, nets = find_width(data, settings)
+        history += [epoch for net in nets for epoch in _history("width", net)]
+    net = fit_autoencoder(data, settings, width, start)
+    history += _history("sparse", net)
+    if settings.refit:
+        history += _history("refit", refit_heads(data, net.module_, settings))
+    net.module_.double().eval()
+    return net, history, width_losses
+
+
+def _history(phase: str, net: SpecialistNet) -> list[dict[str, Any]]:
+    """Return the losses of each epoch, without those of each batch."""
+    return [
+        {"phase": phase, "epoch": row["epoch"]}
+        | {key: row[key] for key in sorted(row) if key.endswith("_loss")}
+        for row in net.history
+    ]
+
+
 def hold_out(data: StepData, fraction: float) -> tuple[StepData, StepData]:
     """Return a random split into training and held-out samples."""
     if len(data) < 4:
@@ -103,11 +141,12 @@ def hold_out(data: StepData, fraction: float) -> tuple[StepData, StepData]:
     return data.take(order[n_valid:]), data.take(order[:n_valid])
 
 
-def find_width(data: StepData, settings: Settings) -> tuple[int, np.ndarray, SpecialistNet | None]:
-    """Return how many latents the tasks need, and the held-out loss of every number.
+def find_width(data: StepData, settings: Settings) -> tuple[int, np.ndarray, list[SpecialistNet]]:
+    """Return how many latents the tasks need, the held-out loss of every number, and the nets.
 
-    The smallest number whose held-out task loss no larger one undercuts by more than
-    ``sparsity`` for each further latent, and one standard error.
+    First all numbers at once, then the chosen one is confirmed: a bottleneck that is
+    trained on the tasks alone may be stuck where the whole autoencoder is not, so that a
+    latent too many seems to be needed.
     """
     train, valid = hold_out(data, settings.validation_fraction)
     task_loss = TaskLoss(settings.n_classes, train.targets)
@@ -117,9 +156,27 @@ def find_width(data: StepData, settings: Settings) -> tuple[int, np.ndarray, Spe
     heads.step_scale.copy_(step_scale(train.step_tasks))
     encoder = _encoder(train, settings, sum(widths))
     module = WidthNetwork(encoder, heads, task_loss, widths, resolution=settings.sparsity)
-    net = settings.train(module, train, valid, epochs=settings.epochs(data))
-    losses = _width_losses(net, train, valid)
-    return _smallest_width(losses, settings.sparsity), losses.mean(axis=1), net
+    nets = [settings.train(module, train, valid, epochs=settings.epochs(data))]
+    losses = _width_losses(nets[0], train, valid)
+    width = _smallest_width(losses, settings.sparsity)
+    dense = replace(settings, sparsity=0.0, callbacks=[])
+    while width > 1:
+        nets.append(fit_autoencoder(train, dense, width - 1))
+        narrower = _task_losses(nets[-1], valid)
+        if narrower.mean() < losses[width - 1].mean():
+            losses[width - 1] = narrower
+        if _is_worth_it(losses[width - 1] - losses[width], settings.sparsity):
+            break
+        width -= 1
+    return width, losses.mean(axis=1), nets
+
+
+@torch.no_grad()
+def _task_losses(net: SpecialistNet, data: StepData) -> np.ndarray:
+    """Return the mean task loss of each sample."""
+    module = net.module_
+    outputs = module(data.X, data.step_tasks)["outputs"]
+    return module.task_loss(outputs, data.targets)[0].mean(dim=1).numpy()
 
 
 @torch.no_grad()
@@ -133,13 +190,18 @@ def _width_losses(net: SpecialistNet, train: StepData, valid: StepData) -> np.nd
 
 
 def _smallest_width(losses: np.ndarray, sparsity: float) -> int:
+    """Return the smallest width that no larger one undercuts by what its latents cost."""
     for width in range(len(losses)):
         gains = losses[width] - losses[width + 1 :]
-        error = gains.std(axis=1) / np.sqrt(gains.shape[1])
-        price = sparsity * np.arange(1, len(gains) + 1)
-        if (gains.mean(axis=1) <= price + error).all():
+        prices = sparsity * np.arange(1, len(gains) + 1)
+        if not any(_is_worth_it(*pair) for pair in zip(gains, prices, strict=True)):
             return width
     raise AssertionError("the largest width has no larger one")
+
+
+def _is_worth_it(gains: np.ndarray, price: float) -> bool:
+    """Return whether the mean gain is above its price by more than one standard error."""
+    return bool(gains.mean() > price + gains.std() / np.sqrt(len(gains)))
 
 
 def fit_autoencoder(
