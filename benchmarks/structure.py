@@ -135,9 +135,7 @@ def digits(report):
         data.X = rows.reshape(1000, 16, 10)
         return data
 
-    rows = [
-        [alpha, *measure(TaskStructureIdentifier(alpha=alpha), make)] for alpha in (0.01, 0.05)
-    ]
+    rows = [[alpha, *measure(TaskStructureIdentifier(alpha=alpha), make)] for alpha in (0.01, 0.05)]
     report.table(
         "Digit sequences, 1,000 of 16 steps, 4 tasks, PCA(10), direct, 50 seeds",
         ["alpha", "MCC", "worst", "false", "seconds"],

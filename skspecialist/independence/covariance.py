@@ -108,7 +108,7 @@ class CovarianceTest(BaseIndependenceTest):
         """
         moments = data if isinstance(data, Moments) else Moments.from_data(check_array(data))
         n_columns, n_tests = len(moments.mean), len(np.asarray(x))
-        x, y, z, extra = (_as_sets(s, n_tests, n_columns) for s in (x, y, z, given))
+        x, y, z, extra = (as_sets(s, n_tests, n_columns) for s in (x, y, z, given))
         if not len(x) == len(y) == len(z):
             raise ValueError(
                 f"x, y and z must list as many tests, got {len(x)}, {len(y)} and {len(z)}."
@@ -128,7 +128,7 @@ class CovarianceTest(BaseIndependenceTest):
         """Return arrays of shape (n_given, n_triples) for a chunk of partial covariances."""
 
 
-def _as_sets(columns: ArrayLike | None, n_tests: int, n_columns: int) -> np.ndarray:
+def as_sets(columns: ArrayLike | None, n_tests: int, n_columns: int) -> np.ndarray:
     if columns is None:
         return np.empty((n_tests, 0), dtype=np.intp)
     sets = np.asarray(columns)
@@ -175,10 +175,10 @@ def _condition(
         p=x.shape[1],
         n=n,
         rank_z=rank(pivots),
-        width_x=_width(x),
-        width_y=_width(y),
-        width_z=_width(z),
-        width_given=_width(given)[:, None],
+        width_x=width(x),
+        width_y=width(y),
+        width_z=width(z),
+        width_given=width(given)[:, None],
     )
 
 
@@ -231,7 +231,7 @@ def rank(pivots: np.ndarray) -> np.ndarray:
     return (pivots > 0).sum(axis=0)
 
 
-def _width(columns: np.ndarray) -> np.ndarray:
+def width(columns: np.ndarray) -> np.ndarray:
     return (columns >= 0).sum(axis=-1)
 
 

@@ -1,0 +1,175 @@
+"""The randomised conditional independence test: kernels by random features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import IndependenceResult
+from .sampled import SampledTest, answer
+from .smoothing import median_distance
+from .weighted_chi2 import lindsay_pilla_basak
+
+__all__ = ["RCIT"]
+
+# Share of the samples that become features of z; fewer leave its influence in, more
+# leave no residuals.
+FEATURES_PER_SAMPLE = 0.3
+FEWEST_FEATURES = 100
+MOST_FEATURES = 600
+N_PERMUTATIONS = 999
+
+
+class RCIT(SampledTest, short_name="rcit"):
+    r"""Randomised conditional independence test.
+
+    Random Fourier features of ``x``, of ``(y, z)`` and of ``z`` stand for the kernels
+    of :class:`KCI`; those of the sides are regressed on those of ``z``, and the sum of
+    squared covariances of what is left is the statistic. It sees any smooth dependence,
+    the more of it the more features the sides have, and needs no square matrix.
+
+    Parameters
+    ----------
+    n_features : int, default=5
+        Random features of each side, as in [1]_.
+    n_features_z : int, default=None
+        Random features of ``z``. None is three tenths of the number of samples, at
+        least 100 (or half of the samples) and at most 600. With the 25 of the original
+        software, half of the true null hypotheses are rejected at 1,000 samples.
+    ridge : float, default=1e-6
+        Ridge penalty of the regression on the features of ``z``, whose variance is one.
+    null : {"moments", "permutation"}, default="moments"
+        Distribution under independence: "moments" is the weighted sum of chi-squared
+        variables with the method of Lindsay, Pilla and Basak, "permutation" permutes
+        the residuals of one side 999 times: slower, and valid only for residuals with
+        the same distribution for every ``z``.
+    n_jobs : int, default=None
+        Workers among which tests are shared, as in joblib.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the features. An integer by default, so that the same data get the same
+        answer.
+
+    Notes
+    -----
+    ``statistic`` is the sum of squared covariances times the number of samples and
+    times a factor below one for the degrees of freedom that the regression takes,
+    which [1]_ lacks. ``effect_size`` is the root of the mean squared correlation of the
+    residual features, less its mean under independence. Fewer than 10 samples, or than
+    twice the number of columns, give p-value 1 and the flag ``TOO_FEW_SAMPLES``.
+
+    The cost is n times the square of the number of features of ``z``: 40 ms at 1,000
+    samples, on one core.
+
+    The size at level 0.05 was measured with two columns a side and five in ``z``, at
+    1,000 samples: at most 0.05 up to sampling error for linear relations, smooth
+    functions of a combination of ``z``, and a class label in ``z``. It fails where the
+    features of ``z`` fail: a shared sin(2z) of twice the variance of the noise is
+    rejected nearly always; use :class:`GCM`. At 200 samples it keeps its
+    size by having no power.
+
+    References
+    ----------
+    .. [1] E. V. Strobl, K. Zhang and S. Visweswaran, "Approximate kernel-based
+       conditional independence tests for fast non-parametric causal discovery",
+       Journal of Causal Inference 7, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skspecialist.independence import RCIT
+    >>> rng = np.random.default_rng(0)
+    >>> z = rng.normal(size=500)
+    >>> x, y = z**2 + rng.normal(size=(2, 500))
+    >>> bool(RCIT().test(x, y).pvalue < 1e-3), bool(RCIT().test(x, y, z).pvalue > 0.05)
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int = 5,
+        n_features_z: int | None = None,
+        ridge: float = 1e-6,
+        null: str = "moments",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.n_features = n_features
+        self.n_features_z = n_features_z
+        self.ridge = ridge
+        self.null = null
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _check_size(self, n_samples: int, n_tests: int) -> None:
+        if self.null not in ("moments", "permutation"):
+            raise ValueError(f"null must be 'moments' or 'permutation', got {self.null!r}.")
+        if self.n_features < 1 or (self.n_features_z is not None and self.n_features_z < 1):
+            raise ValueError(
+                "n_features and n_features_z must be at least 1, got "
+                f"{self.n_features} and {self.n_features_z}."
+            )
+
+    def _test(
+        self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
+    ) -> IndependenceResult:
+        n = len(x)
+        sides = [fourier_features(side, self.n_features, rng) for side in (x, np.hstack([y, z]))]
+        deflation = 1.0
+        if z.shape[1]:
+            fewest = min(FEWEST_FEATURES, n // 2)
+            count = int(np.clip(FEATURES_PER_SAMPLE * n, fewest, MOST_FEATURES))
+            of_z = fourier_features(z, self.n_features_z or count, rng)
+            sides, deflation = ridge_residuals(sides, of_z, self.ridge)
+        statistic = deflation * _statistic(sides[0], sides[1])
+        products = (sides[0][:, :, None] * sides[1][:, None, :]).reshape(n, -1)
+        weights = np.linalg.eigvalsh(products.T @ products / n)
+        if self.null == "permutation":
+            pvalue = _permutation_pvalue(statistic, sides[0], sides[1], rng)
+        else:
+            pvalue = lindsay_pilla_basak(statistic, weights[weights > 0])
+        scale = n * sides[0].var(axis=0).sum() * sides[1].var(axis=0).sum()
+        excess = max(statistic - weights.sum(), 0.0)
+        return answer(n, statistic, pvalue, np.sqrt(excess / scale))
+
+
+def fourier_features(columns: np.ndarray, n_features: int, rng: np.random.Generator) -> np.ndarray:
+    """Return standardised random features of the Gaussian kernel of median width."""
+    frequencies = rng.normal(size=(columns.shape[1], n_features)) / median_distance(columns)
+    phases = rng.uniform(0, 2 * np.pi, n_features)
+    features = np.cos(columns @ frequencies + phases)
+    features -= features.mean(axis=0)
+    return features / features.std(axis=0, ddof=1)
+
+
+def ridge_residuals(
+    sides: list[np.ndarray], of_z: np.ndarray, ridge: float
+) -> tuple[list[np.ndarray], float]:
+    """Return residuals given features of z, and the factor for their lost freedom.
+
+    Under independence the sum of products of the residuals varies as the trace of the
+    fourth power of the residual-maker, the products themselves as its square.
+    """
+    n = len(of_z)
+    eigenvalues, vectors = np.linalg.eigh(of_z.T @ of_z / (n - 1))
+    eigenvalues = np.maximum(eigenvalues, 0.0)
+    kept = np.where(eigenvalues > 1e-12, ridge / (eigenvalues + ridge), 1.0)
+    scaled = of_z @ (vectors * np.sqrt((1 - kept) / np.maximum(eigenvalues, 1e-12)))
+    residuals = [side - scaled @ (scaled.T @ side) / (n - 1) for side in sides]
+    outside = n - 1 - len(kept)
+    own, of_sum = (max(outside, 1) + (kept**power).sum() for power in (2, 4))
+    return residuals, min(1.0, own**2 / (n * of_sum))
+
+
+def _statistic(x: np.ndarray, y: np.ndarray) -> float:
+    covariance = x.T @ y / (len(x) - 1)
+    return float(len(x) * np.sum(covariance**2))
+
+
+def _permutation_pvalue(
+    statistic: float, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
+) -> float:
+    # Permuted residuals of the two sides share no degrees of freedom, hence no factor.
+    exceeding = sum(
+        _statistic(x[rng.permutation(len(x))], y) >= statistic for _ in range(N_PERMUTATIONS)
+    )
+    return (1 + exceeding) / (1 + N_PERMUTATIONS)

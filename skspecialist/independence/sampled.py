@@ -1,0 +1,206 @@
+"""Tests that need the samples, not only their covariance: one call a test."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from .covariance import RANK_TOLERANCE, as_sets
+
+__all__ = ["SampledTest", "Triples", "answer", "flat_triples", "no_evidence"]
+
+Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+# Tests are handed out in at most this many portions: threads are limited once a portion.
+MAX_PORTIONS = 64
+
+
+class SampledTest(BaseIndependenceTest):
+    """Base of the tests that look at the samples themselves.
+
+    A subclass implements :meth:`_test` for one triple, and has the parameters
+    ``n_jobs`` and ``random_state``. Every test of a call has a random stream of its
+    own, so that the answers are the same, bit by bit, for any number of workers.
+    """
+
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+
+    def test_many(
+        self,
+        data: ArrayLike,
+        x: ArrayLike,
+        y: ArrayLike,
+        z: ArrayLike | None = None,
+        *,
+        given: ArrayLike | None = None,
+    ) -> IndependenceResult:
+        """Test many triples; see :meth:`BaseIndependenceTest.test_many`.
+
+        Raises
+        ------
+        ValueError
+            If the data have NaN or infinite values, or a column is out of range.
+        """
+        samples, triples, shape = flat_triples(data, x, y, z, given)
+        self._check_size(len(samples), len(triples[0]))
+        results = _collect(self._run(samples, triples), len(samples))
+        return results if given is None else results[np.arange(len(triples[0])).reshape(shape)]
+
+    def _run(self, data: np.ndarray, triples: Triples) -> list[IndependenceResult]:
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        n_tests = len(triples[0])
+        seeds = np.random.SeedSequence(seed).spawn(n_tests)
+        portions = np.array_split(np.arange(n_tests), min(n_tests, MAX_PORTIONS) or 1)
+        answers = Parallel(n_jobs=self.n_jobs)(
+            delayed(_test_portion)(
+                self, data, tuple(side[rows] for side in triples), [seeds[i] for i in rows]
+            )
+            for rows in portions
+        )
+        return [result for portion in answers for result in portion]
+
+    def _test_columns(
+        self,
+        data: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        z: np.ndarray,
+        seed: np.random.SeedSequence,
+    ) -> IndependenceResult:
+        blocks = [_standardise(data[:, columns[columns >= 0]]) for columns in (x, y, z)]
+        sides = [_not_explained(block, blocks[2]) for block in blocks[:2]]
+        n, p, q, r = len(data), sides[0].shape[1], sides[1].shape[1], blocks[2].shape[1]
+        if min(p, q) == 0:
+            return no_evidence(n, ResultFlag.DEGENERATE)
+        if n < self._fewest_samples(p, q, r):
+            return no_evidence(n, ResultFlag.TOO_FEW_SAMPLES)
+        return self._test(sides[0], sides[1], blocks[2], np.random.default_rng(seed))
+
+    @abstractmethod
+    def _test(
+        self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
+    ) -> IndependenceResult:
+        """Test one triple.
+
+        Parameters
+        ----------
+        x, y : ndarray of shape (n_samples, p) and (n_samples, q)
+            The sides, columns of zero mean and unit variance that ``z`` does not
+            determine linearly; at least one each.
+        z : ndarray of shape (n_samples, r)
+            Likewise standardised, without constant columns; r may be 0.
+        rng : numpy.random.Generator
+            The test's own randomness.
+
+        Returns
+        -------
+        result : IndependenceResult
+            Scalars, see :func:`answer`.
+        """
+
+    def _fewest_samples(self, p: int, q: int, r: int) -> int:
+        """Return how many samples a test of these widths needs."""
+        return max(10, 2 * (p + q + r))
+
+    def _check_size(self, n_samples: int, n_tests: int) -> None:
+        """Refuse, or warn of, a number of samples or tests that takes too long."""
+
+
+def flat_triples(
+    data: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    z: ArrayLike | None,
+    given: ArrayLike | None,
+) -> tuple[np.ndarray, Triples, tuple[int, int]]:
+    """Return valid data, every triple with every given set in its z, and their numbers."""
+    samples = check_array(data, dtype=np.float64, input_name="data")
+    sets = [as_sets(s, len(np.asarray(x)), samples.shape[1]) for s in (x, y, z, given)]
+    if not len(sets[0]) == len(sets[1]) == len(sets[2]):
+        raise ValueError(
+            "x, y and z must list as many tests, got "
+            f"{len(sets[0])}, {len(sets[1])} and {len(sets[2])}."
+        )
+    extra = np.empty((1, 0), dtype=np.intp) if given is None else sets[3]
+    shape = len(sets[0]), len(extra)
+    left, right, shared = (np.repeat(columns, shape[1], axis=0) for columns in sets[:3])
+    shared = np.hstack([shared, np.tile(extra, (shape[0], 1))])
+    return samples, (left, right, shared), shape
+
+
+def answer(
+    n: int,
+    statistic: float,
+    pvalue: float,
+    effect_size: float,
+    *,
+    df: tuple[float, float] = (np.nan, np.nan),
+    flag: int = ResultFlag.OK,
+    signed: bool = False,
+) -> IndependenceResult:
+    """Return the answer of one test as plain scalars."""
+    return IndependenceResult(
+        statistic=float(statistic),
+        pvalue=float(np.clip(pvalue, 0.0, 1.0)),
+        effect_size=float(np.clip(effect_size, -1.0, 1.0)),
+        df=np.array(df, dtype=float),
+        n=n,
+        flag=int(flag),
+        signed=signed,
+    )
+
+
+def no_evidence(n: int, flag: int) -> IndependenceResult:
+    """Return the answer where there is nothing to test."""
+    return answer(n, 0.0, 1.0, 0.0, flag=flag)
+
+
+def _test_portion(
+    test: SampledTest, data: np.ndarray, triples: Triples, seeds: list[np.random.SeedSequence]
+) -> list[IndependenceResult]:
+    # The number of threads changes the order of sums, hence the last bits.
+    with threadpool_limits(1, user_api="blas"):
+        return [
+            test._test_columns(data, x, y, z, seed)
+            for x, y, z, seed in zip(*triples, seeds, strict=True)
+        ]
+
+
+def _standardise(columns: np.ndarray) -> np.ndarray:
+    """Return columns of zero mean and unit variance, without the constant ones."""
+    # Powers of the scale itself would over- or underflow.
+    largest = np.abs(columns).max(axis=0, initial=0.0)
+    columns = columns / np.where(largest > 0, largest, 1.0)
+    columns = columns - columns.mean(axis=0)
+    scale = columns.std(axis=0)
+    kept = scale > 1e-12
+    return columns[:, kept] / scale[kept]
+
+
+def _not_explained(side: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the columns of a side that are no linear combinations of ``z``."""
+    coefficients = np.linalg.lstsq(z, side, rcond=None)[0]
+    left = ((side - z @ coefficients) ** 2).mean(axis=0)
+    return side[:, left > RANK_TOLERANCE]
+
+
+def _collect(results: list[IndependenceResult], n: int) -> IndependenceResult:
+    def column(name: str) -> np.ndarray:
+        return np.array([getattr(result, name) for result in results])
+
+    return IndependenceResult(
+        statistic=column("statistic").astype(float),
+        pvalue=column("pvalue").astype(float),
+        effect_size=column("effect_size").astype(float),
+        df=column("df").reshape(len(results), 2),
+        n=n,
+        flag=column("flag").astype(int),
+        signed=bool(results) and all(result.signed for result in results),
+    )
