@@ -1,4 +1,4 @@
-"""Which latents do the tasks use?"""
+"""Which latents each task uses."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ N_FOLDS = 5
 
 
 class GCM(SampledTest, short_name="gcm"):
-    r"""Generalised covariance measure: are the residuals of x and y given z correlated?
+    r"""Generalised covariance measure: tests whether residuals given z are correlated.
 
     Both sides are regressed on ``z`` with a flexible regression, and the residuals
     are tested for covariance. The test is valid for nonlinear relations as long as

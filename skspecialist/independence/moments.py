@@ -42,7 +42,18 @@ class Moments:
 
     @classmethod
     def from_data(cls, data: np.ndarray) -> Self:
-        """Compute from data of shape (n_samples, n_columns)."""
+        """Compute from data.
+
+        Parameters
+        ----------
+        data : array-like of shape (n_samples, n_columns)
+            The data.
+
+        Returns
+        -------
+        moments : Moments
+            Its statistics.
+        """
         data = np.asarray(data, dtype=np.float64)
         mean = data.mean(axis=0)
         centred = data - mean
@@ -52,7 +63,19 @@ class Moments:
         return cls(len(data), mean + rest, scatter)
 
     def merge(self, other: Self) -> Self:
-        """Return the statistics of both data sets together (Chan, Golub & LeVeque, 1983)."""
+        """Return the statistics of both data sets together.
+
+        Parameters
+        ----------
+        other : Moments
+            Statistics of other samples of the same columns.
+
+        Returns
+        -------
+        moments : Moments
+            Statistics of all samples, stable for large offsets (Chan, Golub & LeVeque,
+            "Algorithms for computing the sample variance", 1983).
+        """
         n = self.n + other.n
         difference = other.mean - self.mean
         mean = self.mean + difference * (other.n / n)
@@ -60,11 +83,28 @@ class Moments:
         return type(self)(n, mean, self.scatter + other.scatter + between)
 
     def update(self, data: np.ndarray) -> Self:
-        """Return the statistics with the rows of ``data`` added."""
+        """Return the statistics with more samples.
+
+        Parameters
+        ----------
+        data : array-like of shape (n_samples, n_columns)
+            The samples to add.
+
+        Returns
+        -------
+        moments : Moments
+            Statistics of all samples.
+        """
         return self.merge(type(self).from_data(data))
 
     def correlation(self) -> np.ndarray:
-        """Return the correlation matrix; a constant column has zeros, its diagonal too."""
+        """Return the correlation matrix.
+
+        Returns
+        -------
+        correlation : ndarray of shape (n_columns, n_columns)
+            A constant column has zeros, also on the diagonal.
+        """
         variance = np.diag(self.scatter) / max(self.n, 1)
         # Rounding leaves this much variance in a column that is constant.
         constant = variance <= (1e-12 * np.abs(self.mean)) ** 2

@@ -55,7 +55,7 @@ class Critic(nn.Module):
         return self.score(torch.cat([x, x**2, context], dim=2))[..., 0]
 
     def losses(self, scores: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the InfoNCE loss: which of the candidates is the sample's own?"""
+        """Return the InfoNCE loss: to tell a sample's own candidate from the others."""
         return {"nce_loss": F.cross_entropy(scores, targets)}
 
 
@@ -82,8 +82,16 @@ def cross_fitted_scores(
         The other side, and what is conditioned on.
     folds : ndarray of int of shape (n_samples,)
         Fold of each sample.
-    n_negatives, n_hidden, max_epochs, lr, device, seed
-        Draws in each training step, size of the critic, and how it is trained.
+    n_negatives, n_hidden : int
+        Draws in each training step, and units of the critic's layers.
+    max_epochs : int
+        How long the critic is trained.
+    lr : float
+        Learning rate.
+    device : str
+        Where it is trained.
+    seed : int
+        Decides the first weights and the batches.
 
     Returns
     -------
