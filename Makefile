@@ -18,7 +18,7 @@ EXTRAS_dev := plot,test,docs,bench,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint format types docstrings docs bench bench-structure \
-	bench-encoder coverage clean
+	bench-encoder bench-pipeline bench-independence coverage clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
@@ -54,13 +54,19 @@ docs: $(VENV)/.installed-dev ## Build the documentation; a warning is an error
 	$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-bench: bench-structure bench-encoder ## Run all benchmarks
+bench: bench-structure bench-encoder bench-pipeline bench-independence ## Run all benchmarks (hours)
 
 bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structure
 	$(PY) benchmarks/structure.py
 
 bench-encoder: $(VENV)/.installed-dev ## Run the benchmark of the encoder
 	$(PY) benchmarks/encoder.py
+
+bench-pipeline: $(VENV)/.installed-dev ## Run the benchmark of the pipeline
+	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
+
+bench-independence: $(VENV)/.installed-dev ## Measure level and power of the independence tests
+	$(PY) benchmarks/independence.py
 
 clean: ## Remove what the other targets made, but for the environment
 	rm -rf demo_output docs/_build docs/generated docs/gallery docs/sg_execution_times.rst \

@@ -43,7 +43,7 @@ ax.set(xlabel="latents that the tasks may read", ylabel="held-out task loss", yl
 # %%
 # Do these latents predict the tasks? The mean R2 on new rows:
 
-encoder.score(X_new, y_new)
+print(f"{encoder.score(X_new, y_new):.3f}")
 
 # %%
 # What the latents hold
