@@ -31,7 +31,17 @@ WARMUP = 0.3  # share of the main fit before the penalty sets in
 
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
-    """Seed torch, and leave its global generators as they were."""
+    """Seed torch, and leave its global generators as they were.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device={device!r} is not to be had: {error}") from error
     devices = range(torch.cuda.device_count()) if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
