@@ -271,8 +271,7 @@ class SparseSpecialistEncoder(
         n_components = self.n_components
         if not all(isinstance(size, Integral) and size > 0 for size in self.hidden_layer_sizes):
             raise ValueError(
-                "hidden_layer_sizes must be positive integers, got "
-                f"{self.hidden_layer_sizes!r}."
+                f"hidden_layer_sizes must be positive integers, got {self.hidden_layer_sizes!r}."
             )
         return Settings(
             n_components=min(X.shape[-1], MAX_COMPONENTS) if n_components is None else n_components,
