@@ -28,6 +28,9 @@ demo: $(VENV)/.installed-demo ## Find the structure of example sequences; writes
 	$(ONE_THREAD) $(PY) -m skspecialist --output demo_output
 
 test: $(VENV)/.installed-test ## Run the tests, without the slow ones
+	@echo "Scikit-learn's checks of other array libraries, which it skips unless asked for"
+	SCIPY_ARRAY_API=1 $(PYTEST) -q tests/test_common.py -k array_api
+	@echo "All tests"
 	$(PYTEST)
 
 test-slow: $(VENV)/.installed-test ## Run the slow tests
