@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -13,6 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -249,7 +251,8 @@ class SparseSpecialistEncoder(
         X = validate_steps(self, X, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
         weights = validate_step_tasks(step_tasks, X, len(tasks))
-        data = StepData.from_arrays(as_sequences(X), weights, tasks.encode(y))
+        self._scaler = StandardScaler().fit(X.reshape(-1, X.shape[-1]).astype(np.float64))
+        data = StepData.from_arrays(as_sequences(self._scale(X)), weights, tasks.encode(y))
         settings = self._settings(X, tasks)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = getattr(self, "net_", None) if self.warm_start else None
@@ -286,11 +289,16 @@ class SparseSpecialistEncoder(
             refit=self.refit,
             early_stopping=self.early_stopping,
             validation_fraction=self.validation_fraction,
-            callbacks=list(self.callbacks or []),
+            callbacks=copy.deepcopy(self.callbacks or []),
             device=self.device,
             verbose=self.verbose,
             n_classes=[task.n_classes for task in tasks.tasks],
         )
+
+    def _scale(self, X: np.ndarray) -> np.ndarray:
+        """Standardise in double precision: single would lose small changes of large numbers."""
+        rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        return self._scaler.transform(rows).reshape(X.shape)
 
     def _warn_about_support(self) -> None:
         if not self.support_.any():
@@ -324,7 +332,7 @@ class SparseSpecialistEncoder(
         """
         check_is_fitted(self)
         X = validate_steps(self, X, reset=False)
-        return encode(self.net_.module_, X).astype(X.dtype, copy=False)
+        return encode(self.net_.module_, self._scale(X)).astype(X.dtype, copy=False)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the latents that some task uses.
@@ -362,7 +370,9 @@ class SparseSpecialistEncoder(
             )
         latents = np.zeros((*X.shape[:-1], self.n_components_))
         latents[..., self.support_] = X
-        return decode(self.net_.module_, latents).astype(X.dtype, copy=False)
+        rows = decode(self.net_.module_, latents.reshape(-1, self.n_components_))
+        features = self._scaler.inverse_transform(rows).reshape(*X.shape[:-1], -1)
+        return features.astype(X.dtype, copy=False)
 
     def predict(self, X: Any, step_tasks: Any = None) -> np.ndarray:
         """Predict the tasks.
@@ -391,7 +401,7 @@ class SparseSpecialistEncoder(
         if step_tasks is None and X.ndim == 3 and self._weights_given:
             step_tasks = self._remembered_step_tasks(X.shape[1])
         weights = validate_step_tasks(step_tasks, X, len(self.tasks_))
-        codes = predict_tasks(self.net_.module_, as_sequences(X), weights)
+        codes = predict_tasks(self.net_.module_, as_sequences(self._scale(X)), weights)
         columns = [
             task.decode(column) for task, column in zip(self.tasks_.tasks, codes, strict=True)
         ]

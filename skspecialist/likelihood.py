@@ -42,9 +42,12 @@ class GaussianGain:
         x, y = self.predictors, self.responses
         self.mean_ = moments.mean
         total = moments.scatter[np.ix_(y, y)]
-        values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)])
+        # On unit variances, so that the penalty does not depend on the features' units.
+        spread = np.sqrt(np.diag(moments.scatter)[x] / moments.n)
+        unit = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 0.0)
+        values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)] * unit[:, None] * unit)
         values = np.maximum(values, 0.0)
-        projected = vectors.T @ moments.scatter[np.ix_(x, y)]
+        projected = vectors.T @ (moments.scatter[np.ix_(x, y)] * unit[:, None])
 
         best = np.inf
         self.coef_ = np.zeros((len(x), len(y)))
@@ -60,7 +63,8 @@ class GaussianGain:
             criterion = np.trace(residual) / freedom**2
             if criterion < best:
                 best = criterion
-                self.coef_, self.covariance_ = vectors @ coef, residual / freedom
+                self.coef_ = unit[:, None] * (vectors @ coef)
+                self.covariance_ = residual / freedom
         self.null_covariance_ = total / max(moments.n - 1, 1)
         return self
 

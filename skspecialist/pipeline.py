@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -9,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import sem
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone, is_regressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .encoder import SparseSpecialistEncoder
+from .exceptions import SpecialistWarning
 from .fitting import TaskEstimatorMixin, all_or_nothing
 from .representation import Representation
 from .sequences import validate_sequences
@@ -55,7 +57,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         Finds each task's latents. None is :class:`SparseSpecialistEncoder` with
         ``heads="linear"``, so that the latents are what a linear estimator can read.
     estimator : estimator or None, default=None
-        Predicts one task; is cloned for each. None is
+        Predicts one task; is cloned for each, so that with one of your own all tasks
+        must be of its kind. None is
         :class:`~sklearn.linear_model.RidgeCV` for continuous tasks and
         :class:`~sklearn.linear_model.LogisticRegression` for class labels, on
         standardised features.
@@ -318,11 +321,18 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         X_fit, X_test, y_fit, y_test = train_test_split(
             X, y, test_size=self.validation_fraction, random_state=seed
         )
+        values, truths = tasks.split(y_fit), tasks.split(y_test)
+        for task, column in zip(tasks.tasks, values, strict=True):
+            if task.is_classification and len(np.unique(column)) < 2:
+                raise ValueError(
+                    f"A class of task {task.name!r} is too rare to hold some sequences out: "
+                    "what is left has one class only. Use specialise='always' or 'never', or "
+                    "another validation_fraction."
+                )
         representation = self._fit_representation(X_fit, y_fit, len(tasks), seed, bar)
         fit, test = representation.features(X_fit), representation.features(X_test)
         generalist = np.arange(representation.n_generalist)
         reasons = representation.missing
-        values, truths = tasks.split(y_fit), tasks.split(y_test)
         for i in np.flatnonzero([reason is None for reason in reasons]):
             losses = []
             for subset in (generalist, representation.specialist_columns[i]):
@@ -367,6 +377,13 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
                 LogisticRegression(max_iter=1000)
                 if task.is_classification
                 else RidgeCV(alphas=np.logspace(-2, 5, 15)),
+            )
+        elif task.is_classification and is_regressor(estimator):
+            warnings.warn(
+                f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
+                "y.astype(float) if they are amounts.",
+                SpecialistWarning,
+                stacklevel=4,
             )
         return _prepare(estimator, seed).fit(features, values)
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 
 __all__ = ["Representation"]
 
@@ -108,5 +109,6 @@ class Representation:
     def _represent(self, X: np.ndarray) -> np.ndarray:
         if self.generalist is None:
             return X
-        rows = np.asarray(self.generalist.transform(X.reshape(-1, X.shape[2])))
+        rows = self.generalist.transform(X.reshape(-1, X.shape[2]))
+        rows = rows.toarray() if issparse(rows) else np.asarray(rows)
         return rows.reshape(len(X), X.shape[1], -1)

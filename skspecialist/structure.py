@@ -81,7 +81,9 @@ class TaskStructureIdentifier(
         family of its own, so that what is found for one does not hang on the others.
     min_effect_size : float, default=0.0
         Smallest (multiple, partial) correlation that counts, in [0, 1]. With very many
-        sequences negligible effects are significant too.
+        sequences negligible effects are significant too. It is a sample correlation: of
+        p columns with nothing it is about the square root of p over the number of
+        sequences, so that a threshold below that filters nothing.
     n_timesteps : int, default=None
         Number of steps of a 2-D ``X``. None takes every column for a step.
 
@@ -349,6 +351,11 @@ class TaskStructureIdentifier(
         score : float
             Mean log-likelihood gained per sequence, summed over tasks; 0 for an empty
             structure.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` has class labels that ``fit`` did not see.
         """
         X = self._validate(X)
         self._targets.split(y, like=X)

@@ -185,6 +185,10 @@ def _check_column(values: np.ndarray) -> np.ndarray:
         for value in values
     ):
         values = values.astype(float)
+    if values.dtype.kind == "O" and any(v is None or v != v for v in values):
+        raise ValueError("Input y contains missing values (None or NaN).")
+    if values.dtype.kind in "mM" and np.isnat(values).any():
+        raise ValueError("Input y contains missing values (NaT).")
     if values.dtype.kind == "f":
         assert_all_finite(values, input_name="y")
     return values

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import binom, cauchy, norm
 
 from skspecialist.aggregation import AnyPair, Cauchy, RankOne, Simes
-from skspecialist.independence import IndependenceResult
+from skspecialist.independence import IndependenceResult, ResultFlag
 
 K = 12
 PAIRS = np.stack(np.triu_indices(K, 1), axis=1)
@@ -133,3 +133,18 @@ def test_the_weights_of_a_segment_do_not_know_its_own_scores():
     without, _, _ = pool(changed)
     assert statistics[0] != 0.0
     assert without[0] == 0.0
+
+
+@pytest.mark.parametrize("rule", [RankOne(), Simes(), Cauchy()], ids=repr)
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_segment_with_nothing_to_test_takes_no_evidence_from_others(rule, signed):
+    w = np.zeros(K)
+    w[:5] = 2.5
+    z = clique(w, np.random.default_rng(9).normal(size=(len(PAIRS), 50)))
+    idle = (PAIRS == K - 1).any(axis=1)
+    z[idle] = 0.0
+    result = result_of(z, signed)
+    result.flag[idle] = ResultFlag.DEGENERATE
+    _, pvalues, _ = rule.aggregate(result, PAIRS, K, lambda p: p)
+    assert (pvalues[:5] < 0.01).mean() > 0.9
+    assert (pvalues[K - 1] > 0.9).all()

@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder
@@ -367,3 +367,27 @@ def test_a_constant_feature_and_few_samples_do_no_harm(data):
         warnings.simplefilter("ignore", SpecialistWarning)
         assert np.isfinite(quick(sparsity=0).fit(X, data.y).latents(X)).all()
         assert quick().fit(X[:2], data.y[:2]).predict(X).shape == (300, 4)
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e9])
+def test_an_offset_of_the_features_does_not_matter(data, offset):
+    expected = quick(sparsity=0).fit(data.X, data.y).latents(data.X)
+    shifted = quick(sparsity=0).fit(data.X + offset, data.y)
+    assert_allclose(shifted.latents(data.X + offset), expected, atol=1e-3)
+    back = shifted.inverse_transform(shifted.transform(data.X + offset))
+    assert abs(back.mean() - offset) < 10
+
+
+def test_a_class_that_is_held_out_whole_does_no_harm(data):
+    labels = np.where(data.y[:, 0] > 0, 1, 0)
+    for rare in (14, 100, 200):
+        y = labels.copy()
+        y[rare] = 2
+        assert np.isfinite(quick().fit(data.X, y).width_losses_).all()
+
+
+def test_callbacks_are_left_as_they_are(data):
+    callback = EarlyStopping(monitor="train_loss", sink=print)
+    before = dict(vars(callback))
+    quick(callbacks=[("stop", callback)]).fit(data.X, data.y)
+    assert vars(callback) == before

@@ -29,7 +29,9 @@ def test_coefficients_equal_ridge_with_generalised_cross_validation():
     y = x[:, :1] - x[:, 1:2] + 2 * rng.normal(size=(80, 1))
     moments = Moments.from_data(np.hstack([x, y]))
     gain = GaussianGain(np.arange(20), np.array([20])).fit(moments)
-    values = np.linalg.eigvalsh(moments.scatter[:20, :20])
+    spread = x.std(axis=0)
+    x = (x - x.mean(axis=0)) / spread
+    values = np.linalg.eigvalsh(x.T @ x)
 
     def criterion(penalty):
         # Golub, Heath & Wahba's criterion, from the hat matrix.
@@ -40,7 +42,7 @@ def test_coefficients_equal_ridge_with_generalised_cross_validation():
     penalties = PENALTIES * values.mean()
     best = penalties[np.argmin([criterion(p) for p in penalties])]
     ridge = RidgeCV(alphas=[best]).fit(x, y.ravel())
-    assert_allclose(gain.coef_.ravel(), ridge.coef_, rtol=1e-6)
+    assert_allclose(gain.coef_.ravel(), ridge.coef_ / spread, rtol=1e-6)
 
 
 def test_more_predictors_than_samples_do_not_fail():
@@ -53,3 +55,15 @@ def test_noise_predictors_cost_little():
     data = np.random.default_rng(4).normal(size=(1000, 51))
     gain = GaussianGain(np.arange(50), np.array([50])).fit(Moments.from_data(data[:500]))
     assert -0.1 < gain.gain(data[500:]).mean() < 0.05
+
+
+def test_units_of_the_predictors_do_not_matter():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(400, 3))
+    y = x[:, :1] + rng.normal(size=(400, 1))
+    gains = []
+    for units in ([1, 1, 1], [1e-6, 1e5, 1]):
+        data = np.hstack([x * units, y])
+        gain = GaussianGain(np.arange(3), np.array([3])).fit(Moments.from_data(data[:200]))
+        gains.append(gain.gain(data[200:]))
+    assert_allclose(*gains, rtol=1e-6)

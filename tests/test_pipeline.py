@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomTreesEmbedding
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
@@ -21,6 +22,7 @@ from skspecialist import (
     TaskStructureIdentifier,
 )
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
+from skspecialist.exceptions import SpecialistWarning
 
 
 def quick_encoder(**params):
@@ -209,6 +211,33 @@ def test_a_progress_bar_names_the_stages(chains, capsys):
     assert "8/8" in capsys.readouterr().err
     quick_pipeline().fit(chains.X, chains.y)
     assert capsys.readouterr().err == ""
+
+
+def test_a_sparse_generalist(digits):
+    trees = RandomTreesEmbedding(3, max_depth=2, random_state=0)
+    pipeline = quick_pipeline(generalist=trees, specialise="never").fit(digits.X, digits.y)
+    assert np.isfinite(pipeline.predict(digits.X)).all()
+
+
+def test_a_class_too_rare_to_decide_on(chains):
+    y = np.zeros(len(chains.X), dtype=int)
+    y[7] = 1
+    raised = 0
+    for seed in range(6):
+        pipeline = quick_pipeline(estimator=LogisticRegression(), random_state=seed)
+        try:
+            pipeline.fit(chains.X, y)
+        except ValueError as error:
+            raised += "too rare" in str(error)
+    assert raised > 0
+    never = quick_pipeline(estimator=LogisticRegression(), specialise="never")
+    assert never.fit(chains.X, y).score(chains.X, y) > 0.9
+
+
+def test_a_regressor_for_labels_is_said(chains):
+    labels = (chains.y[:, 0] > 0).astype(int)
+    with pytest.warns(SpecialistWarning, match="the estimator is a regressor"):
+        quick_pipeline(specialise="never").fit(chains.X, labels)
 
 
 class TestBadInput:

@@ -259,6 +259,8 @@ class TestBadInput:
             (X.reshape(50, 3, 2)[:, :1], y, "n_timesteps=1 steps"),
             (np.zeros((2, 2, 2, 2)), y[:2], "dim 4|dimension"),
             (X, np.array(["a", 1.5] * 25, dtype=object), "mixed types"),
+            (X, np.array(["a", None] * 25, dtype=object), "missing values"),
+            (X, np.array([1, np.nan] * 25, dtype=object), "missing values"),
             (X + 1j, y, "Complex data not supported"),
         ],
     )

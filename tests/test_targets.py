@@ -187,7 +187,13 @@ def test_complex_numbers():
         TaskTargets(np.array([1 + 1j, 2]))
 
 
-@pytest.mark.parametrize("y", [["a", None], ["a", 1]])
+@pytest.mark.parametrize("y", [["a", None], ["a", np.nan], [None, True]])
+def test_missing_labels(y):
+    with pytest.raises(ValueError, match="missing values"):
+        TaskTargets(np.array(y, dtype=object))
+
+
+@pytest.mark.parametrize("y", [["a", 1]])
 def test_labels_of_mixed_types(y):
     with pytest.raises(TypeError, match="task 'task0' in y are of mixed types"):
         TaskTargets(np.array(y, dtype=object))

@@ -38,11 +38,11 @@ class Cauchy(BaseAggregation, short_name="cauchy"):
         correct: Correction,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
-        # Of a p-value of exactly one, the tangent is minus infinity.
-        bounded = np.clip(result.pvalue, 1e-300, 1 - 1e-15)
-        terms = 1.0 / np.tan(np.pi * bounded)
+        # A p-value of one would outweigh all others; as in the reference's own code.
+        bounded = np.clip(result.pvalue, 1e-300, 1 - 1 / max(n_segments, 2))
+        terms = result.informative / np.tan(np.pi * bounded)
         sums = to_matrix(terms, pairs, n_segments, fill=0.0).sum(axis=0)
-        counts = to_matrix(np.ones_like(terms), pairs, n_segments, fill=0.0).sum(axis=0)
+        counts = to_matrix(result.informative * 1.0, pairs, n_segments, fill=0.0).sum(axis=0)
         means = sums / np.maximum(counts, 1)
         # The survival function of the Cauchy distribution, accurate in its upper tail.
         pvalues = np.arctan2(1.0, means) / np.pi

@@ -74,10 +74,20 @@ class IndependenceResult:
 
     @property
     def normal_score(self) -> Any:
-        """Standard normal under independence: signed, or large for small p-values."""
+        """Standard normal under independence: signed, or large for small p-values.
+
+        Zero where there was nothing to test: that is no evidence for independence.
+        """
         if self.signed:
-            return np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, 1e-300) / 2)
-        return norm.isf(np.clip(self.pvalue, 1e-300, 1 - 1e-16))
+            score = np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, 1e-300) / 2)
+        else:
+            score = norm.isf(np.clip(self.pvalue, 1e-300, 1 - 1e-16))
+        return np.where(self.informative, score, 0.0)
+
+    @property
+    def informative(self) -> Any:
+        """Whether there was something to test, and samples to do it with."""
+        return (self.flag & (ResultFlag.DEGENERATE | ResultFlag.TOO_FEW_SAMPLES)) == 0
 
 
 class BaseIndependenceTest(Part, room="skspecialist.independence"):

@@ -27,15 +27,10 @@ class Encoder(nn.Module):
     on the mask would bite.
     """
 
-    center: torch.Tensor
-    scale: torch.Tensor
-
     def __init__(
         self, n_features: int, hidden: Sequence[int], n_components: int, variational: bool = False
     ) -> None:
         super().__init__()
-        self.register_buffer("center", torch.zeros(n_features))
-        self.register_buffer("scale", torch.ones(n_features))
         self.n_components, self.variational = n_components, variational
         self.layers = mlp(n_features, hidden, n_components * (1 + variational))
         self.unit = nn.BatchNorm1d(n_components, affine=False)
@@ -51,7 +46,7 @@ class Encoder(nn.Module):
 
     def raw(self, X: torch.Tensor) -> torch.Tensor:
         """Return what comes before the variances are fixed."""
-        return self.layers((X.reshape(-1, X.shape[-1]) - self.center) / self.scale)
+        return self.layers(X.reshape(-1, X.shape[-1]))
 
     @torch.no_grad()
     def freeze(self, X: torch.Tensor) -> None:
@@ -170,7 +165,7 @@ class SpecialistAutoencoder(nn.Module):
             latents = means + (log_variances / 2).exp() * torch.randn_like(means)
         result = {
             "outputs": self.heads(latents, step_tasks, self.task_mask()),
-            "errors": self.decoder(latents) - (X - self.encoder.center) / self.encoder.scale,
+            "errors": self.decoder(latents) - X,
         }
         if log_variances is not None:
             result["divergence"] = (means**2 + log_variances.exp() - 1 - log_variances) / 2

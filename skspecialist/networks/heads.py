@@ -145,7 +145,9 @@ class TaskLoss(nn.Module):
                 logits.append(torch.zeros(1))
                 entropies.append(1.0)
                 continue
-            shares = torch.bincount(targets[:, task].long(), minlength=count) / len(targets)
+            counts = torch.bincount(targets[:, task].long(), minlength=count)
+            # Half a sample more of each: a class may be held out whole.
+            shares = (counts + 0.5) / (len(targets) + 0.5 * count)
             logits.append(shares.log())
             entropies.append(float(-(shares * shares.log()).sum()))
         self.register_buffer("chance_outputs", torch.cat(logits))

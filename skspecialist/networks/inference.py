@@ -19,9 +19,8 @@ def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def decode(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
-    """Return the features of ``(..., n_components)`` latents, in their own units."""
-    features = module.decoder(_tensor(latents))
-    return (features * module.encoder.scale + module.encoder.center).numpy()
+    """Return the standardised features of ``(..., n_components)`` latents."""
+    return module.decoder(_tensor(latents)).numpy()
 
 
 @torch.no_grad()

@@ -307,13 +307,7 @@ def step_scale(step_tasks: torch.Tensor) -> torch.Tensor:
 def _encoder(
     data: StepData, settings: Settings, n_latents: int, *, variational: bool = False
 ) -> Encoder:
-    n_features = data.X.shape[2]
-    encoder = Encoder(n_features, settings.hidden, n_latents, variational)
-    rows = data.X.reshape(-1, n_features)
-    scale = rows.std(dim=0, correction=0)
-    encoder.center.copy_(rows.mean(dim=0))
-    encoder.scale.copy_(torch.where(scale > 1e-6 * rows.abs().amax(dim=0), scale, 1.0))
-    return encoder
+    return Encoder(data.X.shape[2], settings.hidden, n_latents, variational)
 
 
 def _silent(*args: Any) -> None:
