@@ -6,12 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import norm
 
 from ..independence import IndependenceResult
 from ..parts import Part
 
-__all__ = ["BaseAggregation", "Correction", "normal_score", "to_matrix"]
+__all__ = ["BaseAggregation", "Correction", "to_matrix"]
 
 Correction = Callable[[np.ndarray], np.ndarray]
 
@@ -57,8 +56,3 @@ def to_matrix(values: np.ndarray, pairs: np.ndarray, n_segments: int, *, fill: f
     matrix[pairs[:, 0], pairs[:, 1]] = values
     matrix[pairs[:, 1], pairs[:, 0]] = values
     return matrix
-
-
-def normal_score(pvalues: np.ndarray) -> np.ndarray:
-    """Return a statistic that is large where a p-value is small, standard normal if uniform."""
-    return norm.isf(np.clip(pvalues, 1e-300, 1 - 1e-16))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..independence import IndependenceResult
-from .base import BaseAggregation, Correction, normal_score, to_matrix
+from ..independence.base import normal_score
+from .base import BaseAggregation, Correction, to_matrix
 
 __all__ = ["Simes"]
 

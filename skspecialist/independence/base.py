@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from ..parts import Part
 
-__all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag"]
+__all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag", "normal_score"]
 
 
 class ResultFlag(IntFlag):
@@ -81,7 +81,7 @@ class IndependenceResult:
         if self.signed:
             score = np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, 1e-300) / 2)
         else:
-            score = norm.isf(np.clip(self.pvalue, 1e-300, 1 - 1e-16))
+            score = normal_score(self.pvalue)
         return np.where(self.informative, score, 0.0)
 
     @property
@@ -160,3 +160,8 @@ def _as_columns(values: ArrayLike, name: str) -> np.ndarray:
     if np.ndim(values) == 1:
         values = np.asarray(values)[:, None]
     return check_array(values, dtype=np.float64, ensure_min_features=0, input_name=name)
+
+
+def normal_score(pvalues: np.ndarray) -> np.ndarray:
+    """Return a statistic that is large where a p-value is small, standard normal if uniform."""
+    return norm.isf(np.clip(pvalues, 1e-300, 1 - 1e-16))
