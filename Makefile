@@ -68,7 +68,8 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmark of the encoder
 bench-pipeline: $(VENV)/.installed-dev ## Run the benchmark of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
 
-bench-independence: $(VENV)/.installed-dev ## Measure level and power of the independence tests
+bench-independence: $(VENV)/.installed-dev ## Measure level, power and speed of the independence tests (hours)
+	$(ONE_THREAD) $(PY) benchmarks/calibration.py
 	$(PY) benchmarks/independence.py
 
 clean: ## Remove what the other targets made, but for the environment
