@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import false_discovery_control
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from .aggregation import BaseAggregation
+from .aligned import AlignedStructureMixin
 from .criteria import Evidence, SegmentedData, collider_criterion, direct_criterion
-from .exceptions import SpecialistWarning
-from .fitting import TaskEstimatorMixin, all_or_nothing
+from .fitting import all_or_nothing
 from .independence import BaseIndependenceTest, Moments
 from .likelihood import GaussianGain
 from .segments import make_segments
-from .sequences import n_dimensions, validate_sequences
 from .targets import TaskTargets
 
 __all__ = ["TaskStructureIdentifier"]
 
 
-class TaskStructureIdentifier(
-    TaskEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     """Find which time steps of aligned sequences belong to which task.
 
     Time is cut into segments of equal length. Step ``t`` means the same in every
@@ -206,7 +201,7 @@ class TaskStructureIdentifier(
             constant, there are fewer steps than a segment has, or too few sequences
             for every test.
         """
-        X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
+        X = self._validate(X, n_timesteps=self.n_timesteps, reset=True, ensure_min_samples=2)
         targets = TaskTargets.for_samples(y, X, estimator=self)
         segments = make_segments(X.shape[1], self.segment_length)
         task_data, groups = targets.to_columns(y)
@@ -221,14 +216,11 @@ class TaskStructureIdentifier(
         self.adjusted_pvalues_ = evidence.adjusted_pvalues
         self.effect_sizes_ = evidence.effect_sizes
         self.test_result_, self.pairs_ = evidence.tests, evidence.pairs
-        self.structure_ = (self.adjusted_pvalues_ <= self.alpha) & (
+        relevant = (self.adjusted_pvalues_ <= self.alpha) & (
             self.effect_sizes_ >= self.min_effect_size
         )
-        self.segments_ = segments
-        self.step_tasks_ = np.repeat(self.structure_, np.diff(segments).ravel(), axis=0)
-        self.support_ = self.step_tasks_.any(axis=1)
-        self.n_timesteps_, self.n_tasks_ = X.shape[1], len(targets)
-        self.task_names_, self._targets = targets.names, targets
+        self._set_structure(relevant, segments, X.shape[1], targets.names)
+        self._targets = targets
         self._gains = [
             GaussianGain(np.flatnonzero(np.repeat(steps, X.shape[2])), columns[columns >= 0]).fit(
                 moments
@@ -236,99 +228,6 @@ class TaskStructureIdentifier(
             for steps, columns in zip(self.step_tasks_.T, task_columns, strict=True)
         ]
         return self
-
-    def task_steps(self, X: ArrayLike) -> np.ndarray:
-        """Return the weight of each step for each task, sequence by sequence.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Sequences.
-
-        Returns
-        -------
-        weights : ndarray of shape (n_sequences, n_timesteps, n_tasks)
-            1.0 for the steps of a task and 0.0 elsewhere, the same in every sequence.
-            A read-only view.
-        """
-        X = self._validate(X)
-        return np.broadcast_to(self.step_tasks_.astype(float), (len(X), *self.step_tasks_.shape))
-
-    def get_support(self, indices: bool = False) -> np.ndarray:
-        """Return the steps that some task uses.
-
-        Parameters
-        ----------
-        indices : bool, default=False
-            Whether to return the numbers of the steps in place of a mask.
-
-        Returns
-        -------
-        support : ndarray of bool of shape (n_timesteps,), or of int
-            The steps that :meth:`transform` keeps.
-        """
-        check_is_fitted(self)
-        return np.flatnonzero(self.support_) if indices else np.asarray(self.support_)
-
-    def transform(self, X: ArrayLike) -> np.ndarray:
-        """Keep the steps of some task.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Sequences.
-
-        Returns
-        -------
-        X : ndarray of shape (n_sequences, n_kept, n_features) or \
-                (n_sequences, n_kept * n_features)
-            The kept steps, with as many dimensions as came in.
-        """
-        flat = n_dimensions(X) != 3
-        X = self._validate(X)
-        if not self.support_.any():
-            warnings.warn(
-                "No step of any task was found, so that no step is kept: there may be "
-                "too few sequences, or the tasks depend on none of the steps.",
-                SpecialistWarning,
-                stacklevel=2,
-            )
-        kept = X[:, self.support_]
-        return _like_input(kept, flat)
-
-    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """Put kept steps back into their places, with zeros elsewhere.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_sequences, n_kept, n_features) or \
-                (n_sequences, n_kept * n_features)
-            Kept steps, as from :meth:`transform`.
-
-        Returns
-        -------
-        X : ndarray of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Whole sequences.
-
-        Raises
-        ------
-        ValueError
-            If the shape is not that of the kept steps.
-        """
-        check_is_fitted(self)
-        kept = np.asarray(X)
-        n_features, n_kept = self.n_features_in_ // self.n_timesteps_, int(self.support_.sum())
-        if kept.shape[1:] not in [(n_kept, n_features), (n_kept * n_features,)]:
-            raise ValueError(
-                f"X must hold the {n_kept} kept steps with {n_features} features each, "
-                f"got shape {kept.shape}."
-            )
-        sequences = np.zeros((len(kept), self.n_timesteps_, n_features), dtype=kept.dtype)
-        sequences[:, self.support_] = kept.reshape(len(kept), n_kept, n_features)
-        return _like_input(sequences, kept.ndim == 2)
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Return what the structure says about the tasks of new sequences, in nats.
@@ -363,26 +262,6 @@ class TaskStructureIdentifier(
         data = np.hstack([X.reshape(len(X), -1), task_data])
         return float(sum(gain.gain(data).mean() for gain in self._gains))
 
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
-        """Return the names of the columns that :meth:`transform` keeps.
-
-        Parameters
-        ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
-            Names of the columns; None takes those seen in ``fit``, or x0, x1, ...
-
-        Returns
-        -------
-        names : ndarray of str
-            Names of the kept columns.
-        """
-        names = super().get_feature_names_out(input_features)
-        return names[np.repeat(self.support_, self.n_features_in_ // self.n_timesteps_)]
-
-    def _validate(self, X: ArrayLike) -> np.ndarray:
-        check_is_fitted(self)
-        return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
-
     def _find_evidence(self, problem: SegmentedData) -> Evidence:
         if self.criterion == "collider":
             return collider_criterion(
@@ -403,10 +282,3 @@ def _pad(groups: list[np.ndarray], first: int) -> np.ndarray:
     for row, group in zip(padded, groups, strict=True):
         row[: len(group)] = first + group
     return padded
-
-
-def _like_input(sequences: np.ndarray, flat: bool) -> np.ndarray:
-    """Return sequences with the number of dimensions that came in."""
-    if not flat:
-        return sequences
-    return sequences.reshape(len(sequences), sequences.shape[1] * sequences.shape[2])
