@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .moments import Moments
@@ -17,8 +19,9 @@ __all__ = ["CovarianceTest", "Partial"]
 
 # A column that keeps less than this share of its variance is a combination of the others.
 RANK_TOLERANCE = 1e-10
-# Working memory of one chunk of tests, in bytes: what stays in a processor's cache.
-CHUNK_BYTES = 2 * 2**20
+# Covariances of one chunk of tests, in bytes: little enough for the cache, and long enough
+# rows of tests for the threads to compute rather than to wait for the interpreter.
+CHUNK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ class CovarianceTest(BaseIndependenceTest):
 
     All tests of one call come from one covariance, in chunks and without a loop over
     tests: the Schur complement on ``z`` is shared by all given sets, and each of these
-    is a downdate of its result. A new test of this kind implements ``_decide``.
+    is a downdate of its result. Chunks run in as many threads as numpy's linear algebra
+    (``OMP_NUM_THREADS`` and threadpoolctl limit both), and their number changes no
+    result. A new test of this kind implements ``_decide``.
     """
 
     def test_many(
@@ -118,9 +123,12 @@ class CovarianceTest(BaseIndependenceTest):
         # One column more, of zeros, is what -1 points to.
         correlation = np.pad(moments.correlation(), (0, 1))
         answers = _Answers(n_tests, len(extra), moments.n)
-        for rows in _chunks(x, y, z, extra):
+
+        def answer(rows: slice) -> None:
             partial = _condition(correlation, moments.n, x[rows], y[rows], z[rows], extra)
             answers.add(rows, self._decide(partial))
+
+        _in_threads(answer, list(_chunks(x, y, z, extra)))
         return answers.result(squeeze=given is None)
 
     @abstractmethod
@@ -144,12 +152,20 @@ def as_sets(columns: ArrayLike | None, n_tests: int, n_columns: int) -> np.ndarr
 
 def _chunks(x: np.ndarray, y: np.ndarray, z: np.ndarray, given: np.ndarray) -> Iterator[slice]:
     """Yield slices of tests whose arrays fit the working memory."""
-    w = x.shape[1] + y.shape[1]
-    rows = z.shape[1] + w
-    numbers = rows**2 + rows * given.size + (w + given.shape[1]) ** 2 * len(given)
-    size = max(64, CHUNK_BYTES // (8 * numbers))
+    rows = x.shape[1] + y.shape[1] + z.shape[1]
+    size = max(64, CHUNK_BYTES // (8 * rows * (rows + given.size)))
     for start in range(0, max(len(x), 1), size):
         yield slice(start, start + size)
+
+
+def _in_threads(answer: Callable[[slice], None], chunks: list[slice]) -> None:
+    """Answer all chunks, in as many threads as the linear algebra may use."""
+    if len(chunks) == 1:
+        return answer(chunks[0])
+    limits = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+    with ThreadPoolExecutor(max(limits, default=1)) as threads:
+        # Asking for the results raises the errors of the threads.
+        list(threads.map(answer, chunks))
 
 
 def _condition(
@@ -162,9 +178,10 @@ def _condition(
 ) -> Partial:
     """Return the partial covariances given z."""
     r = z.shape[1]
-    rows = np.concatenate([z, x, y], axis=1).T
+    # Contiguous, as the arrays that it indexes inherit the order of its axes.
+    rows = np.ascontiguousarray(np.concatenate([z, x, y], axis=1).T)
     matrix = correlation[rows[:, None], rows]
-    side = correlation[given.T[:, :, None], rows[:, None, None]]
+    side = correlation[given.T].take(rows, axis=2).transpose(2, 0, 1, 3)
     corner = correlation[given.T[:, None], given.T][..., None]
     corner = np.repeat(corner, rows.shape[1], axis=3)
     pivots = eliminate(matrix, r, side, corner)
@@ -188,11 +205,13 @@ def eliminate(
     side: np.ndarray | None = None,
     corner: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Take the first columns out of covariance matrices, one after the other, in place.
+    """Take the first columns out of covariance matrices, in place.
 
     What remains of the later columns is their covariance given those taken out. A
     column without variance of its own left is passed over. The matrices are along the
-    last axes, so that every operation runs over contiguous numbers of many tests.
+    last axes, so that every operation runs over contiguous numbers of many tests. Each
+    row is updated once, for all columns taken out before it, by a sum of products that
+    never stores the products.
 
     Parameters
     ----------
@@ -212,17 +231,20 @@ def eliminate(
         Their product over the others is a determinant.
     """
     pivots = np.empty((n_pivots, *matrix.shape[2:]))
-    for j in range(n_pivots):
-        kept = matrix[j, j] > RANK_TOLERANCE
-        pivots[j] = np.where(kept, matrix[j, j], 0.0)
-        inverse = kept / np.where(kept, matrix[j, j], 1.0)
-        later = matrix[j, j + 1 :]
-        factors = later * inverse
-        for a in range(j + 1, len(matrix)):
-            matrix[a, a:] -= factors[a - j - 1] * matrix[j, a:]
-        if side is not None and corner is not None and side.size:
-            side[j + 1 :] -= factors[:, None, None] * side[j]
-            corner -= (side[j] * inverse)[:, None] * side[j]
+    inverse = np.empty_like(pivots)
+    for a in range(len(matrix)):
+        earlier = slice(min(a, n_pivots))
+        factors = matrix[earlier, a] * inverse[earlier]
+        matrix[a, a:] -= np.einsum("j...,jb...->b...", factors, matrix[earlier, a:])
+        if side is not None and side.size:
+            side[a] -= np.einsum("jn,jwgn->wgn", factors, side[earlier])
+        if a < n_pivots:
+            kept = matrix[a, a] > RANK_TOLERANCE
+            pivots[a] = np.where(kept, matrix[a, a], 0.0)
+            inverse[a] = kept / np.where(kept, matrix[a, a], 1.0)
+    if side is not None and corner is not None and side.size:
+        taken = side[:n_pivots]
+        corner -= np.einsum("jvgn,jwgn->vwgn", taken * inverse[:, None, None], taken)
     return pivots
 
 

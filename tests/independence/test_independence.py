@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from skspecialist.independence import (
     BaseIndependenceTest,
@@ -64,6 +65,37 @@ def test_wilks_equals_multivariate_regression(correlated):
     assert_allclose(ours.df, [float(row["Num DF"]), float(row["Den DF"])], rtol=1e-8)
 
 
+def test_wilks_equals_the_determinants_of_one_test():
+    """Wide sets, some with fewer columns, against the formula for one test at a time."""
+    rng = np.random.default_rng(8)
+    data = rng.normal(size=(150, 40)) @ rng.normal(size=(40, 40))
+    covariance = np.cov(data.T)
+    columns = np.array([rng.permutation(36)[:24] for _ in range(20)])
+    columns[::2, rng.permutation(24)[:5]] = -1
+    x, y, z, given = columns[:, :4], columns[:, 4:9], columns[:, 9:], np.arange(36, 40)
+    ours = Wilks().test_many(data, x, y, z, given=given)
+
+    def log_det_given(sets, band):
+        joint = [log_det(covariance[np.ix_(s, s)]) for s in (np.r_[sets, band], band)]
+        return joint[0] - joint[1]
+
+    for i in range(20):
+        a, b, band = (row[row >= 0] for row in (x[i], y[i], z[i]))
+        for j, task in enumerate(given):
+            band_task = np.r_[band, task]
+            log_lambda = (
+                log_det_given(np.r_[a, b], band_task)
+                - log_det_given(a, band_task)
+                - log_det_given(b, band_task)
+            )
+            effect_size = np.sqrt(-np.expm1(log_lambda / min(len(a), len(b))))
+            assert_allclose(ours.effect_size[i, j], effect_size, rtol=1e-8)
+
+
+def log_det(matrix):
+    return np.linalg.slogdet(matrix)[1]
+
+
 @pytest.mark.parametrize(("p", "q", "r"), [(1, 1, 0), (1, 1, 3), (3, 1, 2), (2, 2, 2), (4, 3, 2)])
 def test_pvalues_are_uniform_under_the_null(p, q, r):
     rng = np.random.default_rng(p * 100 + q * 10 + r)
@@ -114,11 +146,34 @@ def test_given_equals_adding_to_the_conditioning_set(test, correlated):
 @pytest.mark.parametrize("test", TESTS, ids=repr)
 def test_chunks_do_not_matter(test, correlated, monkeypatch):
     rng = np.random.default_rng(4)
-    triples = np.array([rng.permutation(8)[:4] for _ in range(50)])
+    triples = np.array([rng.permutation(8)[:4] for _ in range(200)])
     whole = test.test_many(correlated, triples[:, 0], triples[:, 1], triples[:, 2:])
     monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
     one_by_one = test.test_many(correlated, triples[:, 0], triples[:, 1], triples[:, 2:])
     assert_allclose(whole.statistic, one_by_one.statistic, rtol=1e-12)
+
+
+@pytest.mark.parametrize("test", TESTS, ids=repr)
+def test_threads_do_not_matter(test, correlated, monkeypatch):
+    monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
+    rng = np.random.default_rng(7)
+    triples = np.array([rng.permutation(7)[:4] for _ in range(1000)])
+    moments = Moments.from_data(correlated)
+
+    def run(n_threads):
+        with threadpool_limits(n_threads, user_api="blas"):
+            return test.test_many(moments, triples[:, 0], triples[:, 1], triples[:, 2:], given=[7])
+
+    one, several = run(1), run(2)
+    for name in ("statistic", "pvalue", "effect_size", "df", "flag"):
+        assert_array_equal(getattr(one, name), getattr(several, name))
+
+
+def test_errors_of_threads_are_raised(correlated, monkeypatch):
+    monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
+    pairs = np.tile([[0, 1]], (200, 1))
+    with pytest.raises(ValueError, match="independence_test='wilks'"):
+        FisherZ().test_many(correlated, pairs, pairs + 2)
 
 
 @pytest.mark.parametrize("test", TESTS, ids=repr)
@@ -191,7 +246,7 @@ def test_a_new_test_is_one_class(correlated):
 
 
 class TestMoments:
-    @pytest.mark.parametrize("offset", [0.0, 1e6])
+    @pytest.mark.parametrize("offset", [0.0, 5.0, 20.0, 1e6])
     def test_shards_equal_one_pass(self, offset):
         X = np.random.default_rng(5).normal(size=(1000, 4)) + offset
         whole = Moments.from_data(X)
@@ -201,7 +256,17 @@ class TestMoments:
         assert merged.n == whole.n
         assert_allclose(merged.mean, whole.mean, rtol=1e-14)
         assert_allclose(merged.scatter, whole.scatter, rtol=1e-10, atol=1e-7)
+        centred = X.astype(np.longdouble) - X.mean(axis=0, dtype=np.longdouble)
+        assert_allclose(whole.scatter, (centred.T @ centred).astype(float), rtol=1e-10, atol=1e-9)
         assert_allclose(merged.correlation(), whole.correlation(), atol=1e-10)
+
+    @pytest.mark.parametrize("varying", [slice(None, None, 6), slice(1, None, 6)])
+    def test_constant_stretches_and_outliers(self, varying):
+        """Whichever rows say how far the offset is from zero."""
+        rng = np.random.default_rng(6)
+        X = np.full((5000, 3), 3.0)
+        X[varying] += rng.normal(size=X[varying].shape) * [1e-3, 1.0, 1e3]
+        assert_allclose(Moments.from_data(X).correlation(), np.corrcoef(X.T), atol=1e-11)
 
     def test_correlation_is_that_of_numpy(self, correlated):
         assert_allclose(
