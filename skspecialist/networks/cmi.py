@@ -1,9 +1,11 @@
-"""A critic that tells samples of x from samples of x given z alone."""
+"""A critic that tells a sample's own x from the x of samples with a similar z."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,121 +13,142 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import Dataset
 
+from .data import WholeBatches, n_batches
 from .nets import SpecialistNet
 from .training import seeded
 
-__all__ = ["cross_fitted_scores"]
+__all__ = ["Candidates", "sequential_scores"]
 
 EMBEDDING = 8
-# Rows that the critic scores at once.
-CHUNK = 100_000
+BATCH_SIZE = 128
+# Products of heavy tails would drown all others.
+CLIP = 4.0
 
 
 class Critic(nn.Module):
-    """Scores candidates for x beside y and an embedding of z.
+    """Scores x beside y by a weighted sum of products of their features.
+
+    The features are the columns, squares of those of x, and embeddings; z gates them.
+    Those of y are centred: of a dependence of x on z alone the critic learns nothing,
+    so that what a regression on z has left of it does not look like dependence on y.
 
     Parameters
     ----------
     widths : tuple of int
         Columns of x, y and z.
     n_hidden : int
-        Units of each of the two hidden layers.
+        Units of each hidden layer.
     """
 
     def __init__(self, widths: tuple[int, int, int], n_hidden: int) -> None:
         super().__init__()
         p, q, r = widths
-        self.embedding = nn.Sequential(
-            nn.Linear(r, n_hidden), nn.SiLU(), nn.Linear(n_hidden, EMBEDDING)
-        )
-        self.score = nn.Sequential(
-            nn.Linear(2 * (p + q) + EMBEDDING, n_hidden),
-            nn.SiLU(),
-            nn.Linear(n_hidden, n_hidden),
-            nn.SiLU(),
-            nn.Linear(n_hidden, 1),
-        )
+        self.embed_x = _two_layers(2 * p, n_hidden, EMBEDDING)
+        self.embed_y = _two_layers(q, n_hidden, EMBEDDING)
+        self.gates = _two_layers(r, n_hidden, 2 * p + EMBEDDING)
+        # Nothing is known at first: all scores are zero.
+        self.weights = nn.Parameter(torch.zeros(q + EMBEDDING, 2 * p + EMBEDDING))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Return the scores (n_samples, n_candidates) of ``x`` (…, n_candidates, p)."""
-        # Squares are at hand, since products are what small networks learn last.
-        context = torch.cat([y, y**2, self.embedding(z)], dim=1)
-        context = context[:, None].expand(-1, x.shape[1], -1)
-        return self.score(torch.cat([x, x**2, context], dim=2))[..., 0]
+        x = torch.cat([x, x**2 - 1], dim=2).clamp(-CLIP, CLIP)
+        x = torch.cat([x, self.embed_x(x)], dim=2)
+        y = y.clamp(-CLIP, CLIP)
+        y = torch.cat([y, self.embed_y(y)], dim=1)
+        sought = (y - y.mean(dim=0)) @ self.weights * (1 + self.gates(z))
+        return (x @ sought[:, :, None])[..., 0]
 
     def losses(self, scores: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the InfoNCE loss: to tell a sample's own candidate from the others."""
         return {"nce_loss": F.cross_entropy(scores, targets)}
 
 
-def cross_fitted_scores(
-    candidates: np.ndarray,
-    y: np.ndarray,
-    z: np.ndarray,
-    folds: np.ndarray,
+def _two_layers(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
+
+
+@dataclass
+class Candidates(Dataset):
+    """Samples and their candidates for x, of which the first is their own."""
+
+    x: torch.Tensor  # (n_samples, n_candidates, p)
+    y: torch.Tensor  # (n_samples, q)
+    z: torch.Tensor  # (n_samples, r)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        own = torch.zeros(len(index), dtype=torch.long)
+        return {"x": self.x[index], "y": self.y[index], "z": self.z[index]}, own
+
+    @classmethod
+    def from_arrays(cls, *arrays: np.ndarray) -> Candidates:
+        """Copy x, y and z, in single precision."""
+        return cls(*(torch.tensor(array, dtype=torch.float32) for array in arrays))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Return the samples of all parts."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in "xyz"))
+
+
+def sequential_scores(
+    blocks: Sequence[Candidates],
     *,
-    n_negatives: int,
     n_hidden: int,
     max_epochs: int,
     lr: float,
     device: str,
     seed: int,
-) -> np.ndarray:
-    """Return the scores of all candidates, from critics that did not see the sample.
+) -> list[np.ndarray]:
+    """Return the scores of each block but the first by a critic trained on those before.
+
+    Unlike with cross-fitting, what a block tells of the critic is not in turn told of
+    it: given the blocks before, a score is independent of how its critic came about.
 
     Parameters
     ----------
-    candidates : ndarray of shape (n_samples, n_candidates, p)
-        The sample's own x first, then draws of x given its z.
-    y, z : ndarray of shape (n_samples, q) and (n_samples, r)
-        The other side, and what is conditioned on.
-    folds : ndarray of int of shape (n_samples,)
-        Fold of each sample.
-    n_negatives, n_hidden : int
-        Draws in each training step, and units of the critic's layers.
+    blocks : sequence of Candidates
+        Disjoint parts of the samples.
+    n_hidden : int
+        Units of the critic's hidden layers.
     max_epochs : int
-        How long the critic is trained.
+        Passes over the blocks before each one; training goes on where it ended.
     lr : float
-        Learning rate.
+        Largest learning rate.
     device : str
-        Where it is trained.
+        Where the critic is trained.
     seed : int
         Decides the first weights and the batches.
 
     Returns
     -------
-    scores : ndarray of shape (n_samples, n_candidates)
-        In double precision.
+    scores : list of ndarray of shape (n_samples, n_candidates)
+        One array for each block but the first, in double precision.
     """
-    tensors = {
-        name: torch.tensor(array, dtype=torch.float32)
-        for name, array in (("x", candidates), ("y", y), ("z", z))
-    }
-    scores = np.empty(candidates.shape[:2])
+    scores = []
     with seeded(seed, device), _one_thread():
-        for fold in np.unique(folds):
-            inside, outside = (
-                {name: tensor[torch.from_numpy(rows)] for name, tensor in tensors.items()}
-                for rows in (folds != fold, folds == fold)
-            )
-            inside["x"] = inside["x"][:, : n_negatives + 1]
-            critic = _train(inside, n_hidden, max_epochs, lr, device)
-            scores[folds == fold] = _score(critic, outside)
+        widths = tuple(getattr(blocks[0], name).shape[-1] for name in "xyz")
+        critic = Critic(widths, n_hidden)
+        for k in range(1, len(blocks)):
+            _train(critic, Candidates.concatenate(blocks[:k]), max_epochs, lr, device)
+            with torch.no_grad():
+                block = blocks[k]
+                scores.append(critic(block.x, block.y, block.z).double().numpy())
     return scores
 
 
-def _train(
-    data: dict[str, torch.Tensor], n_hidden: int, max_epochs: int, lr: float, device: str
-) -> Critic:
-    n = len(data["y"])
-    batch_size = min(64, n)
-    n_steps = max_epochs * -(-n // batch_size)
+def _train(critic: Critic, data: Candidates, max_epochs: int, lr: float, device: str) -> None:
+    n_steps = max_epochs * n_batches(len(data), BATCH_SIZE)
     net = SpecialistNet(
-        Critic((data["x"].shape[2], data["y"].shape[1], data["z"].shape[1]), n_hidden),
+        critic,
         lr=lr,
         max_epochs=max_epochs,
-        batch_size=batch_size,
+        batch_size=BATCH_SIZE,
+        iterator_train=WholeBatches,
         iterator_train__shuffle=True,
         train_split=None,
         callbacks=[
@@ -134,15 +157,8 @@ def _train(
         device=device,
         verbose=0,
     )
-    net.partial_fit(data, torch.zeros(n, dtype=torch.long))
-    return net.module_.cpu().eval()
-
-
-@torch.no_grad()
-def _score(critic: Critic, data: dict[str, torch.Tensor]) -> np.ndarray:
-    rows = max(1, CHUNK // data["x"].shape[1])
-    blocks = zip(*(data[name].split(rows) for name in ("x", "y", "z")), strict=True)
-    return torch.cat([critic(*block) for block in blocks]).double().numpy()
+    net.partial_fit(data)
+    critic.cpu()
 
 
 @contextmanager
