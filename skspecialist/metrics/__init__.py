@@ -1,7 +1,21 @@
 """Scores against known truth."""
 
 from ._block_r2 import block_r2
+from ._consistency import consistency
+from ._dci import dci
+from ._infomec import infomec
+from ._mean_correlation import mean_correlation_coefficient
+from ._specialisation import specialisation_score
 from ._structure import structure_scores
 from ._support import support_scores
 
-__all__ = ["block_r2", "structure_scores", "support_scores"]
+__all__ = [
+    "block_r2",
+    "consistency",
+    "dci",
+    "infomec",
+    "mean_correlation_coefficient",
+    "specialisation_score",
+    "structure_scores",
+    "support_scores",
+]

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 __all__ = ["block_r2"]
@@ -24,7 +24,9 @@ MAX_TRAIN = 2000  # rows that a probe learns from: kernel ridge takes their cube
     {
         "latents": ["array-like"],
         "sources": ["array-like"],
-        "probe": [StrOptions({"kernel", "mlp"})],
+        "relevant": ["array-like", None],
+        "X": ["array-like", None],
+        "probe": [StrOptions({"kernel", "mlp", "strongest"})],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
@@ -33,15 +35,19 @@ def block_r2(
     latents: Any,
     sources: Any,
     *,
+    relevant: Any | None = None,
+    X: Any | None = None,
     probe: str = "kernel",
     random_state: int | np.random.RandomState | None = 0,
-) -> np.ndarray:
+) -> np.ndarray | Bunch:
     """Return the share of each source's variance that the latents predict.
 
     Cross-fitted: every source value is predicted by a probe that did not learn from it.
     The block of relevant latents is identified if the relevant sources have values near
-    1 and the others are near 0 [1]_ [2]_. A weak probe hides leakage: for the irrelevant
-    sources look at both probes.
+    1 and the others are near 0 [1]_ [2]_, or rather, near what a perfect answer has: if
+    the sources depend on each other, the relevant ones say something about the others
+    (the *floor*), and a probe may not read from the features all that they determine (the
+    *ceiling*).
 
     Parameters
     ----------
@@ -49,22 +55,43 @@ def block_r2(
         What predicts. No latents predict nothing: all values are 0.
     sources : array-like of shape (n_samples,) or (n_samples, n_sources)
         What is predicted.
-    probe : {"kernel", "mlp"}, default="kernel"
+    relevant : array-like of bool of shape (n_sources,), default=None
+        Which sources the latents should hold, at least one. With it the floor is returned
+        as well.
+    X : array-like of shape (n_samples, n_features), default=None
+        What the latents were computed from. With it the ceiling is returned as well.
+    probe : {"kernel", "mlp", "strongest"}, default="kernel"
         Kernel ridge regression with a radial kernel, penalty and width by
-        cross-validation, or a network of two hidden layers of 128 units.
+        cross-validation; a network of two hidden layers of 128 units; or, for each
+        source, the better of the two. A weak probe hides leakage: judge irrelevant
+        sources by the strongest.
     random_state : int, RandomState instance or None, default=0
         Which samples a probe learns from. It learns from one half (at most 2,000 of
-        them) and predicts the other.
+        them) and predicts the other. Latents, floor and ceiling share the halves.
 
     Returns
     -------
-    r2 : ndarray of shape (n_sources,), float64
-        At most 1; below 0 if the probe predicts worse than the mean.
+    r2 : ndarray of shape (n_sources,), float64, or :class:`~sklearn.utils.Bunch`
+        At most 1; below 0 if the probe predicts worse than the mean. With ``relevant`` or
+        ``X`` a Bunch of
+
+        r2 : ndarray of shape (n_sources,), float64
+            The same.
+        floor : ndarray of shape (n_sources,), float64, or None
+            R2 from the true relevant sources, as of a perfect answer. For a relevant source
+            it is near 1, as the source is among what predicts it.
+        ceiling : ndarray of shape (n_sources,), float64, or None
+            R2 from ``X``.
 
     Raises
     ------
     ValueError
-        If the arrays differ in length, are not finite, or have fewer than 20 rows.
+        If the arrays differ in length, are not finite, or have fewer than 20 rows, a
+        source is constant, or ``relevant`` does not say for each source whether it is.
+
+    See Also
+    --------
+    specialisation_score : Both blocks and the floor in one number.
 
     References
     ----------
@@ -78,39 +105,77 @@ def block_r2(
     --------
     >>> import numpy as np
     >>> from skspecialist.metrics import block_r2
-    >>> sources = np.random.RandomState(0).standard_normal((300, 2))
+    >>> sources = np.random.RandomState(0).standard_normal((100, 2))
     >>> latents = sources[:, :1] ** 3
-    >>> (block_r2(latents, sources) > 0.5).tolist()
-    [True, False]
+    >>> scores = block_r2(latents, sources, relevant=[True, False])
+    >>> (scores.r2 > 0.5).tolist(), (scores.floor > 0.5).tolist()
+    ([True, False], [True, False])
     """
-    latents = check_array(
-        latents,
-        dtype=np.float64,
-        input_name="latents",
-        ensure_min_features=0,
-        ensure_min_samples=20,
-    )
+    latents = _check_input(latents, "latents", ensure_min_features=0)
     sources = check_array(sources, dtype=np.float64, ensure_2d=False, input_name="sources")
-    check_consistent_length(latents, sources)
+    X = None if X is None else _check_input(X, "X")
+    check_consistent_length(latents, sources, X)
     sources = sources.reshape(len(sources), -1)
-    if latents.shape[1] == 0:
-        return np.zeros(sources.shape[1])
+    if (constant := np.flatnonzero(np.ptp(sources, axis=0) == 0)).size:
+        raise ValueError(f"sources {constant.tolist()} are constant: R2 is not defined.")
+    best = None if relevant is None else _take_relevant(sources, relevant)
     rng = check_random_state(random_state)
     order, seed = rng.permutation(len(latents)), rng.randint(2**31 - 1)
+    kinds = ["kernel", "mlp"] if probe == "strongest" else [probe]
+
+    def read(inputs: np.ndarray) -> np.ndarray:
+        r2 = [_cross_fitted_r2(kind, inputs, sources, order, seed) for kind in kinds]
+        return np.max(r2, axis=0)
+
+    if relevant is None and X is None:
+        return read(latents)
+    return Bunch(
+        r2=read(latents),
+        floor=None if best is None else read(best),
+        ceiling=None if X is None else read(X),
+    )
+
+
+def _check_input(inputs: Any, name: str, **options: Any) -> np.ndarray:
+    return check_array(inputs, dtype=np.float64, input_name=name, ensure_min_samples=20, **options)
+
+
+def _take_relevant(sources: np.ndarray, relevant: Any) -> np.ndarray:
+    mask = np.asarray(relevant)
+    if mask.dtype != bool or mask.shape != sources.shape[1:] or not mask.any():
+        raise ValueError(
+            f"relevant must be a bool for each of the {sources.shape[1]} sources, True for at "
+            f"least one; got {mask.tolist()}."
+        )
+    return sources[:, mask]
+
+
+def _cross_fitted_r2(
+    kind: str, inputs: np.ndarray, sources: np.ndarray, order: np.ndarray, seed: int
+) -> np.ndarray:
+    if inputs.shape[1] == 0:
+        return np.zeros(sources.shape[1])
     halves = np.array_split(order, 2)
-    predictions = np.empty_like(sources)
+    targets = sources[:, 0] if sources.shape[1] == 1 else sources
+    predictions = np.empty_like(targets)
     for train, test in (halves, halves[::-1]):
         train = train[:MAX_TRAIN]
-        model = _build_probe(probe, latents.shape[1], seed).fit(latents[train], sources[train])
-        predictions[test] = model.predict(latents[test]).reshape(len(test), -1)
-    return r2_score(sources, predictions, multioutput="raw_values")
+        model = _build_probe(kind, inputs.shape[1], seed).fit(inputs[train], targets[train])
+        predictions[test] = model.predict(inputs[test])
+    return r2_score(targets, predictions, multioutput="raw_values")
 
 
 def _build_probe(kind: str, n_latents: int, seed: int) -> TransformedTargetRegressor:
     if kind == "mlp":
-        early = {"early_stopping": True, "n_iter_no_change": 20}
+        # A gain of less than 0.001 in R2 within 20 epochs is none.
         regressor = MLPRegressor(
-            hidden_layer_sizes=(128, 128), max_iter=500, random_state=seed, **early
+            hidden_layer_sizes=(128, 128),
+            max_iter=2000,
+            tol=1e-3,
+            early_stopping=True,
+            n_iter_no_change=20,
+            validation_fraction=0.2,
+            random_state=seed,
         )
     else:
         # Standardised latents are about sqrt(2 n_latents) apart.

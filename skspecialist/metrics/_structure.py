@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import matthews_corrcoef
 from sklearn.utils import Bunch
 
-__all__ = ["structure_scores"]
+__all__ = ["match_columns", "structure_scores"]
 
 
-def structure_scores(true: ArrayLike, found: ArrayLike) -> Bunch:
+def structure_scores(true: ArrayLike, found: ArrayLike, *, match: bool = False) -> Bunch:
     """Compare a found structure with the true one, cell by cell.
 
     Parameters
     ----------
     true, found : array-like of bool of shape (n_segments, n_tasks) or (n_timesteps, n_tasks)
         Which segments, or steps, each task has.
+    match : bool, default=False
+        Whether the found tasks have no order of their own, as where tasks were not
+        observed: they are assigned to the true ones so that most cells agree. Where
+        there are more of one than of the other, the rest are compared with empty ones.
 
     Returns
     -------
@@ -34,7 +39,7 @@ def structure_scores(true: ArrayLike, found: ArrayLike) -> Bunch:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, with ``match`` the numbers of segments.
 
     Examples
     --------
@@ -44,6 +49,9 @@ def structure_scores(true: ArrayLike, found: ArrayLike) -> Bunch:
     (0.58, 0.33)
     """
     true, found = np.asarray(true, dtype=bool), np.asarray(found, dtype=bool)
+    if match and true.shape[:1] == found.shape[:1]:
+        found = match_columns(true, found)
+        true = np.pad(true, ((0, 0), (0, found.shape[1] - true.shape[1])))
     if true.shape != found.shape:
         raise ValueError(
             f"true and found must have the same shape, got {true.shape} and {found.shape}."
@@ -55,3 +63,18 @@ def structure_scores(true: ArrayLike, found: ArrayLike) -> Bunch:
         recall=float(hits / true.sum()) if true.any() else 1.0,
         accuracy=float((true == found).mean()),
     )
+
+
+def match_columns(reference: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return columns in the order in which most cells agree with those of a reference.
+
+    The one with fewer is filled up with empty ones; columns beyond the reference's come
+    last.
+    """
+    width = max(reference.shape[1], columns.shape[1])
+    reference, columns = (
+        np.pad(structure, ((0, 0), (0, width - structure.shape[1])))
+        for structure in (reference, columns)
+    )
+    agreement = (reference[:, :, None] == columns[:, None, :]).sum(axis=0)
+    return columns[:, linear_sum_assignment(agreement, maximize=True)[1]]

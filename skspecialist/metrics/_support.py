@@ -2,51 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
+
+from ._structure import match_columns
 
 __all__ = ["support_scores"]
 
 
-def support_scores(support_true: Any, support: Any) -> dict[str, float]:
-    """Compare a support with the true one.
+def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike = False) -> Bunch:
+    """Compare a support, such as a mask of tasks and latents, with the true one.
 
     Parameters
     ----------
-    support_true : array-like of any shape, bool or numeric
-        Truth: non-zero is in the support. A vector, or a mask (tasks x latents).
-    support : array-like of the same shape, bool or numeric
+    true : array-like of shape (n_tasks, n_true), or any, bool or numeric
+        Truth: non-zero is in the support.
+    found : array-like of shape (n_tasks, n_found), or as ``true``, bool or numeric
         What was found.
+    match : bool or array-like of shape (n_true,) of int, default=False
+        Which column of ``found`` is compared with each of ``true``. By default the one
+        in its place. Learned latents have no order of their own: True matches the columns
+        one to one so that F1 is largest, which flatters somewhat; an array, such as the
+        ``assignment`` of :func:`mean_correlation_coefficient`, says it (-1 for none).
+        Columns without a match are compared with empty ones.
 
     Returns
     -------
-    scores : dict of str to float
-        ``"precision"``, ``"recall"`` and ``"f1"``. Nothing found is a precision of 1,
-        nothing to be found a recall of 1.
+    scores : :class:`~sklearn.utils.Bunch`
+        precision : float
+            Share of the entries found that are true, 1 if nothing was found.
+        recall : float
+            Share of the true entries that were found, 1 if there are none.
+        f1 : float
+            Harmonic mean of the two, 1 if there is nothing to be found nor found.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, with ``match`` the numbers of tasks, or if ``match`` does
+        not name one column or none for each true one.
 
     Examples
     --------
     >>> from skspecialist.metrics import support_scores
-    >>> support_scores([[1, 0], [0, 1]], [[True, True], [False, True]])["recall"]
+    >>> support_scores([[1, 0], [0, 1]], [[True, True], [False, True]]).recall
+    1.0
+    >>> support_scores([[1, 0], [0, 1]], [[0, 1], [1, 0]], match=True).f1
     1.0
     """
-    truth, found = np.asarray(support_true) != 0, np.asarray(support) != 0
-    if truth.shape != found.shape:
+    truth, support = np.asarray(true) != 0, np.asarray(found) != 0
+    if match is not False and truth.ndim == support.ndim == 2 and len(truth) == len(support):
+        if match is True:
+            support = match_columns(truth, support)
+        else:
+            support = _order_columns(support, np.asarray(match), truth.shape[1])
+        truth = np.pad(truth, ((0, 0), (0, support.shape[1] - truth.shape[1])))
+    if truth.shape != support.shape:
         raise ValueError(
-            f"support_true and support must have the same shape, got {truth.shape} and "
-            f"{found.shape}."
+            f"true and found must have the same shape, got {truth.shape} and {support.shape}."
         )
-    hits = int((truth & found).sum())
-    n_true, n_found = int(truth.sum()), int(found.sum())
+    hits = int((truth & support).sum())
+    n_true, n_found = int(truth.sum()), int(support.sum())
     total = n_true + n_found
-    return {
-        "precision": hits / n_found if n_found else 1.0,
-        "recall": hits / n_true if n_true else 1.0,
-        "f1": 2 * hits / total if total else 1.0,
-    }
+    return Bunch(
+        precision=hits / n_found if n_found else 1.0,
+        recall=hits / n_true if n_true else 1.0,
+        f1=2 * hits / total if total else 1.0,
+    )
+
+
+def _order_columns(support: np.ndarray, assignment: np.ndarray, n_true: int) -> np.ndarray:
+    """Return the columns assigned to the true ones, empty ones for -1, and then the rest."""
+    n_found = support.shape[1]
+    named = assignment[assignment != -1]
+    distinct = len(np.unique(named)) == len(named)
+    if (
+        assignment.shape != (n_true,)
+        or not distinct
+        or not np.isin(named, np.arange(n_found)).all()
+    ):
+        raise ValueError(
+            f"match must name for each of the {n_true} true columns a column of its own among "
+            f"the {n_found} found, or -1, got {assignment.tolist()}."
+        )
+    ordered = np.where(assignment >= 0, support[:, assignment], False)
+    return np.hstack([ordered, np.delete(support, named, axis=1)])
