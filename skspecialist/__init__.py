@@ -3,7 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .power import sequences_needed
 from .structure import TaskStructureIdentifier
+from .tables import sequences_from_frame
 
 if TYPE_CHECKING:
     from .encoder import SparseSpecialistEncoder
@@ -16,6 +18,8 @@ __all__ = [
     "SpecialistPipeline",
     "TaskStructureIdentifier",
     "__version__",
+    "sequences_from_frame",
+    "sequences_needed",
 ]
 
 # These need torch, which takes seconds to import: only when they are asked for.

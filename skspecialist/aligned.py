@@ -46,7 +46,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         self.step_tasks_ = np.zeros((n_timesteps, structure.shape[1]), dtype=bool)
         for (first, stop), tasks in zip(segments, structure, strict=True):
             self.step_tasks_[first:stop] = tasks
-        self.support_ = self.step_tasks_.any(axis=1)
+        self.support_ = np.any(self.step_tasks_, axis=1)
         self.n_timesteps_, self.n_tasks_ = n_timesteps, structure.shape[1]
         self.task_names_ = task_names
 

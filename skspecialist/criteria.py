@@ -10,36 +10,12 @@ import numpy as np
 from .aggregation import BaseAggregation
 from .aggregation.base import Correction, to_matrix
 from .exceptions import SpecialistWarning
-from .independence import BaseIndependenceTest, IndependenceResult, Moments, ResultFlag
+from .independence import BaseIndependenceTest, FisherZ, IndependenceResult, Wilks
 from .independence.covariance import CovarianceTest
+from .segmented import SegmentedData
 from .segments import collider_sets, direct_sets, to_columns
 
-__all__ = ["Evidence", "SegmentedData", "collider_criterion", "direct_criterion"]
-
-
-@dataclass(frozen=True)
-class SegmentedData:
-    """Flat sequences and their tasks in one matrix, and where things are in it.
-
-    Attributes
-    ----------
-    data : ndarray of shape (n_sequences, n_timesteps * n_features + n_task_columns)
-        The sequences, then the tasks.
-    moments : Moments
-        Of ``data``.
-    segments : ndarray of shape (n_segments, 2)
-        First step of each segment and the step after its last.
-    n_features : int
-        Features of a step.
-    task_columns : ndarray of shape (n_tasks, width)
-        Columns of each task, -1 where it has fewer.
-    """
-
-    data: np.ndarray
-    moments: Moments
-    segments: np.ndarray
-    n_features: int
-    task_columns: np.ndarray
+__all__ = ["Evidence", "collider_criterion", "direct_criterion"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +26,9 @@ class Evidence:
     ----------
     statistics, pvalues, adjusted_pvalues, effect_sizes : ndarray
         Of the segment's test, or pooled over its pairs.
-    tests : IndependenceResult
+    n_sequences : ndarray of int
+        Sequences that the test used, or the fewest of any of its pairs.
+    tests : IndependenceResult or None
         All tests: of shape (n_segments, n_tasks), or (n_pairs, n_tasks).
     pairs : ndarray of shape (n_pairs, 2) or None
         The segments of each pair.
@@ -60,54 +38,62 @@ class Evidence:
     pvalues: np.ndarray
     adjusted_pvalues: np.ndarray
     effect_sizes: np.ndarray
-    tests: IndependenceResult
+    n_sequences: np.ndarray
+    tests: IndependenceResult | None = None
     pairs: np.ndarray | None = None
 
 
 def direct_criterion(
     problem: SegmentedData,
     evidence: str,
-    test: str | BaseIndependenceTest,
+    test: BaseIndependenceTest | None,
     correct: Correction,
 ) -> Evidence:
     """Test every segment against every task, given the segment's band."""
     n_segments, n_tasks = len(problem.segments), len(problem.task_columns)
-    x, task, z = direct_sets(problem.segments, evidence, n_tasks)
+    x, task, z = direct_sets(problem.segments, problem.n_timesteps, evidence, n_tasks)
     flat = _run(problem, test, x, problem.task_columns[task], z)
     tests = flat[np.arange(len(x)).reshape(n_segments, n_tasks)]
     return Evidence(
-        tests.statistic, tests.pvalue, correct(tests.pvalue), np.abs(tests.effect_size), tests
+        tests.statistic,
+        tests.pvalue,
+        correct(tests.pvalue),
+        np.abs(tests.effect_size),
+        np.broadcast_to(tests.n, tests.pvalue.shape),
+        tests,
     )
 
 
 def collider_criterion(
     problem: SegmentedData,
     evidence: str,
-    test: str | BaseIndependenceTest,
+    test: BaseIndependenceTest | None,
     correct: Correction,
     aggregation: str | BaseAggregation,
 ) -> Evidence:
     """Test every pair of segments given their band and a task, and pool the pairs."""
     rule = BaseAggregation.resolve(aggregation, argument="aggregation")
     n_segments = len(problem.segments)
-    pairs, x, y, z = collider_sets(problem.segments, evidence)
+    pairs, x, y, z = collider_sets(problem.segments, problem.n_timesteps, evidence)
     if not len(pairs):
         warnings.warn(
             f"criterion='collider' compares pairs of segments, but {n_segments} segments with "
             f"evidence={evidence!r} have no pair to compare; use criterion='direct'.",
             SpecialistWarning,
-            stacklevel=5,
+            stacklevel=2,
         )
     y = to_columns(y, problem.n_features)
     tests = _run(problem, test, x, y, z, given=problem.task_columns)
     statistics, pvalues, adjusted = rule.aggregate(tests, pairs, n_segments, correct)
     strongest = to_matrix(np.abs(tests.effect_size), pairs, n_segments, fill=0.0).max(axis=0)
-    return Evidence(statistics, pvalues, adjusted, strongest, tests, pairs)
+    n_used = np.broadcast_to(tests.n, tests.pvalue.shape)
+    fewest = to_matrix(n_used, pairs, n_segments, fill=problem.moments.n).min(axis=0)
+    return Evidence(statistics, pvalues, adjusted, strongest, fewest.astype(int), tests, pairs)
 
 
 def _run(
     problem: SegmentedData,
-    test: str | BaseIndependenceTest,
+    test: BaseIndependenceTest | None,
     x_steps: np.ndarray,
     y: np.ndarray,
     z_steps: np.ndarray,
@@ -115,16 +101,47 @@ def _run(
 ) -> IndependenceResult:
     x = to_columns(x_steps, problem.n_features)
     z = to_columns(z_steps, problem.n_features)
-    if isinstance(test, str) and test == "auto":
-        test = "fisher_z" if x.shape[1] == y.shape[1] == 1 else "wilks"
-    test = BaseIndependenceTest.resolve(test, argument="independence_test")
-    source = problem.moments if isinstance(test, CovarianceTest) else problem.data
-    result = test.test_many(source, x, y, z, given=given)
-    if result.flag.size and (result.flag & ResultFlag.TOO_FEW_SAMPLES).all():
-        width = x.shape[1] + y.shape[1] + z.shape[1] + (0 if given is None else given.shape[1])
+    if test is None:
+        test = FisherZ() if x.shape[1] == y.shape[1] == 1 else Wilks()
+    from_covariance = isinstance(test, CovarianceTest)
+    if from_covariance and not problem.has_missing:
+        return test.test_many(problem.moments, x, y, z, given=given)
+    if problem.data is None:
         raise ValueError(
-            f"{result.n} sequences are too few for every test, which involves up to {width} "
-            "columns at once: give more sequences, fewer features (reduce them first) or "
-            "evidence='representative'."
+            f"{test} looks at the sequences again for each test, but of batches and of Dask "
+            "arrays only the covariance is kept: use independence_test='fisher_z' or 'wilks'."
         )
-    return result
+    if problem.has_missing:
+        return _run_complete_cases(test, problem.data, x, y, z, given)
+    return test.test_many(problem.data, x, y, z, given=given)
+
+
+def _run_complete_cases(
+    test: BaseIndependenceTest,
+    data: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    given: np.ndarray | None,
+) -> IndependenceResult:
+    """Run each test on the sequences that have all of its columns."""
+    missing = np.isnan(data)
+    sets, group = np.unique(np.hstack([x, y, z]), axis=0, return_inverse=True)
+    group = group.ravel()
+    shape = (len(x),) if given is None else (len(x), len(given))
+    parts = [IndependenceResult.too_few((0, *shape[1:]), 0)]
+    for number, columns in enumerate(sets):
+        tests = np.flatnonzero(group == number)
+        involved = columns if given is None else np.append(columns, given)
+        involved = np.unique(involved[involved >= 0])
+        rows = ~missing[:, involved].any(axis=1)
+        if rows.sum() < 2:
+            parts.append(IndependenceResult.too_few((len(tests), *shape[1:]), int(rows.sum())))
+            continue
+        local = np.full(data.shape[1] + 1, -1)
+        local[involved] = np.arange(len(involved))
+        sides = [local[side[tests]] for side in (x, y, z)]
+        extra = None if given is None else local[given]
+        parts.append(test.test_many(data[np.ix_(rows, involved)], *sides, given=extra))
+    order = np.argsort(np.argsort(group, kind="stable"), kind="stable")
+    return IndependenceResult.concatenate(parts)[order]

@@ -65,6 +65,11 @@ class Representation:
         steps = np.zeros((X.shape[1], n_tasks), dtype=bool)
         if self.structure is not None:
             weights = self.structure.fit(states, y).task_steps(states)
+            if weights.shape[2] != n_tasks:
+                raise ValueError(
+                    f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
+                    f"{n_tasks}: use one that learns from y, such as criterion='direct'."
+                )
             steps = (weights > 0).any(axis=0)
         done("structure")
         mask = np.zeros((n_tasks, 0), dtype=bool)

@@ -7,8 +7,16 @@ different sizes fit one array.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["collider_sets", "direct_sets", "evidence_blocks", "make_segments", "to_columns"]
+__all__ = [
+    "collider_sets",
+    "direct_sets",
+    "evidence_blocks",
+    "make_segments",
+    "to_columns",
+    "validate_segments",
+]
 
 
 def make_segments(n_timesteps: int, segment_length: int) -> np.ndarray:
@@ -47,13 +55,58 @@ def make_segments(n_timesteps: int, segment_length: int) -> np.ndarray:
     return np.stack([starts, np.minimum(starts + segment_length, n_timesteps)], axis=1)
 
 
-def evidence_blocks(segments: np.ndarray, evidence: str) -> tuple[np.ndarray, np.ndarray]:
+def validate_segments(segments: ArrayLike, n_timesteps: int) -> np.ndarray:
+    """Return the user's own segments as an array.
+
+    Parameters
+    ----------
+    segments : array-like of int of shape (n_segments, 2)
+        First step of each segment and the step after its last, in time order. Steps
+        may be left out between them.
+    n_timesteps : int
+        Number of steps.
+
+    Returns
+    -------
+    segments : ndarray of int of shape (n_segments, 2)
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If they are no such pairs, overlap, or reach beyond the steps.
+    """
+    pairs = np.asarray(segments)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
+        raise ValueError(
+            "segments must be pairs of integers, the first step of a segment and the step after "
+            f"its last, as in [(0, 3), (3, 8)]; got {segments!r}."
+        )
+    ends = pairs.ravel()
+    if (np.diff(ends)[::2] < 1).any() or (np.diff(ends)[1::2] < 0).any():
+        raise ValueError(
+            "segments must be in time order, without overlap, and have a step each; "
+            f"got {pairs.tolist()}."
+        )
+    if ends[0] < 0 or ends[-1] > n_timesteps:
+        raise ValueError(
+            f"segments must lie within the {n_timesteps} steps of the sequences, "
+            f"got {pairs.tolist()}."
+        )
+    return pairs.astype(int)
+
+
+def evidence_blocks(
+    segments: np.ndarray, n_timesteps: int, evidence: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps that speak for each segment, and their band.
 
     Parameters
     ----------
     segments : ndarray of shape (n_segments, 2)
         As from :func:`make_segments`.
+    n_timesteps : int
+        Number of steps.
     evidence : {"interior", "segment", "representative"}
         All steps but the first, all steps, or the last one. A segment of one step has
         only this step.
@@ -73,12 +126,12 @@ def evidence_blocks(segments: np.ndarray, evidence: str) -> tuple[np.ndarray, np
         first = stop - 1
     steps = first[:, None] + np.arange((stop - first).max())
     blocks = np.where(steps < stop[:, None], steps, -1)
-    after = np.where(stop < segments[-1, 1], stop, -1)
+    after = np.where(stop < n_timesteps, stop, -1)
     return blocks, np.stack([first - 1, after], axis=1)
 
 
 def direct_sets(
-    segments: np.ndarray, evidence: str, n_tasks: int
+    segments: np.ndarray, n_timesteps: int, evidence: str, n_tasks: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the tests of the direct criterion: segment against task given the band.
 
@@ -91,13 +144,13 @@ def direct_sets(
     z : ndarray of shape (n_segments * n_tasks, 2)
         Steps of the band.
     """
-    blocks, bands = evidence_blocks(segments, evidence)
+    blocks, bands = evidence_blocks(segments, n_timesteps, evidence)
     task = np.tile(np.arange(n_tasks), len(segments))
     return np.repeat(blocks, n_tasks, axis=0), task, np.repeat(bands, n_tasks, axis=0)
 
 
 def collider_sets(
-    segments: np.ndarray, evidence: str
+    segments: np.ndarray, n_timesteps: int, evidence: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the tests of the collider criterion: segment against later segment.
 
@@ -114,7 +167,7 @@ def collider_sets(
     z : ndarray of shape (n_pairs, 4)
         Steps of the band of the pair, without duplicates.
     """
-    blocks, bands = evidence_blocks(segments, evidence)
+    blocks, bands = evidence_blocks(segments, n_timesteps, evidence)
     pairs = np.stack(np.triu_indices(len(segments), 1), axis=1)
     x, y = blocks[pairs[:, 0]], blocks[pairs[:, 1]]
     z = bands[pairs].reshape(len(pairs), 4)

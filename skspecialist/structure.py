@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from numbers import Integral, Real
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import false_discovery_control
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from .aggregation import BaseAggregation
-from .aligned import AlignedStructureMixin
-from .criteria import Evidence, SegmentedData, collider_criterion, direct_criterion
+from .distributed import is_dask
 from .fitting import all_or_nothing
-from .independence import BaseIndependenceTest, Moments
-from .likelihood import GaussianGain
-from .segments import make_segments
-from .targets import TaskTargets
+from .folds import FoldedMoments
+from .independence import BaseIndependenceTest, IndependenceResult, ResultFlag
+from .reading import SequenceReaderMixin
+from .search import Finding, Search
+from .segmented import SegmentedData, at_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["TaskStructureIdentifier"]
 
 
-class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
+class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
     """Find which time steps of aligned sequences belong to which task.
 
-    Time is cut into segments of equal length. Step ``t`` means the same in every
-    sequence, and the tasks of a sequence are observed in ``y``. A segment is relevant
-    to a task if an action taken in it influences the task. Two criteria find it with
-    tests of conditional independence, both valid under the Markov property and
-    faithfulness:
+    Time is cut into segments. Step ``t`` means the same in every sequence. A segment is
+    relevant to a task if an action taken in it influences the task. Three criteria find
+    it, all valid under the Markov property and faithfulness:
 
     - ``"direct"``: the segment and the task are dependent given the *band*, the states
-      just before and after the segment's evidence. One test for every segment and task.
+      just before and after the segment's evidence. One test of conditional independence
+      for every segment and task.
     - ``"collider"``: two segments are both relevant to a task iff they are dependent
       given the band of both *and the task*: a task is a collider, and conditioning on
       it opens the path between the actions that point into it. Theorem 1 of [1]_. It
       needs the square of the number of tests, rests on weaker, second-order
       dependence, and cannot see a task with one segment; it is the choice where the
       task's own value is not comparable between sequences but its presence is.
+    - ``"selection"``: for tasks that are not observed but the reason why the sequences
+      were recorded, as of demonstrations that succeeded. Every task then joins its
+      segments to a clique of partial correlations beyond the chain's, and all cliques
+      are found at once in the covariance of the states. Without such a selection,
+      tasks that are not observed leave no trace.
 
     Parameters
     ----------
-    segment_length : int, default=2
+    segment_length : int or "auto", default=2
         Steps in a segment; two are the fewest that separate a segment's own actions
-        from the action before it. The last segment has what remains.
-    criterion : {"auto", "direct", "collider"}, default="auto"
-        "auto" is "direct", the stronger of the two wherever ``y`` is given.
+        from the action before it. The last segment has what remains. "auto" takes the
+        length, up to ten and to half of the steps, whose structure predicts held-out
+        folds best.
+    criterion : {"auto", "direct", "collider", "selection"}, default="auto"
+        "auto" is "direct" where ``y`` is given, the stronger of the two that need it,
+        and "selection" where it is not.
     evidence : {"interior", "segment", "representative"}, default="interior"
         Which steps speak for a segment.
 
@@ -79,11 +91,29 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         sequences negligible effects are significant too. It is a sample correlation: of
         p columns with nothing it is about the square root of p over the number of
         sequences, so that a threshold below that filters nothing.
+    n_tasks : int, default=None
+        Number of tasks, where these are not observed. None finds it.
+    segments : array-like of int of shape (n_segments, 2), default=None
+        First step of each segment and the step after its last, in place of segments of
+        equal length. Steps that are left out belong to no task.
+    n_subsamples : int, default=None
+        Number of random halves of the sequences on which the search is repeated for
+        ``selection_frequency_``. None is 20 with "selection", which has no p-values,
+        and 0 otherwise.
     n_timesteps : int, default=None
         Number of steps of a 2-D ``X``. None takes every column for a step.
+    n_jobs : int, default=None
+        Workers, as in joblib, for tests that take any and have no number of their own.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the halves, of the starts of "selection", and of tests that are random
+        and that this is not None for.
+    verbose : int, default=0
+        Whether to show the progress of what takes long.
 
     Attributes
     ----------
+    criterion_ : str
+        The criterion that was used.
     segments_ : ndarray of int of shape (n_segments, 2)
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
@@ -96,10 +126,18 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             (n_segments, n_tasks)
         Evidence for each segment and task: the statistic of the test (pooled for the
         collider criterion), its p-value, the p-value adjusted for multiplicity, and the
-        strength of the dependence as a correlation (of the strongest pair).
-    test_result_ : IndependenceResult
+        strength of the dependence as a correlation (of the strongest pair). The first
+        three are NaN with "selection".
+    n_sequences_ : ndarray of int of shape (n_segments, n_tasks)
+        Sequences that have all steps of the test (the fewest of the segment's pairs).
+    selection_frequency_ : ndarray of shape (n_segments, n_tasks)
+        Share of random halves of the sequences in which the segment was found for the
+        task; NaN without ``n_subsamples``.
+    n_samples_seen_ : int
+        Number of sequences.
+    test_result_ : IndependenceResult or None
         All tests as they came: of shape (n_segments, n_tasks), or (n_pairs, n_tasks)
-        for the collider criterion.
+        for the collider criterion; None with "selection".
     pairs_ : ndarray of int of shape (n_pairs, 2) or None
         The segments of each pair, with the collider criterion.
     n_tasks_ : int
@@ -116,12 +154,15 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     See Also
     --------
     SpecialistPipeline : Structure, encoder and estimator in one object.
+    sequences_needed : How many sequences find a segment of a given strength.
 
     Notes
     -----
-    The tests available are for linear relations between jointly Gaussian variables;
-    nonlinear chains need one that is not. Tests of a constant feature are degenerate
-    and count as no evidence.
+    The default tests, and "selection", are for linear relations between jointly Gaussian
+    variables; nonlinear chains need a test that is not. Tests of a constant feature are
+    degenerate and count as no evidence. A test uses the sequences that have all of its
+    steps, which is right where steps are missing for reasons that have nothing to do
+    with what would have been seen.
 
     References
     ----------
@@ -141,20 +182,26 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "segment_length": [Interval(Integral, 1, None, closed="left")],
-        "criterion": [StrOptions({"auto", "direct", "collider"})],
+        "segment_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "criterion": [StrOptions({"auto", "direct", "collider", "selection"})],
         "evidence": [StrOptions({"interior", "segment", "representative"})],
         "independence_test": [str, BaseIndependenceTest],
         "aggregation": [str, BaseAggregation],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "correction": [StrOptions({"bh", "by", "none"})],
         "min_effect_size": [Interval(Real, 0, 1, closed="both")],
+        "n_tasks": [Interval(Integral, 1, None, closed="left"), None],
+        "segments": ["array-like", None],
+        "n_subsamples": [Interval(Integral, 0, None, closed="left"), None],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
         self,
-        segment_length: int = 2,
+        segment_length: int | str = 2,
         *,
         criterion: str = "auto",
         evidence: str = "interior",
@@ -163,7 +210,13 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         alpha: float = 0.05,
         correction: str = "bh",
         min_effect_size: float = 0.0,
+        n_tasks: int | None = None,
+        segments: ArrayLike | None = None,
+        n_subsamples: int | None = None,
         n_timesteps: int | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ) -> None:
         self.segment_length = segment_length
         self.criterion = criterion
@@ -173,7 +226,13 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         self.alpha = alpha
         self.correction = correction
         self.min_effect_size = min_effect_size
+        self.n_tasks = n_tasks
+        self.segments = segments
+        self.n_subsamples = n_subsamples
         self.n_timesteps = n_timesteps
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
@@ -184,10 +243,14 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_sequences, n_timesteps, n_features) or \
                 (n_sequences, n_timesteps * n_features)
-            Sequences. The columns of a 2-D ``X`` are the steps in time order.
-        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
+            Sequences; missing steps, as at the ends of shorter sequences, are NaN. The
+            columns of a 2-D ``X`` are the steps in time order. A memory map may be
+            larger than the memory, and the statistics of a Dask array are computed
+            where its blocks are.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Value of each task in each sequence. Columns of floats are continuous,
-            columns of integers, booleans or strings are class labels.
+            columns of integers, booleans or strings are class labels. None where all
+            sequences were recorded because their tasks succeeded.
 
         Returns
         -------
@@ -197,53 +260,70 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``y`` is missing, ``X`` or ``y`` have NaN or infinite values, a task is
-            constant, there are fewer steps than a segment has, or too few sequences
-            for every test.
+            If ``y`` is missing and the criterion needs it, ``X`` has infinite or ``y``
+            infinite or missing values, a task is constant, there are fewer steps than a
+            segment has, or too few sequences for every test.
         """
-        X = self._validate(X, n_timesteps=self.n_timesteps, reset=True, ensure_min_samples=2)
-        targets = TaskTargets.for_samples(y, X, estimator=self)
-        segments = make_segments(X.shape[1], self.segment_length)
-        task_data, groups = targets.to_columns(y)
-        data = np.hstack([X.reshape(len(X), -1), task_data])
-        task_columns = _pad(groups, first=data.shape[1] - task_data.shape[1])
-        moments = Moments.from_data(data)
-
-        evidence = self._find_evidence(
-            SegmentedData(data, moments, segments, X.shape[2], task_columns)
-        )
-        self.statistics_, self.pvalues_ = evidence.statistics, evidence.pvalues
-        self.adjusted_pvalues_ = evidence.adjusted_pvalues
-        self.effect_sizes_ = evidence.effect_sizes
-        self.test_result_, self.pairs_ = evidence.tests, evidence.pairs
-        relevant = (self.adjusted_pvalues_ <= self.alpha) & (
-            self.effect_sizes_ >= self.min_effect_size
-        )
-        self._set_structure(relevant, segments, X.shape[1], targets.names)
-        self._targets = targets
-        self._gains = [
-            GaussianGain(np.flatnonzero(np.repeat(steps, X.shape[2])), columns[columns >= 0]).fit(
-                moments
-            )
-            for steps, columns in zip(self.step_tasks_.T, task_columns, strict=True)
-        ]
+        self.__dict__.pop("_folded", None)
+        self.criterion_ = self._criterion_for(y)
+        problem = self._read_dask(X, y) if is_dask(X) else self._read(X, y)
+        finding = self._search(problem)
+        _refuse_too_few(finding.evidence.tests, problem.moments.n)
         return self
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Return what the structure says about the tasks of new sequences, in nats.
+    @_fit_context(prefer_skip_nested_validation=False)
+    @all_or_nothing
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, classes: list | None = None
+    ) -> Self:
+        """Find the structure in all sequences of this and the earlier calls.
 
-        Each task is predicted from its steps by a Gaussian linear model with a ridge
-        penalty, fitted in ``fit``, and compared with its mean. Indicators of class
-        labels are treated alike. Steps that are missed lose likelihood, irrelevant ones
-        cost what it takes to estimate their coefficients.
+        Only their statistics are kept, so that memory does not grow; the answer is that
+        of one :meth:`fit` to all of them. A call of :meth:`fit` in between starts anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
+                (n_sequences, n_timesteps * n_features)
+            More sequences, without missing steps.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Their tasks.
+        classes : list, default=None
+            All class labels of the task or, with a 2-D ``y``, a list of them for each
+            task with None for the continuous ones. Needed in the first call if its
+            ``y`` has not all of them.
+
+        Returns
+        -------
+        self : TaskStructureIdentifier
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`, and if ``X`` has missing values or ``y`` new class labels.
+        """
+        self._search(self._read_more(X, y, classes))
+        return self
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+        """Return what the structure says about new sequences, in nats.
+
+        With observed tasks: each is predicted from its steps (and the step after each
+        run of them) by a Gaussian linear model with a ridge penalty, and compared with
+        its mean; indicators of class labels are treated alike, missing steps are at
+        their mean. The coefficients come from a tenth of the sequences of ``fit`` (more
+        where these are few), so that superfluous steps cost visibly. With tasks that
+        are not observed: the density of the states under the tasks found, compared with
+        that of a chain without tasks.
 
         Parameters
         ----------
         X : array-like of shape (n_sequences, n_timesteps, n_features) or \
                 (n_sequences, n_features_in_)
             Sequences that ``fit`` did not see.
-        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
-            Their tasks.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Their tasks; not used where these were not observed in ``fit``.
 
         Returns
         -------
@@ -257,28 +337,78 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             If ``y`` has class labels that ``fit`` did not see.
         """
         X = self._validate(X)
-        self._targets.split(y, like=X)
-        task_data, _ = self._targets.to_columns(y)
-        data = np.hstack([X.reshape(len(X), -1), task_data])
-        return float(sum(gain.gain(data).mean() for gain in self._gains))
+        filled = at_mean(X.reshape(len(X), -1), self._means)
+        moments = FoldedMoments.from_data(filled, self._task_data(y, X)).total
+        return self._gain.gain(moments)
 
-    def _find_evidence(self, problem: SegmentedData) -> Evidence:
-        if self.criterion == "collider":
-            return collider_criterion(
-                problem, self.evidence, self.independence_test, self._correct, self.aggregation
-            )
-        return direct_criterion(problem, self.evidence, self.independence_test, self._correct)
+    def to_frame(self) -> pd.DataFrame:
+        """Return the evidence as a table, a row for each segment and task.
 
-    def _correct(self, pvalues: np.ndarray) -> np.ndarray:
-        if self.correction == "none" or not pvalues.size:
-            return pvalues
-        return false_discovery_control(pvalues, axis=0, method=self.correction)
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns ``task``, ``segment``, ``start``, ``stop``, ``relevant``,
+            ``effect_size``, ``statistic``, ``pvalue``, ``adjusted_pvalue``,
+            ``n_sequences`` and ``selection_frequency``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        check_is_fitted(self)
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas.") from error
+        n_segments = len(self.segments_)
+        columns = {
+            "relevant": self.structure_,
+            "effect_size": self.effect_sizes_,
+            "statistic": self.statistics_,
+            "pvalue": self.pvalues_,
+            "adjusted_pvalue": self.adjusted_pvalues_,
+            "n_sequences": self.n_sequences_,
+            "selection_frequency": self.selection_frequency_,
+        }
+        places = {
+            "task": np.repeat(self.task_names_, n_segments),
+            "segment": np.tile(np.arange(n_segments), self.n_tasks_),
+            "start": np.tile(self.segments_[:, 0], self.n_tasks_),
+            "stop": np.tile(self.segments_[:, 1], self.n_tasks_),
+        }
+        return pd.DataFrame(places | {name: values.T.ravel() for name, values in columns.items()})
+
+    def __sklearn_tags__(self) -> Tags:
+        """Steps may be missing, and tasks unobserved."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = self.criterion in ("direct", "collider")
+        return tags
+
+    def _search(self, problem: SegmentedData) -> Finding:
+        settings = {field.name: getattr(self, field.name) for field in fields(Search)}
+        finding = Search(**settings | {"criterion": self.criterion_}).run(problem)
+        evidence = finding.evidence
+        self.statistics_, self.pvalues_ = evidence.statistics, evidence.pvalues
+        self.adjusted_pvalues_ = evidence.adjusted_pvalues
+        self.effect_sizes_, self.n_sequences_ = evidence.effect_sizes, evidence.n_sequences
+        self.test_result_, self.pairs_ = evidence.tests, evidence.pairs
+        self.selection_frequency_ = finding.frequency
+        self.n_samples_seen_ = problem.moments.n
+        self._means = problem.moments.mean[: self.n_features_in_]
+        self._gain = finding.gain
+        names = [f"task{j}" for j in range(finding.structure.shape[1])]
+        names = names if self._targets is None else self._targets.names
+        self._set_structure(finding.structure, finding.segments, problem.n_timesteps, names)
+        return finding
 
 
-def _pad(groups: list[np.ndarray], first: int) -> np.ndarray:
-    """Return the columns of each group in one array, counted from ``first``, -1 for none."""
-    width = max(len(group) for group in groups)
-    padded = np.full((len(groups), width), -1)
-    for row, group in zip(padded, groups, strict=True):
-        row[: len(group)] = first + group
-    return padded
+def _refuse_too_few(tests: IndependenceResult | None, n_sequences: int) -> None:
+    if tests is None or not tests.flag.size:
+        return
+    if (tests.flag & ResultFlag.TOO_FEW_SAMPLES).all():
+        raise ValueError(
+            f"{n_sequences} sequences are too few for every test: give more sequences, "
+            "fewer features (reduce them first) or evidence='representative'."
+        )

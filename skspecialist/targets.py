@@ -32,6 +32,11 @@ class Task:
         """Number of classes, 0 for a continuous task."""
         return 0 if self.classes is None else len(self.classes)
 
+    @property
+    def n_columns(self) -> int:
+        """Number of columns that stand for it: one, or one less than there are classes."""
+        return 1 if self.classes is None else len(self.classes) - 1
+
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Return class indices (int64) or standardised values (float64), shape (n,)."""
         if self.classes is None:
@@ -45,8 +50,8 @@ class Task:
         unseen = self.classes[codes] != values
         if unseen.any():
             raise ValueError(
-                f"y contains labels of task {self.name!r} that were not seen in fit: "
-                f"{np.unique(values[unseen]).tolist()}."
+                f"y contains labels of task {self.name!r} that were not seen in fit, or not named "
+                f"in the first call of partial_fit: {np.unique(values[unseen]).tolist()}."
             )
         return codes
 
@@ -77,6 +82,11 @@ class TaskTargets:
     ----------
     y : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Task values.
+    classes : list of (array-like or None), default=None
+        For each task all of its class labels, or None where it is continuous. Without
+        it, labels, means and scales are learnt from ``y``, where no task may be
+        constant; with it ``y`` is taken for a first part of the data, and continuous
+        values stay in their own units.
 
     Attributes
     ----------
@@ -86,10 +96,16 @@ class TaskTargets:
         Whether ``y`` had one dimension, as predictions then have.
     """
 
-    def __init__(self, y: Any) -> None:
+    def __init__(self, y: Any, *, classes: list | None = None) -> None:
         columns, names, self.is_1d = _split_columns(y)
+        if classes is None:
+            known = zip(columns, names, strict=True)
+            self.tasks = [_learn_task(values, name) for values, name in known]
+            return
+        if len(classes) != len(columns):
+            raise ValueError(f"classes has {len(classes)} entries, but y has {len(columns)} tasks.")
         self.tasks = [
-            _learn_task(values, name) for values, name in zip(columns, names, strict=True)
+            _named_task(name, labels) for name, labels in zip(names, classes, strict=True)
         ]
 
     def __len__(self) -> int:
@@ -113,6 +129,14 @@ class TaskTargets:
         """Return a list of ``(n_samples,)`` arrays: class indices or standardised values."""
         return [task.encode(values) for task, values in zip(self.tasks, self.split(y), strict=True)]
 
+    @property
+    def groups(self) -> list[np.ndarray]:
+        """Where :meth:`to_columns` has each task."""
+        ends = np.cumsum([task.n_columns for task in self.tasks])
+        return [
+            np.arange(end - task.n_columns, end) for end, task in zip(ends, self.tasks, strict=True)
+        ]
+
     def to_columns(self, y: Any) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return ``y`` as float columns, and the columns that belong to each task.
 
@@ -121,12 +145,10 @@ class TaskTargets:
         blocks = [
             codes[:, None]
             if task.classes is None
-            else (codes[:, None] == np.arange(1, len(task.classes))).astype(float)
+            else (codes[:, None] == np.arange(1, task.n_classes)).astype(float)
             for task, codes in zip(self.tasks, self.encode(y), strict=True)
         ]
-        ends = np.cumsum([block.shape[1] for block in blocks])
-        groups = [np.arange(end - b.shape[1], end) for end, b in zip(ends, blocks, strict=True)]
-        return np.hstack(blocks), groups
+        return np.hstack(blocks), self.groups
 
     def join(self, columns: list[np.ndarray]) -> np.ndarray:
         """Return predictions, one array a task, in the form that ``y`` had."""
@@ -146,16 +168,38 @@ class TaskTargets:
         ]
         return float(np.mean(scores))
 
+    @staticmethod
+    def labels(y: Any) -> list[np.ndarray | None]:
+        """Return the class labels of each task in ``y``, None where it is continuous."""
+        columns, _, _ = _split_columns(y)
+        return [None if values.dtype.kind == "f" else np.unique(values) for values in columns]
+
     @classmethod
     def for_samples(cls, y: Any, X: Any, *, estimator: Any) -> Self:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         if y is None:
-            raise ValueError(
-                f"{type(estimator).__name__} requires y to be passed, but the target y is None."
-            )
+            raise cls.missing(estimator)
         targets = cls(y)
         targets.split(y, like=X)
         return targets
+
+    @classmethod
+    def first_of_many(cls, y: Any, classes: Any, estimator: Any) -> Self:
+        """Build from the ``y`` of a first ``partial_fit``, and the class labels to expect."""
+        if y is None:
+            raise cls.missing(estimator)
+        if classes is None:
+            classes = cls.labels(y)
+        elif np.ndim(y) == 1:
+            classes = [classes]
+        return cls(y, classes=classes)
+
+    @staticmethod
+    def missing(estimator: Any) -> ValueError:
+        """Return the error that says that ``y`` is missing."""
+        return ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
 
 
 def _split_columns(y: Any) -> tuple[list[np.ndarray], list[str], bool]:
@@ -194,15 +238,22 @@ def _check_column(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def _named_task(name: str, labels: Any) -> Task:
+    """Return a task of the given class labels, or a continuous one for None."""
+    if labels is None:
+        return Task(name)
+    try:
+        classes = np.unique(labels)
+    except TypeError as error:
+        raise TypeError(f"The labels of task {name!r} in y are of mixed types.") from error
+    if len(classes) < 2:
+        raise ValueError(f"Task {name!r} of y has one class only: there is nothing to learn.")
+    return Task(name, classes=classes)
+
+
 def _learn_task(values: np.ndarray, name: str) -> Task:
     if values.dtype.kind != "f":
-        try:
-            classes = np.unique(values)
-        except TypeError as error:
-            raise TypeError(f"The labels of task {name!r} in y are of mixed types.") from error
-        if len(classes) < 2:
-            raise ValueError(f"Task {name!r} of y has one class only: there is nothing to learn.")
-        return Task(name, classes=classes)
+        return _named_task(name, values)
     mean, scale = float(values.mean(dtype=float)), float(values.std(dtype=float))
     if scale <= 1e-12 * abs(mean) or scale == 0.0:
         raise ValueError(f"Task {name!r} of y is constant: there is nothing to learn.")

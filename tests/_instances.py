@@ -7,6 +7,14 @@ from skspecialist import (
     SpecialistPipeline,
     TaskStructureIdentifier,
 )
+from skspecialist.baselines import (
+    CCABaseline,
+    ChangePointBaseline,
+    GraphicalLassoBaseline,
+    GroupLassoBaseline,
+    HMMBaseline,
+    SelTaskBaseline,
+)
 
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
 
@@ -29,4 +37,11 @@ INSTANCES = [
         random_state=0,
     ),
     SpecialistPipeline(specialise="never", random_state=0),
+    CCABaseline(),
+    GroupLassoBaseline(),
+    GraphicalLassoBaseline(),
+    SelTaskBaseline(n_iter=40, random_state=0),
+    SelTaskBaseline(1, n_components=2, n_iter=40, random_state=0),
+    HMMBaseline(n_init=1, random_state=0),
+    ChangePointBaseline(),
 ]

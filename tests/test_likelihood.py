@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.testing import assert_allclose
+from scipy.stats import multivariate_normal
 from sklearn.linear_model import RidgeCV
 
 from skspecialist.independence import Moments
@@ -14,13 +15,15 @@ def test_gain_of_a_strong_predictor_is_its_mutual_information():
     y = x[:, :1] + 0.5 * rng.normal(size=(100_000, 1))
     data = np.hstack([x, y])
     gain = GaussianGain(np.array([0, 1]), np.array([2])).fit(Moments.from_data(data[:50_000]))
-    assert_allclose(gain.gain(data[50_000:]).mean(), 0.5 * np.log(1.25 / 0.25), atol=0.02)
+    assert_allclose(
+        gain.gain(Moments.from_data(data[50_000:])), 0.5 * np.log(1.25 / 0.25), atol=0.02
+    )
 
 
 def test_no_predictors_gain_nothing():
     data = np.random.default_rng(1).normal(size=(50, 2))
     gain = GaussianGain(np.array([], dtype=int), np.array([1])).fit(Moments.from_data(data))
-    assert_allclose(gain.gain(data), 0.0)
+    assert gain.gain(Moments.from_data(data)) == 0.0
 
 
 def test_coefficients_equal_ridge_with_generalised_cross_validation():
@@ -48,13 +51,13 @@ def test_coefficients_equal_ridge_with_generalised_cross_validation():
 def test_more_predictors_than_samples_do_not_fail():
     data = np.random.default_rng(3).normal(size=(30, 101))
     gain = GaussianGain(np.arange(100), np.array([100])).fit(Moments.from_data(data[:20]))
-    assert np.isfinite(gain.gain(data[20:])).all()
+    assert np.isfinite(gain.gain(Moments.from_data(data[20:])))
 
 
 def test_noise_predictors_cost_little():
     data = np.random.default_rng(4).normal(size=(1000, 51))
     gain = GaussianGain(np.arange(50), np.array([50])).fit(Moments.from_data(data[:500]))
-    assert -0.1 < gain.gain(data[500:]).mean() < 0.05
+    assert -0.1 < gain.gain(Moments.from_data(data[500:])) < 0.05
 
 
 def test_units_of_the_predictors_do_not_matter():
@@ -65,5 +68,17 @@ def test_units_of_the_predictors_do_not_matter():
     for units in ([1, 1, 1], [1e-6, 1e5, 1]):
         data = np.hstack([x * units, y])
         gain = GaussianGain(np.arange(3), np.array([3])).fit(Moments.from_data(data[:200]))
-        gains.append(gain.gain(data[200:]))
+        gains.append(gain.gain(Moments.from_data(data[200:])))
     assert_allclose(*gains, rtol=1e-6)
+
+
+def test_the_gain_is_the_mean_log_likelihood_ratio_of_the_samples():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(300, 3))
+    y = x[:, :2] @ [[1.0, 0.5], [0.0, 1.0]] + rng.normal(size=(300, 2))
+    data = np.hstack([x, y])
+    gain = GaussianGain(np.arange(3), np.array([3, 4])).fit(Moments.from_data(data[:200]))
+    new = data[200:] - gain.mean_
+    given = multivariate_normal(cov=gain.covariance_).logpdf(new[:, 3:] - new[:, :3] @ gain.coef_)
+    alone = multivariate_normal(cov=gain.null_covariance_).logpdf(new[:, 3:])
+    assert_allclose(gain.gain(Moments.from_data(data[200:])), np.mean(given - alone))

@@ -213,6 +213,13 @@ def test_a_progress_bar_names_the_stages(chains, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+def test_a_structure_with_tasks_of_its_own(chains):
+    pipeline = quick_pipeline(structure=TaskStructureIdentifier(criterion="selection"))
+    with pytest.raises(ValueError, match="tasks of its own, but y has 2"):
+        pipeline.fit(chains.X, chains.y)
+
+
 def test_a_sparse_generalist(digits):
     trees = RandomTreesEmbedding(3, max_depth=2, random_state=0)
     pipeline = quick_pipeline(generalist=trees, specialise="never").fit(digits.X, digits.y)

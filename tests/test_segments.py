@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from skspecialist.segments import collider_sets, direct_sets, make_segments, to_columns
+from skspecialist.segments import (
+    collider_sets,
+    direct_sets,
+    make_segments,
+    to_columns,
+    validate_segments,
+)
 
 
 def sets(array):
@@ -25,7 +31,7 @@ def test_the_last_segment_has_what_remains():
     ],
 )
 def test_direct_sets(evidence, x, z):
-    blocks, task, bands = direct_sets(make_segments(9, 3), evidence, n_tasks=1)
+    blocks, task, bands = direct_sets(make_segments(9, 3), 9, evidence, n_tasks=1)
     assert sets(blocks) == x
     assert sets(bands) == z
     assert task.tolist() == [0, 0, 0]
@@ -36,24 +42,24 @@ def test_the_papers_band(evidence):
     # Steps are counted from one there: segments {3, 4} and {7, 8} of ten steps have
     # the band {3, 5, 7, 9}, which loses 9 when there are eight steps.
     for n_timesteps, band in [(10, [2, 4, 6, 8]), (8, [2, 4, 6])]:
-        pairs, x, y, z = collider_sets(make_segments(n_timesteps, 2), evidence)
+        pairs, x, y, z = collider_sets(make_segments(n_timesteps, 2), n_timesteps, evidence)
         row = pairs.tolist().index([1, 3])
         assert (sets(x)[row], sets(y)[row], sets(z)[row]) == ([3], [7], band)
 
 
 def test_bands_of_neighbours_have_no_duplicates():
-    pairs, _, _, z = collider_sets(make_segments(6, 2), "interior")
+    pairs, _, _, z = collider_sets(make_segments(6, 2), 6, "interior")
     assert sets(z)[pairs.tolist().index([0, 1])] == [0, 2, 4]
 
 
 def test_touching_segments_condition_on_the_first_step_of_the_later_one():
-    pairs, x, y, z = collider_sets(make_segments(9, 3), "segment")
+    pairs, x, y, z = collider_sets(make_segments(9, 3), 9, "segment")
     row = pairs.tolist().index([0, 1])
     assert (sets(x)[row], sets(y)[row], sets(z)[row]) == ([0, 1, 2], [4, 5], [3, 6])
 
 
 def test_pairs_with_nothing_to_test_are_dropped():
-    pairs, *_ = collider_sets(make_segments(4, 1), "segment")
+    pairs, *_ = collider_sets(make_segments(4, 1), 4, "segment")
     assert pairs.tolist() == [[0, 2], [0, 3], [1, 3]]
 
 
@@ -61,7 +67,7 @@ def test_pairs_with_nothing_to_test_are_dropped():
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_sides_and_band_are_disjoint_and_separate(evidence, length):
     segments = make_segments(13, length)
-    pairs, x, y, z = collider_sets(segments, evidence)
+    pairs, x, y, z = collider_sets(segments, 13, evidence)
     for (k, v), a, b, band in zip(pairs, sets(x), sets(y), sets(z), strict=True):
         assert not set(a) & set(b)
         assert not set(band) & (set(a) | set(b))
@@ -76,3 +82,27 @@ def test_sides_and_band_are_disjoint_and_separate(evidence, length):
 
 def test_columns_of_steps():
     assert to_columns(np.array([[2, -1]]), 3).tolist() == [[6, 7, 8, -1, -1, -1]]
+
+
+def test_segments_of_the_users_own_have_a_band_where_steps_are_left_out():
+    segments = validate_segments([(0, 3), (4, 6)], 8)
+    blocks, _, bands = direct_sets(segments, 8, "interior", n_tasks=1)
+    assert (sets(blocks), sets(bands)) == ([[1, 2], [5]], [[0, 3], [4, 6]])
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ([0, 3], "pairs of integers"),
+        ([(0.0, 3.0)], "pairs of integers"),
+        ([], "pairs of integers"),
+        ([(0, 3), (2, 5)], "without overlap"),
+        ([(3, 5), (0, 3)], "time order"),
+        ([(2, 2)], "a step each"),
+        ([(0, 9)], "within the 8 steps"),
+        ([(-1, 2)], "within the 8 steps"),
+    ],
+)
+def test_what_is_no_list_of_segments(segments, message):
+    with pytest.raises(ValueError, match=message):
+        validate_segments(segments, 8)

@@ -218,6 +218,65 @@ def test_works_in_pipelines_and_searches(data):
     assert own.best_params_["criterion"] == "direct"
 
 
+def test_segments_of_the_users_own(data):
+    pairs = [(t, t + 2) for t in range(0, 12, 2)]
+    own = TaskStructureIdentifier(segments=pairs).fit(data.X, data.y)
+    assert_array_equal(own.pvalues_, TaskStructureIdentifier().fit(data.X, data.y).pvalues_)
+    some = TaskStructureIdentifier(segments=[(2, 4), (4, 9)]).fit(data.X, data.y)
+    assert some.structure_.shape == (2, 3)
+    assert not some.support_[[0, 1, 9, 10, 11]].any()
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_the_length_of_the_segments_is_found(length):
+    n_right = 0
+    for seed in range(5):
+        data = make_collider_sequences(5000, 12, 3, segment_length=length, random_state=3000 + seed)
+        identifier = TaskStructureIdentifier("auto", alpha=0.01).fit(data.X, data.y)
+        n_right += bool(identifier.segments_[0, 1] == length)
+    assert n_right >= 4
+
+
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_frequent_in_half_samples_is_what_is_clear(data, criterion):
+    identifier = TaskStructureIdentifier(criterion=criterion, n_subsamples=10, random_state=0)
+    frequency = identifier.fit(data.X, data.y).selection_frequency_
+    assert ((frequency >= 0) & (frequency <= 1)).all()
+    assert frequency[identifier.pvalues_ < 1e-12].min() == 1.0
+    assert frequency[~data.structure].mean() < 0.1
+    again = clone(identifier).fit(data.X, data.y)
+    assert_array_equal(again.selection_frequency_, frequency)
+
+
+def test_the_table_says_what_the_attributes_say(data):
+    identifier = TaskStructureIdentifier(n_subsamples=2, random_state=0).fit(data.X, data.y)
+    frame = identifier.to_frame()
+    assert len(frame) == identifier.structure_.size
+    one = frame.set_index(["task", "segment"]).loc[("task1", 3)]
+    assert one["relevant"] == identifier.structure_[3, 1]
+    assert one["adjusted_pvalue"] == identifier.adjusted_pvalues_[3, 1]
+    assert (one["start"], one["stop"]) == (6, 8)
+    assert one["n_sequences"] == len(data.X)
+
+
+def test_workers_and_seed_go_to_the_test(data):
+    X, y = data.X[:150], data.y[:150]
+    one = TaskStructureIdentifier(independence_test="rcit", random_state=3).fit(X, y)
+    two = TaskStructureIdentifier(independence_test="rcit", random_state=3, n_jobs=2).fit(X, y)
+    other = TaskStructureIdentifier(independence_test="rcit", random_state=4).fit(X, y)
+    assert_array_equal(one.pvalues_, two.pvalues_)
+    assert (one.pvalues_ != other.pvalues_).any()
+
+
+def test_one_label_a_sequence_or_a_column_for_each_label(data):
+    label = np.where(data.y[:, 0] > 0.5, "wave", np.where(data.y[:, 1] > 0, "bow", "nod"))
+    one = TaskStructureIdentifier().fit(data.X, label)
+    assert one.structure_.shape == (6, 1)
+    each = TaskStructureIdentifier().fit(data.X, pd.get_dummies(label))
+    assert each.task_names_ == ["bow", "nod", "wave"]
+    assert_array_equal(each.structure_.any(axis=1) <= one.structure_[:, 0], True)
+
+
 def test_pickle_and_clone(data):
     identifier = TaskStructureIdentifier(independence_test="wilks").fit(data.X, data.y)
     again = pickle.loads(pickle.dumps(identifier))
@@ -229,12 +288,16 @@ class TestBadInput:
     X = np.random.default_rng(0).normal(size=(50, 6))
     y = np.random.default_rng(1).normal(size=50)
 
-    @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_not_finite(self, bad):
-        X, y = self.X.copy(), self.y.copy()
-        X[3, 2], y[4] = bad, bad
-        with pytest.raises(ValueError, match="Input X contains"):
+    def test_infinite_features(self):
+        X = self.X.copy()
+        X[3, 2] = np.inf
+        with pytest.raises(ValueError, match="Input X contains infinity"):
             TaskStructureIdentifier().fit(X, self.y)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_tasks_that_are_not_finite(self, bad):
+        y = self.y.copy()
+        y[4] = bad
         with pytest.raises(ValueError, match="Input y contains"):
             TaskStructureIdentifier().fit(self.X, y)
 
@@ -248,7 +311,6 @@ class TestBadInput:
         [
             (X, np.zeros(50), "'task0' of y is constant"),
             (X, np.zeros(50, dtype=int), "one class only"),
-            (X, None, "requires y to be passed"),
             (X, y[:40], "inconsistent numbers of samples"),
             (y, X, "Expected 2D array"),
             (X[:1], y[:1], "minimum of 2 is required"),
@@ -268,10 +330,20 @@ class TestBadInput:
         with pytest.raises((ValueError, TypeError), match=message):
             TaskStructureIdentifier().fit(X, y)
 
+    @pytest.mark.parametrize("criterion", ["direct", "collider"])
+    def test_a_criterion_that_needs_tasks(self, criterion):
+        with pytest.raises(ValueError, match="requires y to be passed"):
+            TaskStructureIdentifier(criterion=criterion).fit(self.X)
+
     @pytest.mark.parametrize(
         "params",
         [
             {"segment_length": 0},
+            {"segment_length": "long"},
+            {"segments": [(0, 7)]},
+            {"segments": "all"},
+            {"n_subsamples": -1},
+            {"n_tasks": 0},
             {"alpha": 1.0},
             {"criterion": "indirect"},
             {"independence_test": "kendall"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntFlag
 from typing import Any, Self
@@ -47,7 +48,7 @@ class IndependenceResult:
         in [0, 1], or in [-1, 1] where the test knows a sign.
     df : ndarray of shape (..., 2)
         Degrees of freedom of numerator and denominator, NaN where there are none.
-    n : int
+    n : int or ndarray of int
         Number of samples that the test used.
     flag : int or ndarray of int
         A :class:`ResultFlag`.
@@ -59,18 +60,48 @@ class IndependenceResult:
     pvalue: Any
     effect_size: Any
     df: np.ndarray
-    n: int
+    n: Any
     flag: Any
     signed: bool = False
 
     def __getitem__(self, key: Any) -> Self:
         """Return some of the answers."""
+        shared = {"signed"} if np.ndim(self.n) else {"signed", "n"}
         arrays = {
             field.name: getattr(self, field.name)[key]
             for field in fields(self)
-            if field.name not in ("n", "signed")
+            if field.name not in shared
         }
         return replace(self, **arrays)
+
+    @classmethod
+    def too_few(cls, shape: tuple[int, ...], n: int) -> Self:
+        """Return the answers where there are too few samples to test anything."""
+        return cls(
+            statistic=np.zeros(shape),
+            pvalue=np.ones(shape),
+            effect_size=np.zeros(shape),
+            df=np.full((*shape, 2), np.nan),
+            n=n,
+            flag=np.full(shape, int(ResultFlag.TOO_FEW_SAMPLES)),
+        )
+
+    @classmethod
+    def concatenate(cls, results: Sequence[Self]) -> Self:
+        """Join answers, which may rest on different numbers of samples."""
+
+        def join(name: str) -> np.ndarray:
+            return np.concatenate([getattr(result, name) for result in results])
+
+        return cls(
+            statistic=join("statistic"),
+            pvalue=join("pvalue"),
+            effect_size=join("effect_size"),
+            df=join("df"),
+            n=np.concatenate([np.broadcast_to(r.n, np.shape(r.pvalue)) for r in results]),
+            flag=join("flag"),
+            signed=any(result.signed for result in results),
+        )
 
     @property
     def normal_score(self) -> Any:

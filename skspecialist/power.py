@@ -1,0 +1,111 @@
+"""How many sequences are needed to find a segment."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import f as f_distribution
+from scipy.stats import ncf
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+__all__ = ["sequences_needed"]
+
+MOST_SEQUENCES = 10**9
+
+
+@validate_params(
+    {
+        "effect_size": [Interval(Real, 0, 1, closed="neither")],
+        "n_segments": [Interval(Integral, 1, None, closed="left")],
+        "n_features": [Interval(Integral, 1, None, closed="left")],
+        "segment_length": [Interval(Integral, 1, None, closed="left")],
+        "evidence": [StrOptions({"interior", "segment", "representative"})],
+        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "power": [Interval(Real, 0, 1, closed="neither")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def sequences_needed(
+    effect_size: float,
+    *,
+    n_segments: int = 10,
+    n_features: int = 1,
+    segment_length: int = 2,
+    evidence: str = "interior",
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int:
+    r"""Return how many sequences the direct criterion needs to find a segment.
+
+    The test of a segment against a task is the F test of a regression: with :math:`p`
+    columns in the segment's evidence, :math:`r` in its band and a multiple partial
+    correlation :math:`\rho`, its statistic has the noncentral F distribution with
+    :math:`p` and :math:`n - p - r - 1` degrees of freedom and noncentrality
+    :math:`n \rho^2 / (1 - \rho^2)` [1]_. The level is that of Benjamini-Hochberg in the
+    hardest case, where the segment is the only one of its task: ``alpha / n_segments``.
+
+    Parameters
+    ----------
+    effect_size : float
+        Multiple partial correlation of the segment and the task, in (0, 1), such as
+        ``effect_sizes_`` of :class:`TaskStructureIdentifier` in a pilot study (which
+        overstates weak ones: of p columns with nothing it is about
+        :math:`\sqrt{p / n}`).
+    n_segments : int, default=10
+        Number of segments that are tested for the task.
+    n_features : int, default=1
+        Features of a step.
+    segment_length : int, default=2
+        Steps in a segment.
+    evidence : {"interior", "segment", "representative"}, default="interior"
+        As in :class:`TaskStructureIdentifier`.
+    alpha : float, default=0.05
+        Level, in (0, 1).
+    power : float, default=0.8
+        Probability of finding the segment, in (0, 1).
+
+    Returns
+    -------
+    n_sequences : int
+        The fewest sequences that suffice.
+
+    Raises
+    ------
+    ValueError
+        If a billion sequences are too few.
+
+    See Also
+    --------
+    TaskStructureIdentifier : Finds the segments.
+
+    References
+    ----------
+    .. [1] J. Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd
+       edition, 1988, chapter 9, for predictors that are taken as fixed.
+
+    Examples
+    --------
+    >>> from skspecialist import sequences_needed
+    >>> sequences_needed(0.3), sequences_needed(0.1), sequences_needed(0.1, n_features=8)
+    (139, 1322, 2276)
+    """
+    steps = {"interior": max(segment_length - 1, 1), "segment": segment_length}
+    p = steps.get(evidence, 1) * n_features
+    r = 2 * n_features
+    strength = effect_size**2 / (1 - effect_size**2)
+
+    def shortfall(n: float) -> float:
+        df = n - p - r - 1
+        critical = f_distribution.isf(alpha / n_segments, p, df)
+        return float(ncf.sf(critical, p, df, strength * n)) - power
+
+    fewest = p + r + 2
+    if shortfall(fewest) >= 0:
+        return fewest
+    if shortfall(MOST_SEQUENCES) < 0:
+        raise ValueError(
+            f"effect_size={effect_size} is too weak: {MOST_SEQUENCES} sequences would not do."
+        )
+    return int(np.ceil(brentq(shortfall, fewest, MOST_SEQUENCES, xtol=1e-3)))

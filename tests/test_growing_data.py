@@ -1,0 +1,144 @@
+"""Batches, memory maps and Dask arrays give the answer of one array."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skspecialist import TaskStructureIdentifier
+from skspecialist.datasets import make_collider_sequences
+from skspecialist.folds import FoldedMoments, fold_of
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_collider_sequences(2000, n_timesteps=8, n_tasks=2, n_features=2, random_state=0)
+
+
+def assert_same(one, other, rtol=1e-10):
+    for name in ("pvalues_", "effect_sizes_", "statistics_"):
+        assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol, atol=1e-300)
+    assert_array_equal(one.structure_, other.structure_)
+
+
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_batches_give_the_answer_of_one_fit(data, criterion, offset):
+    params = {"criterion": criterion, "n_subsamples": 4, "random_state": 0}
+    whole = TaskStructureIdentifier(**params).fit(data.X + offset, data.y)
+    batches = TaskStructureIdentifier(**params)
+    for rows in np.array_split(np.arange(2000), [3, 500, 501, 1400]):
+        batches.partial_fit(data.X[rows] + offset, data.y[rows])
+    assert_same(whole, batches, rtol=1e-8 if offset else 1e-10)
+    assert_array_equal(whole.selection_frequency_, batches.selection_frequency_)
+    assert_allclose(whole.score(data.X, data.y), batches.score(data.X, data.y))
+    assert batches.n_samples_seen_ == 2000
+
+
+def test_batches_with_class_labels(data):
+    y = pd.DataFrame({"grade": np.digitize(data.y[:, 0], [-1, 1]), "amount": data.y[:, 1]})
+    y = y.sort_values("grade", ignore_index=True)
+    batches = TaskStructureIdentifier()
+    for rows in np.array_split(np.arange(2000), 5):
+        batches.partial_fit(data.X[rows], y.iloc[rows], classes=[[0, 1, 2], None])
+    assert_same(TaskStructureIdentifier().fit(data.X, y), batches)
+    with pytest.raises(ValueError, match="one class only"):
+        TaskStructureIdentifier().partial_fit(data.X[:10], y["grade"][:10])
+    batches = TaskStructureIdentifier().partial_fit(data.X, y["grade"] % 2)
+    with pytest.raises(ValueError, match="first call of partial_fit"):
+        batches.partial_fit(data.X, y["grade"])
+    with pytest.raises(ValueError, match="2 entries, but y has 1"):
+        TaskStructureIdentifier().partial_fit(data.X, y[["grade"]], classes=[[0, 1], None])
+
+
+def test_a_bad_batch_changes_nothing(data):
+    batches = TaskStructureIdentifier().partial_fit(data.X[:1000], data.y[:1000])
+    with pytest.raises(ValueError, match="infinity"):
+        batches.partial_fit(np.where(data.X > 2, np.inf, data.X), data.y)
+    with pytest.raises(ValueError, match="n_timesteps=8"):
+        batches.partial_fit(data.X[:, :6], data.y)
+    batches.partial_fit(data.X[1000:], data.y[1000:])
+    assert_same(TaskStructureIdentifier().fit(data.X, data.y), batches)
+
+
+def test_fit_starts_anew_after_batches(data):
+    identifier = TaskStructureIdentifier().partial_fit(data.X[:, :4], data.y)
+    identifier.fit(data.X, data.y)
+    assert identifier.n_timesteps_ == 8
+    identifier.partial_fit(data.X[:500], data.y[:500])
+    assert identifier.n_samples_seen_ == 500
+
+
+def test_samples_are_not_kept_for_tests_that_need_them(data):
+    with pytest.raises(ValueError, match="'fisher_z' or 'wilks'"):
+        TaskStructureIdentifier(independence_test="gcm").partial_fit(data.X, data.y)
+
+
+def test_a_memory_map(data, tmp_path):
+    np.save(tmp_path / "X.npy", data.X.astype(np.float32))
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    found = TaskStructureIdentifier().fit(X, data.y)
+    assert_same(TaskStructureIdentifier().fit(np.array(X), data.y), found)
+
+
+def test_folds_do_not_hang_on_batches_or_periods():
+    rows = np.arange(100_000)
+    folds = fold_of(rows, 10)
+    assert_array_equal(fold_of(rows[777:888], 10), folds[777:888])
+    for period in (1, 2, 5, 10, 24):
+        for phase in range(period):
+            counts = np.bincount(folds[phase::period], minlength=10)
+            assert np.ptp(counts) <= 0.02 * counts.sum()
+
+
+def test_folds_add_up(data):
+    X, y = data.X.reshape(2000, -1), data.y
+    folded = FoldedMoments.from_data(X, y)
+    whole = np.cov(np.hstack([X, y]).T, ddof=0) * 2000
+    assert_allclose(folded.total.scatter, whole, rtol=1e-9, atol=1e-9)
+    assert sum(moments.n for moments in folded.folds.values()) == 2000
+    for training, held_out in folded.splits(5):
+        assert training.total.n + held_out.n == 2000
+    assert folded.part(150).n >= 150 > folded.folds[0].n - 60
+
+
+@pytest.fixture(scope="module")
+def client():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=False
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+class TestDask:
+    da = pytest.importorskip("dask.array")
+
+    @pytest.mark.parametrize("criterion", ["direct", "collider"])
+    def test_on_a_cluster(self, client, data, criterion):
+        X = self.da.from_array(data.X, chunks=(300, 3, 2))
+        y = self.da.from_array(data.y, chunks=(700, 1))
+        found = TaskStructureIdentifier(criterion=criterion).fit(X, y)
+        whole = TaskStructureIdentifier(criterion=criterion).fit(data.X, data.y)
+        assert_same(whole, found, rtol=1e-8)
+        assert_allclose(found.score(data.X, data.y), whole.score(data.X, data.y))
+
+    def test_flat_blocks_of_unknown_length_with_labels_in_memory(self, data):
+        X = self.da.from_array(data.X.reshape(2000, -1), chunks=(512, 16))
+        X = X[self.da.from_array(np.ones(2000, dtype=bool), chunks=512)]
+        labels = np.where(data.y[:, 0] > 0, "good", "bad")
+        found = TaskStructureIdentifier(n_timesteps=8).fit(X, labels)
+        assert_same(TaskStructureIdentifier().fit(data.X, labels), found, rtol=1e-8)
+
+    def test_bad_blocks_are_told(self, data):
+        X = self.da.from_array(np.where(data.X > 2, np.nan, data.X), chunks=(500, -1, -1))
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            TaskStructureIdentifier().fit(X, data.y)
+        X = self.da.from_array(data.X, chunks=(500, -1, -1))
+        with pytest.raises(ValueError, match="inconsistent numbers"):
+            TaskStructureIdentifier().fit(X, data.y[:100])
+        with pytest.raises(ValueError, match="requires y"):
+            TaskStructureIdentifier(criterion="direct").fit(X)

@@ -1,0 +1,42 @@
+"""The number of sequences that is said to suffice does."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from skspecialist import TaskStructureIdentifier, sequences_needed
+
+
+@pytest.mark.parametrize(("n_features", "effect_size"), [(1, 0.2), (3, 0.3)])
+def test_simulated_power(n_features, effect_size):
+    n_segments, n_draws, power = 6, 300, 0.8
+    n = sequences_needed(effect_size, n_segments=n_segments, n_features=n_features, power=power)
+    rng = np.random.default_rng(0)
+    n_found = 0
+    for _ in range(n_draws):
+        X = rng.normal(size=(n, 2 * n_segments, n_features))
+        y = effect_size * X[:, 5, 0] + np.sqrt(1 - effect_size**2) * rng.normal(size=n)
+        n_found += bool(TaskStructureIdentifier().fit(X, y).structure_[2, 0])
+    # The power of random predictors is a little below that of fixed ones.
+    assert binom.ppf(0.001, n_draws, power - 0.03) <= n_found <= binom.ppf(0.999, n_draws, power)
+
+
+def test_more_are_needed_for_weaker_effects_more_segments_and_more_features():
+    base = sequences_needed(0.2)
+    assert base < sequences_needed(0.1)
+    assert base < sequences_needed(0.2, n_segments=50)
+    assert base < sequences_needed(0.2, n_features=4)
+    assert base < sequences_needed(0.2, power=0.95)
+    assert base < sequences_needed(0.2, alpha=0.01)
+    longer = {
+        evidence: sequences_needed(0.2, segment_length=4, evidence=evidence)
+        for evidence in ("representative", "interior", "segment")
+    }
+    assert base == longer["representative"] < longer["interior"] < longer["segment"]
+
+
+def test_what_cannot_be_found_or_asked():
+    with pytest.raises(ValueError, match="too weak"):
+        sequences_needed(1e-6)
+    with pytest.raises(ValueError, match="effect_size"):
+        sequences_needed(1.5)
