@@ -84,5 +84,7 @@ class SequenceReaderMixin(AlignedStructureMixin):
     def _task_data(self, y: Any, X: np.ndarray) -> np.ndarray:
         if self._targets is None:
             return np.empty((len(X), 0))
+        if y is None:
+            raise TaskTargets.missing(self)
         self._targets.split(y, like=X)
         return self._targets.to_columns(y)[0]

@@ -409,6 +409,6 @@ def _refuse_too_few(tests: IndependenceResult | None, n_sequences: int) -> None:
         return
     if (tests.flag & ResultFlag.TOO_FEW_SAMPLES).all():
         raise ValueError(
-            f"{n_sequences} sequences are too few for every test: give more sequences, "
-            "fewer features (reduce them first) or evidence='representative'."
+            f"{n_sequences} sequences are too few for every test, or lack its steps: give more "
+            "sequences, fewer features (reduce them first) or evidence='representative'."
         )

@@ -191,6 +191,11 @@ def test_an_empty_structure_scores_zero_and_warns():
         assert identifier.transform(X).shape == (100, 0)
 
 
+def test_the_score_needs_tasks_that_were_observed(data):
+    with pytest.raises(ValueError, match="requires y"):
+        TaskStructureIdentifier().fit(data.X, data.y).score(data.X)
+
+
 def test_a_minimal_effect_size_is_demanded(data):
     lenient = TaskStructureIdentifier().fit(data.X, data.y)
     middle = float(np.median(lenient.effect_sizes_[lenient.structure_]))

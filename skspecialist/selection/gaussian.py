@@ -124,7 +124,5 @@ def minimise(
     """
     bounds = [(0.0, None), *[(None, None)] * (len(start) - 1)]
     options = {"maxiter": max_iter, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-5}
-    result = minimize(
-        function, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
-    )
+    result = minimize(function, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return result.x, float(result.fun)

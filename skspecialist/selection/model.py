@@ -22,8 +22,7 @@ SURPLUS = 4
 
 
 class SelectionModel:
-    """Gaussian model of sequences that were recorded because their tasks succeeded.
-    """
+    """Gaussian model of sequences that were recorded because their tasks succeeded."""
 
     def __init__(
         self,
@@ -77,14 +76,9 @@ class SelectionModel:
         return Problem(correlation(moments, scale_of(moments)), moments.n, self._layout)
 
     def _search(self, search: Search) -> Solution:
-        if self.n_tasks is not None:
-            return search.run(self.n_tasks, self.n_starts)
-        n_tasks = 2 * SURPLUS
-        while True:
-            solution = search.run(n_tasks, self.n_starts)
-            if solution.cells.shape[1] <= n_tasks - SURPLUS:
-                return solution
-            n_tasks *= 2
+        """Return the best solution; a few starts tell how many tasks are enough."""
+        n_tasks = self.n_tasks or search.enough_tasks()
+        return search.run(n_tasks, self.n_starts)
 
     def gain(self, moments: Moments) -> float:
         difference = moments.mean - self.mean_

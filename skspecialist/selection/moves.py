@@ -68,7 +68,10 @@ class Tests:
         Q = np.linalg.solve(R, V.T).T
         Z = Q @ W.T
         vectors = np.hstack([np.eye(n), L, Z, np.eye(n) + C - noise * Z, Q])
-        loading, effect = np.indices(W.shape).reshape(2, -1), layout.follow_entries(layout.may_follow)
+        loading, effect = (
+            np.indices(W.shape).reshape(2, -1),
+            layout.follow_entries(layout.may_follow),
+        )
         a = np.concatenate([layout.entries[0], effect[0], 3 * n + loading[0]])
         b = np.concatenate([n + layout.entries[1], 2 * n + effect[1], 4 * n + loading[1]])
 

@@ -20,13 +20,15 @@ ANNEALING = ((3.0, 0.1, 60), (2.0, 0.05, 60), (1.0, 0.02, 150))
 # A loading is a correlation; a segment whose norm is below this has none.
 THRESHOLD = 0.05
 # Best candidates that are improved by single changes.
-N_REFINED = 6
+WORTH_A_TRY = 60.0
 # Expected improvements that may fail in a row.
 N_FAILURES = 5
 # Improvements of the criterion below this are rounding.
 TOLERANCE = 1e-3
+# Tasks that the starts have beyond those that are found.
+SURPLUS = 4
 RIDGE = 0.01
-SPREAD=(0.3,1.7)
+SPREAD = (0.3, 1.7)
 
 
 class Search:
@@ -53,11 +55,13 @@ class Search:
         parameters = Parameters(self.problem.chain, np.zeros_like(self.problem.S), W, NOISE)
         return self._solution(parameters)
 
-    def candidate(self, start: Solution, penalty: float, annealing=ANNEALING) -> Solution:
+    def candidate(self, start: Solution, penalty: float, far: bool) -> Solution:
         """Return the sparse solution that a start leads to."""
         parameters = start.parameters
-        self.weights = self.base * self.rng.uniform(*SPREAD, size=(self.problem.layout.n_runs, parameters.W.shape[1]))
-        for factor, smoothing, max_iter in annealing:
+        spread = (1.0, 1.0) if far else SPREAD
+        shape = (self.problem.layout.n_runs, parameters.W.shape[1])
+        self.weights = self.base * self.rng.uniform(*spread, size=shape)
+        for factor, smoothing, max_iter in ANNEALING if far else ANNEALING[1:]:
             strength = factor * penalty * self.unit
             parameters = self.sparse(parameters, strength, smoothing, max_iter)
         return self._solution(parameters)
@@ -83,7 +87,12 @@ class Search:
             value += penalty * (self.weights * norms).sum()
             d_W = by.W + penalty * np.repeat(self.weights / norms, layout.n_columns, axis=0) * W
             value += RIDGE * (C**2).sum() / 2
-            return value, np.r_[by.noise, by.L[entries], by.C[effects]+RIDGE*C[effects], d_W[self.inside].ravel()]
+            return value, np.r_[
+                by.noise,
+                by.L[entries],
+                by.C[effects] + RIDGE * C[effects],
+                d_W[self.inside].ravel(),
+            ]
 
         flat = np.r_[start.noise, start.L[entries], start.C[effects], start.W[self.inside].ravel()]
         return unpack(minimise(function, flat, max_iter)[0])
@@ -94,7 +103,7 @@ class Search:
     def _solution(self, parameters: Parameters) -> Solution:
         cells = np.sqrt(self._norms2(parameters.W)) > THRESHOLD
         layout = self.problem.layout
-        follows = (np.add.reduceat((parameters.C**2).sum(axis=1), layout.first) > THRESHOLD**2)
+        follows = np.add.reduceat((parameters.C**2).sum(axis=1), layout.first) > THRESHOLD**2
         return Solution(parameters, cells, follows)
 
     def prune(self, start: Solution) -> Solution:
@@ -103,7 +112,7 @@ class Search:
         while best.cells.size:
             changed = best
             for move in Tests(self.problem, best).moves():
-                if move.drops(best) :
+                if move.drops(best):
                     changed = move.apply(changed)
             if changed is best:
                 break
@@ -125,18 +134,35 @@ class Search:
                 break
         return solution
 
+    def enough_tasks(self) -> int:
+        """Return a number of tasks of which some stay empty."""
+        n_tasks = 2 * SURPLUS
+        while True:
+            starts = (self.candidate(self.start(n_tasks), penalty, True) for penalty in PENALTIES)
+            found = max(self.prune(start).cells.shape[1] for start in starts)
+            if found <= n_tasks - SURPLUS or n_tasks > len(self.problem.S):
+                return min(n_tasks, found + SURPLUS)
+            n_tasks *= 2
+
     def run(self, n_tasks: int, n_starts: int) -> Solution:
-        """Return the best solution from random starts with so many tasks."""
-        pool: dict[bytes, Solution] = {}
+        """Return the best solution from random starts with so many tasks.
+
+        Half of the starts are random, the others are near the best solution so far.
+        """
+        seen: set[bytes] = set()
+        best = self.problem.empty()
         for number in range(n_starts):
-            penalty = PENALTIES[number % len(PENALTIES)]
-            candidate = self.candidate(self.start(n_tasks), penalty)
+            far = 2 * number < n_starts or not best.cells.size
+            start = self.start(n_tasks) if far else self.remix(best)
+            candidate = self.candidate(start, PENALTIES[number % len(PENALTIES)], far)
             key = signature(candidate.cells)
-            if key not in pool:
-                pool[key] = self.prune(candidate)
-        ranked = sorted(pool.values(), key=lambda solution: solution.criterion)[:N_REFINED]
-        found = [self.problem.empty(), *map(self.improve, ranked)]
-        return min(found, key=lambda solution: solution.criterion)
+            if key in seen:
+                continue
+            seen.add(key)
+            pruned = self.prune(candidate)
+            if pruned.criterion < best.criterion + WORTH_A_TRY:
+                best = min(best, self.improve(pruned), key=lambda solution: solution.criterion)
+        return best
 
     def remix(self, solution: Solution) -> Solution:
         """Return a start that fits as well, with some tasks rotated into each other."""
@@ -153,7 +179,7 @@ class Search:
         W = solution.parameters.W
         noise = 0.1 * self.rng.normal(size=W.shape)
         moved = replace(solution, parameters=solution.parameters._replace(W=W + noise))
-        starts = [solution, *(self.candidate(moved, penalty) for penalty in PENALTIES)]
+        starts = [solution, *(self.candidate(moved, penalty, far=False) for penalty in PENALTIES)]
         found = (self.improve(self.prune(start)) for start in starts)
         return min(found, key=lambda solution: solution.criterion)
 

@@ -111,9 +111,7 @@ class Problem:
     def empty(self) -> Solution:
         """Return the solution without tasks."""
         n_runs, n_columns = self.layout.n_runs, len(self.S)
-        parameters = Parameters(
-            self.chain, np.zeros_like(self.S), np.zeros((n_columns, 0)), NOISE
-        )
+        parameters = Parameters(self.chain, np.zeros_like(self.S), np.zeros((n_columns, 0)), NOISE)
         no_cells, no_follows = np.zeros((n_runs, 0), dtype=bool), np.zeros(n_runs, dtype=bool)
         return self.fit(Solution(parameters, no_cells, no_follows))
 
