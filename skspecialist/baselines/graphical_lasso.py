@@ -15,9 +15,9 @@ __all__ = ["GraphicalLassoBaseline"]
 
 # Of the largest correlation, at which no entry is left.
 PENALTIES = np.geomspace(1, 0.003, 12)
-N_SWEEPS = 20
+N_SWEEPS = 10
 RIDGE = 1e-10  # for columns that determine each other
-TOLERANCE = 1e-3  # of the dual gap: ten times as fast as the default, with the same edges
+TOLERANCE = 1e-2  # of the dual gap: far faster than the default, with the same edges
 
 
 class GraphicalLassoBaseline(BaseBaseline):

@@ -14,8 +14,9 @@ from .base import BaseBaseline, StructureProblem
 
 __all__ = ["GroupLassoBaseline"]
 
-N_ITERATIONS = 500
+N_ITERATIONS = 200
 N_PENALTIES = 30
+RANK_TOLERANCE = 1e-10
 SMALLEST_PENALTY = 1e-3  # of the one at which nothing is left
 
 
@@ -26,8 +27,9 @@ class GroupLassoBaseline(BaseBaseline):
 
     .. math:: \tfrac{1}{2n} \|g - X w\|^2 + \lambda \sum_k \sqrt{p_k}\, \|w_k\|,
 
-    with a group :math:`w_k` of :math:`p_k` coefficients for each segment [1]_; a
-    segment is relevant iff its group is not zero (in any column of the task).
+    with a group :math:`w_k` of :math:`p_k` coefficients for each segment [1]_, whose
+    columns are made orthonormal first, so that no invertible linear map of a segment
+    matters. A segment is relevant iff its group is not zero (in any column of the task).
     :math:`\lambda` is the largest whose error in cross-validation is within one
     standard error of the smallest; the smallest error itself asks for good prediction,
     which keeps far more segments. A regression conditions on all other steps, as it
@@ -46,8 +48,9 @@ class GroupLassoBaseline(BaseBaseline):
     Attributes
     ----------
     coef_ : ndarray of shape (n_columns, n_features_in_)
-        Coefficients of the standardised columns of each task, a continuous task having
-        one and class labels one for each class but the first.
+        Coefficients of the orthonormal columns of the segments for the standardised
+        columns of the tasks: one of a continuous task, and one for each class but the
+        first of class labels.
     penalties_ : ndarray of shape (n_columns,)
         The penalty of each.
     segments_ : ndarray of int of shape (n_segments, 2)
@@ -104,7 +107,7 @@ class GroupLassoBaseline(BaseBaseline):
 
     def _find_structure(self, problem: StructureProblem) -> np.ndarray:
         starts = problem.segments[:, 0] * problem.X.shape[2]
-        X, y = problem.flat(), problem.tasks
+        X, y = _orthonormal_groups(problem.flat(), starts), problem.tasks
         whole = _Covariances.of(X, y)
         largest = _group_norms(whole.xy, starts).max(axis=-1)
         penalties = largest * np.geomspace(1, SMALLEST_PENALTY, N_PENALTIES)[:, None]
@@ -133,6 +136,16 @@ class _Covariances:
     def errors(self, coef: np.ndarray) -> np.ndarray:
         """Return the mean squared errors of coefficients (..., n_targets, n_columns)."""
         return self.yy + ((coef @ self.xx - 2 * self.xy) * coef).sum(axis=-1)
+
+
+def _orthonormal_groups(X: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the principal components of each group with variance 1, or 0 for no variance."""
+    groups = []
+    for group in np.split(X, starts[1:], axis=1):
+        variances, directions = np.linalg.eigh(group.T @ group / len(X))
+        scales = np.sqrt(np.maximum(variances, RANK_TOLERANCE))
+        groups.append(group @ directions * (variances > RANK_TOLERANCE) / scales)
+    return np.hstack(groups)
 
 
 def _group_lasso(data: _Covariances, penalties: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -71,12 +71,13 @@ def cost(S: np.ndarray, parameters: Parameters) -> tuple[float, Parameters]:
     """
     L, C, W, noise = parameters
     V, R = parameters.factors()
-    inverse, singular = dtrtri(L, lower=1)
-    if singular:
-        return REJECTED, Parameters(0 * L, 0 * C, 0 * W, 0.0)
     # P^-1 from the Cholesky factor of the chain and a matrix of the size of the tasks.
+    inverse, _ = dtrtri(L, lower=1)
     whitened = inverse @ V
-    root_R, root = np.linalg.cholesky(R), np.linalg.cholesky(R + whitened.T @ whitened)
+    try:
+        root_R, root = np.linalg.cholesky(R), np.linalg.cholesky(R + whitened.T @ whitened)
+    except np.linalg.LinAlgError:
+        return REJECTED, Parameters(0 * L, 0 * C, 0 * W, 0.0)
     Q = np.linalg.solve(R, V.T).T
     covariance_Q = inverse.T @ np.linalg.solve(root.T, np.linalg.solve(root, whitened.T)).T
     SL, SQ = S @ L, S @ Q

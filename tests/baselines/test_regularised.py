@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binom
 from sklearn.linear_model import Lasso
 
 from skspecialist.baselines import CCABaseline, GraphicalLassoBaseline, GroupLassoBaseline
 from skspecialist.baselines.graphical_lasso import _clique_cover, _maximum_likelihood
+from skspecialist.baselines.group_lasso import _orthonormal_groups
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
 
@@ -34,7 +35,9 @@ def test_cca_holds_its_level_only_where_nothing_is_correlated():
 def test_group_lasso_is_optimal(segment_length):
     data = make_collider_sequences(500, n_timesteps=8, n_tasks=2, n_features=2, random_state=1)
     model = GroupLassoBaseline(segment_length).fit(data.X, data.y)
-    X, y = standardised(data.X.reshape(500, -1)), standardised(data.y)
+    starts = model.segments_[:, 0] * 2
+    X = _orthonormal_groups(standardised(data.X.reshape(500, -1)), starts)
+    y = standardised(data.y)
     for coef, penalty, target in zip(model.coef_, model.penalties_, y.T, strict=True):
         gradient = X.T @ (X @ coef - target) / len(X)
         for first, stop in model.segments_ * 2:
@@ -44,6 +47,15 @@ def test_group_lasso_is_optimal(segment_length):
                 assert_allclose(g, -bound * w / np.linalg.norm(w), atol=1e-6)
             else:
                 assert np.linalg.norm(g) <= bound + 1e-6
+
+
+def test_group_lasso_does_not_see_linear_maps_of_a_step():
+    data = make_collider_sequences(500, n_timesteps=8, n_tasks=2, n_features=3, random_state=1)
+    mixing = np.random.default_rng(0).normal(size=(3, 3))
+    one = GroupLassoBaseline().fit(data.X, data.y)
+    other = GroupLassoBaseline().fit(data.X @ mixing, data.y)
+    assert_allclose(one.penalties_, other.penalties_)
+    assert_array_equal(one.structure_, other.structure_)
 
 
 def test_groups_of_one_are_the_lasso():
@@ -87,4 +99,4 @@ def test_cliques_cover_every_edge_and_nothing_else(density):
     graph |= graph.T
     cliques = _clique_cover(graph).astype(int)
     covered = (cliques @ cliques.T > 0) & ~np.eye(12, dtype=bool)
-    np.testing.assert_array_equal(covered, graph)
+    assert_array_equal(covered, graph)

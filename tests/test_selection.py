@@ -1,0 +1,208 @@
+"""Structure from selection alone: planted tasks come back, and nothing from nothing."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import approx_fprime
+
+from skspecialist.datasets import make_collider_sequences
+from skspecialist.independence import Moments
+from skspecialist.metrics import structure_scores
+from skspecialist.segments import make_segments
+from skspecialist.selection import SelectionModel
+from skspecialist.selection.gaussian import Parameters, chain_entries, cost, fit_chain
+
+DIRECT = {"action_noise": 0.0, "action_effect": 0.0}
+
+
+def make(seed, n_sequences=2000, n_timesteps=12, n_tasks=2, selection=True, **options):
+    return make_collider_sequences(
+        n_sequences, n_timesteps, n_tasks, selection=selection, random_state=seed, **options
+    )
+
+
+def folds_of(X):
+    flat = X.reshape(len(X), -1)
+    return [Moments.from_data(flat[fold::10]) for fold in range(10)]
+
+
+def fit(data, **options):
+    model = SelectionModel(data.segments, data.X.shape[2], n_starts=8, **options)
+    return model.fit(folds_of(data.X))
+
+
+def mcc(data, model):
+    return structure_scores(data.structure, model.structure_, match=True).mcc
+
+
+@pytest.mark.parametrize("hidden", [DIRECT, {"action_effect": 0.0}, {}])
+def test_planted_structure_comes_back(hidden):
+    for seed in (20, 21):
+        data = make(seed, n_sequences=5000, **hidden)
+        model = fit(data)
+        assert model.n_tasks_ == 2
+        assert mcc(data, model) == 1.0
+
+
+def test_states_of_several_features():
+    data = make(22, n_features=3, **DIRECT)
+    assert mcc(data, fit(data)) == 1.0
+
+
+def test_nothing_is_found_without_selection():
+    # The price of a task in the criterion leaves a false one less than one time in 100.
+    n_empty = sum(fit(make(seed, 500, selection=False)).n_tasks_ == 0 for seed in range(10))
+    assert n_empty >= 9
+
+
+def test_empty_structure_gains_nothing():
+    data = make(23, 500, selection=False)
+    model = fit(data)
+    assert model.structure_.shape == (6, 0)
+    assert model.gain(Moments.from_data(make(24, 100).X.reshape(100, -1))) == 0.0
+    assert model.selection_frequency(folds_of(data.X), 2).shape == (6, 0)
+
+
+def test_units_offsets_and_order_of_features_do_not_matter():
+    data = make(25, n_features=2)
+    before = fit(data)
+    rng = np.random.default_rng(0)
+    scale = np.exp(2 * rng.normal(size=data.X.shape[1:]))
+    data.X = (5.0 + data.X * scale)[:, :, ::-1]
+    after = fit(data)
+    assert structure_scores(before.structure_, after.structure_, match=True).mcc == 1.0
+
+
+def test_permuted_sequences_of_folds_do_not_matter():
+    data = make(26)
+    before = fit(data)
+    data.X = data.X[np.random.default_rng(0).permutation(len(data.X))]
+    assert_allclose(fit(data).precision_, before.precision_, atol=1e-3)
+
+
+def test_same_seed_same_result():
+    data = make(27)
+    assert np.array_equal(fit(data).loadings_, fit(data).loadings_)
+
+
+def test_precision_is_that_of_the_data():
+    data = make(28, 20_000)
+    S = np.cov(data.X.reshape(len(data.X), -1).T)
+    # Partial correlations have a standard error of 1 / sqrt(n); this is four of them.
+    assert_allclose(correlation(fit(data).precision_), correlation(np.linalg.inv(S)), atol=0.03)
+
+
+def correlation(matrix):
+    scale = 1 / np.sqrt(np.diag(matrix))
+    return matrix * np.outer(scale, scale)
+
+
+def test_gain_is_the_held_out_log_likelihood():
+    data = make(29, 4000)
+    flat = data.X.reshape(len(data.X), -1)
+    model = SelectionModel(data.segments, 1, n_starts=8).fit(folds_of(data.X[:3000]))
+    centred = flat[3000:] - flat[:3000].mean(axis=0)
+    densities = [
+        0.5 * np.linalg.slogdet(P)[1] - 0.5 * np.einsum("ni,ij,nj->n", centred, P, centred)
+        for P in (model.precision_, model.chain_precision_)
+    ]
+    expected = (densities[0] - densities[1]).mean()
+    assert_allclose(model.gain(Moments.from_data(flat[3000:])), expected)
+    assert expected > 0
+
+
+def test_selection_frequency_tells_planted_cells_from_others():
+    data = make(30)
+    model = fit(data)
+    frequency = model.selection_frequency(folds_of(data.X), 4)
+    assert frequency[model.structure_].min() >= 0.75
+    assert frequency[~model.structure_].mean() <= 0.1
+    assert np.isnan(model.selection_frequency(folds_of(data.X), 0)).all()
+
+
+def test_effect_sizes_are_larger_in_the_structure():
+    model = fit(make(31))
+    sizes = model.effect_sizes_
+    assert ((sizes >= 0) & (sizes < 1)).all()
+    assert sizes[model.structure_].min() > sizes[~model.structure_].max()
+
+
+def test_number_of_tasks_is_a_limit():
+    data = make(32, n_timesteps=16, n_tasks=3, **DIRECT)
+    assert fit(data, n_tasks=2).n_tasks_ <= 2
+    assert fit(data, n_tasks=5).n_tasks_ == 3
+
+
+def test_segments_with_steps_between_them():
+    data = make(33, **DIRECT)
+    kept = [0, 1, 2, 4, 5]
+    data.structure = np.zeros((6, 1), dtype=bool)
+    data.structure[[0, 2, 5]] = True
+    rng = np.random.default_rng(0)
+    data.X = rng.normal(size=(3000, 12, 1))
+    weights = np.repeat(data.structure[:, 0], 2)
+    # Selected for a sum of the segments' states near zero.
+    data.X -= (data.X[:, weights].sum(axis=1) * 0.15)[:, None] * weights[:, None]
+    model = SelectionModel(data.segments[kept], 1, n_starts=8).fit(folds_of(data.X))
+    assert np.array_equal(model.structure_, data.structure[kept])
+
+
+def test_effects_on_the_next_state_are_not_evidence():
+    # L = 3, so that the driven first step is one of three.
+    wrong = 0
+    for seed in (34, 35):
+        data = make(
+            seed, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8, action_noise=1.0
+        )
+        scores = structure_scores(data.structure, fit(data).structure_, match=True)
+        wrong += scores.false_discovery_proportion
+    assert wrong == 0.0
+
+
+def test_few_sequences_and_constant_columns_do_not_fail():
+    data = make(36, 20)
+    data.X[:, 3] = 1.0
+    model = fit(data)
+    assert np.isfinite(model.precision_).all()
+    assert np.isfinite(model.gain(Moments.from_data(data.X.reshape(20, -1))))
+
+
+def test_gradient_of_the_likelihood():
+    rng = np.random.default_rng(1)
+    entries = chain_entries(3, 2)
+    S = np.cov(rng.normal(size=(20, 6)).T)
+    L = np.zeros((6, 6))
+    L[entries] = 0.2 * rng.normal(size=len(entries[0]))
+    parts = (L + np.eye(6), 0.1 * rng.normal(size=(6, 6)), rng.normal(size=(6, 2)), np.array(0.4))
+    ends = np.cumsum([part.size for part in parts])[:-1]
+
+    def parameters(flat):
+        pieces = np.split(flat, ends)
+        shaped = [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
+        return Parameters(*shaped[:3], float(shaped[3]))
+
+    def value(flat):
+        P = parameters(flat).precision()
+        return 0.5 * (np.sum(S * P) - np.linalg.slogdet(P)[1])
+
+    flat = np.concatenate([part.ravel() for part in parts])
+    result, gradient = cost(S, parameters(flat))
+    assert_allclose(result, value(flat))
+    numerical = parameters(approx_fprime(flat, value, 1e-7))
+    assert_allclose(gradient.L[entries], numerical.L[entries], atol=1e-5)
+    for name in ("C", "W", "noise"):
+        assert_allclose(getattr(gradient, name), getattr(numerical, name), atol=1e-5)
+
+
+def test_chain_has_the_covariances_of_neighbouring_steps():
+    S = np.cov(np.random.default_rng(2).normal(size=(50, 8)).T)
+    L = fit_chain(S, chain_entries(4, 2))
+    step = np.repeat(np.arange(4), 2)
+    near = np.abs(step[:, None] - step) <= 1
+    assert_allclose(np.linalg.inv(L @ L.T)[near], S[near])
+
+
+def test_structure_of_one_step_segments():
+    data = make(37, n_timesteps=10, segment_length=1, **DIRECT, segment_probability=0.5)
+    assert np.array_equal(data.segments, make_segments(10, 1))
+    assert mcc(data, fit(data, evidence="segment")) >= 0.8
