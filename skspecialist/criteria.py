@@ -13,9 +13,12 @@ from .exceptions import SpecialistWarning
 from .independence import BaseIndependenceTest, FisherZ, IndependenceResult, Wilks
 from .independence.covariance import CovarianceTest
 from .segmented import SegmentedData
-from .segments import collider_sets, direct_sets, to_columns
+from .segments import collider_sets, direct_sets, evidence_blocks, to_columns
 
 __all__ = ["Evidence", "collider_criterion", "direct_criterion"]
+
+# With fewer, conditioning on all steps costs more power than it brings.
+SEQUENCES_PER_COLUMN = 5
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,17 @@ def direct_criterion(
     evidence: str,
     test: BaseIndependenceTest | None,
     correct: Correction,
+    conditioning: str,
 ) -> Evidence:
-    """Test every segment against every task, given the segment's band."""
-    n_segments, n_tasks = len(problem.segments), len(problem.task_columns)
-    x, task, z = direct_sets(problem.segments, problem.n_timesteps, evidence, n_tasks)
-    flat = _run(problem, test, x, problem.task_columns[task], z)
-    tests = flat[np.arange(len(x)).reshape(n_segments, n_tasks)]
+    """Test every segment against every task, given the segment's band or all other steps."""
+    tests = None
+    if conditioning != "band":
+        tests = _run_given_rest(problem, evidence, test, insist=conditioning == "all")
+    if tests is None:
+        n_segments, n_tasks = len(problem.segments), len(problem.task_columns)
+        x, task, z = direct_sets(problem.segments, problem.n_timesteps, evidence, n_tasks)
+        flat = _run(problem, test, x, problem.task_columns[task], z)
+        tests = flat.reshape(n_segments, n_tasks)
     return Evidence(
         tests.statistic,
         tests.pvalue,
@@ -91,6 +99,36 @@ def collider_criterion(
     return Evidence(statistics, pvalues, adjusted, strongest, fewest.astype(int), tests, pairs)
 
 
+def _run_given_rest(
+    problem: SegmentedData, evidence: str, test: BaseIndependenceTest | None, *, insist: bool
+) -> IndependenceResult | None:
+    """Return the tests given all other steps, or None where these are too many."""
+    blocks, _ = evidence_blocks(problem.segments, problem.n_timesteps, evidence)
+    x, y = to_columns(blocks, problem.n_features), problem.task_columns
+    test = _resolve(test, x, y)
+    states = np.arange(problem.n_timesteps * problem.n_features)
+    enough = problem.moments.n >= SEQUENCES_PER_COLUMN * len(states)
+    usable = isinstance(test, CovarianceTest) and not problem.has_missing
+    result = None
+    if isinstance(test, CovarianceTest) and usable and (enough or insist):
+        result = test.test_given_rest(problem.moments, x, y, states)
+    if result is None and insist:
+        raise ValueError(
+            "conditioning='all' needs a test from one covariance ('fisher_z' or 'wilks'), "
+            "sequences without missing steps, and features that do not determine each other: "
+            "use conditioning='band'."
+        )
+    return result
+
+
+def _resolve(
+    test: BaseIndependenceTest | None, x: np.ndarray, y: np.ndarray
+) -> BaseIndependenceTest:
+    if test is not None:
+        return test
+    return FisherZ() if x.shape[1] == y.shape[1] == 1 else Wilks()
+
+
 def _run(
     problem: SegmentedData,
     test: BaseIndependenceTest | None,
@@ -101,8 +139,7 @@ def _run(
 ) -> IndependenceResult:
     x = to_columns(x_steps, problem.n_features)
     z = to_columns(z_steps, problem.n_features)
-    if test is None:
-        test = FisherZ() if x.shape[1] == y.shape[1] == 1 else Wilks()
+    test = _resolve(test, x, y)
     from_covariance = isinstance(test, CovarianceTest)
     if from_covariance and not problem.has_missing:
         return test.test_many(problem.moments, x, y, z, given=given)

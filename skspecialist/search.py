@@ -69,6 +69,7 @@ class Search:
     segment_length: int | str
     criterion: str
     evidence: str
+    conditioning: str
     independence_test: str | BaseIndependenceTest
     aggregation: str | BaseAggregation
     alpha: float
@@ -107,7 +108,9 @@ class Search:
                 problem, self.evidence, self._test(), self._correct, self.aggregation
             )
         else:
-            evidence = direct_criterion(problem, self.evidence, self._test(), self._correct)
+            evidence = direct_criterion(
+                problem, self.evidence, self._test(), self._correct, self.conditioning
+            )
         relevant = evidence.adjusted_pvalues <= self.alpha
         return relevant & (evidence.effect_sizes >= self.min_effect_size), evidence
 

@@ -36,8 +36,8 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
     it, all valid under the Markov property and faithfulness:
 
     - ``"direct"``: the segment and the task are dependent given the *band*, the states
-      just before and after the segment's evidence. One test of conditional independence
-      for every segment and task.
+      just before and after the segment's evidence, or given all other steps. One test
+      of conditional independence for every segment and task.
     - ``"collider"``: two segments are both relevant to a task iff they are dependent
       given the band of both *and the task*: a task is a collider, and conditioning on
       it opens the path between the actions that point into it. Theorem 1 of [1]_. It
@@ -70,6 +70,12 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
           actions do not drive the next state or are among the features; otherwise
           segments that follow a task's segment are wrongly joined to it.
         - "representative": the last one, as in [1]_.
+    conditioning : {"auto", "band", "all"}, default="auto"
+        What the direct criterion conditions on: the band, which suffices, or all steps
+        that are not the segment's evidence. All steps are as valid and leave less of
+        the task unexplained, which finds weaker segments in fewer sequences. "auto" is
+        "all" from five sequences for each column of ``X`` on, with tests from one
+        covariance, complete sequences and no collinear features, and "band" otherwise.
     independence_test : {"auto", "fisher_z", "wilks"} or BaseIndependenceTest, \
             default="auto"
         The test. "auto" is "fisher_z" where one column is tested against one, "wilks"
@@ -185,6 +191,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         "segment_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "criterion": [StrOptions({"auto", "direct", "collider", "selection"})],
         "evidence": [StrOptions({"interior", "segment", "representative"})],
+        "conditioning": [StrOptions({"auto", "band", "all"})],
         "independence_test": [str, BaseIndependenceTest],
         "aggregation": [str, BaseAggregation],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
@@ -205,6 +212,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         *,
         criterion: str = "auto",
         evidence: str = "interior",
+        conditioning: str = "auto",
         independence_test: str | BaseIndependenceTest = "auto",
         aggregation: str | BaseAggregation = "rank_one",
         alpha: float = 0.05,
@@ -221,6 +229,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         self.segment_length = segment_length
         self.criterion = criterion
         self.evidence = evidence
+        self.conditioning = conditioning
         self.independence_test = independence_test
         self.aggregation = aggregation
         self.alpha = alpha

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
@@ -24,7 +25,8 @@ def without(X, share, seed=0):
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_a_test_is_that_of_the_sequences_that_have_its_steps(data, criterion):
     X = without(data.X, 0.2)
-    found = TaskStructureIdentifier(criterion=criterion).fit(X, data.y)
+    identifier = TaskStructureIdentifier(criterion=criterion, conditioning="band")
+    found = clone(identifier).fit(X, data.y)
     if criterion == "direct":
         segment, steps = 2, [4, 5, 6]
         rows = ~np.isnan(X[:, steps, 0]).any(axis=1)
@@ -35,7 +37,7 @@ def test_a_test_is_that_of_the_sequences_that_have_its_steps(data, criterion):
         rows = ~np.isnan(X[:, steps, 0]).any(axis=1)
         pvalue, n_used = found.test_result_.pvalue[row, 1], found.test_result_.n[row, 1]
         segment = row
-    complete = TaskStructureIdentifier(criterion=criterion).fit(data.X[rows], data.y[rows])
+    complete = clone(identifier).fit(data.X[rows], data.y[rows])
     expected = complete.pvalues_ if criterion == "direct" else complete.test_result_.pvalue
     assert_allclose(pvalue, expected[segment, 1], rtol=1e-8)
     assert n_used == rows.sum()

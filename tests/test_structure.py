@@ -62,6 +62,37 @@ def test_a_task_that_touches_nothing_stays_empty(criterion):
     assert n_empty >= binom.ppf(0.001, n_draws, 0.95)
 
 
+def test_all_steps_find_more_than_the_band_at_the_same_level():
+    recall, rejections = {"band": [], "all": []}, {"band": [], "all": []}
+    for seed in range(40):
+        data = make_collider_sequences(300, random_state=4000 + seed)
+        for conditioning in recall:
+            found = TaskStructureIdentifier(conditioning=conditioning).fit(data.X, data.y)
+            recall[conditioning].append(structure_scores(data.structure, found.structure_).recall)
+            rejections[conditioning].append(found.pvalues_[~data.structure] <= 0.05)
+    assert np.mean(recall["all"]) > np.mean(recall["band"]) + 0.1
+    for rejected in map(np.concatenate, rejections.values()):
+        low, high = binom.ppf([0.0005, 0.9995], len(rejected), 0.05)
+        assert low <= rejected.sum() <= high
+
+
+def test_all_steps_where_they_are_too_many_or_collinear():
+    data = make_collider_sequences(300, n_timesteps=12, n_tasks=2, random_state=5)
+    auto, band, every = (
+        TaskStructureIdentifier(conditioning=conditioning)
+        for conditioning in ("auto", "band", "all")
+    )
+    few = data.X[:59], data.y[:59]
+    assert_array_equal(auto.fit(*few).pvalues_, band.fit(*few).pvalues_)
+    assert_array_equal(auto.fit(data.X, data.y).pvalues_, every.fit(data.X, data.y).pvalues_)
+    twice = np.repeat(data.X, 2, axis=2)
+    assert_array_equal(auto.fit(twice, data.y).pvalues_, band.fit(twice, data.y).pvalues_)
+    with pytest.raises(ValueError, match="conditioning='band'"):
+        every.fit(twice, data.y)
+    with pytest.raises(ValueError, match="conditioning='band'"):
+        every.set_params(independence_test="gcm").fit(data.X, data.y)
+
+
 @pytest.mark.parametrize("correction", ["bh", "by"])
 def test_false_discoveries_within_a_task_hold_their_level(correction):
     proportions = []
@@ -103,7 +134,7 @@ def test_order_scale_and_offset_of_the_data_do_not_matter(data, criterion):
 
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_class_labels_are_tasks_like_any_other(criterion):
-    data = make_collider_sequences(20_000, n_timesteps=8, n_tasks=2, random_state=3)
+    data = make_collider_sequences(20_000, n_timesteps=8, n_tasks=2, random_state=4)
     y = pd.DataFrame(
         {
             "good": data.y[:, 0] > 0,
@@ -220,7 +251,7 @@ def test_works_in_pipelines_and_searches(data):
     with pytest.raises(ValueError, match="independence_test='wilks'"):
         own.fit(data.X, data.y)
     own.set_params(estimator__independence_test="wilks").fit(data.X, data.y)
-    assert own.best_params_["criterion"] == "direct"
+    assert own.best_params_["segment_length"] == 2
 
 
 def test_segments_of_the_users_own(data):

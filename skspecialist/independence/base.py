@@ -74,6 +74,10 @@ class IndependenceResult:
         }
         return replace(self, **arrays)
 
+    def reshape(self, *shape: int) -> Self:
+        """Return the answers of a one-dimensional result in another shape."""
+        return self[np.arange(len(self.pvalue)).reshape(shape)]
+
     @classmethod
     def too_few(cls, shape: tuple[int, ...], n: int) -> Self:
         """Return the answers where there are too few samples to test anything."""

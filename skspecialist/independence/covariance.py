@@ -131,6 +131,68 @@ class CovarianceTest(BaseIndependenceTest):
         _in_threads(answer, list(_chunks(x, y, z, extra)))
         return answers.result(squeeze=given is None)
 
+    def test_given_rest(
+        self, moments: Moments, x: np.ndarray, y: np.ndarray, among: np.ndarray
+    ) -> IndependenceResult | None:
+        r"""Test column sets against targets, given all other columns of a group.
+
+        All tests come from one inverse. With :math:`P` the precision of the group,
+        :math:`B` the coefficients of the targets on it and :math:`E` their residual
+        covariance, a set b given the rest has the covariances
+        :math:`C_{bb} = P_{bb}^{-1}`, :math:`C_{by} = C_{bb} B_b` and
+        :math:`C_{yy} = E + B_b' C_{bb} B_b`.
+
+        Parameters
+        ----------
+        moments : Moments
+            Statistics of the data.
+        x : ndarray of int of shape (n_sets, width)
+            Columns of each set, all in ``among``; -1 stands for none.
+        y : ndarray of int of shape (n_targets, width_y)
+            Columns of each target, none in ``among``; -1 stands for none.
+        among : ndarray of int of shape (n_group,)
+            The group, 0 to n_group - 1.
+
+        Returns
+        -------
+        result : IndependenceResult or None
+            Of shape (n_sets, n_targets). None where the group is collinear, so that its
+            precision says nothing.
+        """
+        correlation = np.pad(moments.correlation(), (0, 1))
+        try:
+            root = np.linalg.cholesky(correlation[np.ix_(among, among)])
+        except np.linalg.LinAlgError:
+            return None
+        if np.diag(root).min() ** 2 <= RANK_TOLERANCE:
+            return None
+        half = np.linalg.inv(root)
+        # One row and column more, of zeros, is what -1 points to.
+        precision = np.pad(half.T @ half, (0, 1))
+        columns = np.append(y.ravel(), -1)
+        loadings = np.pad(
+            precision[:-1, :-1] @ correlation[np.ix_(among, columns)], ((0, 1), (0, 0))
+        )
+        residual = correlation[np.ix_(columns, columns)]
+        residual = residual - correlation[np.ix_(columns, among)] @ loadings[:-1]
+        matrix = _given_rest(precision, loadings, residual, x, y.shape)
+        n_sets, n_targets = len(x), len(y)
+        shape = matrix.shape[0], 0, 1, n_sets * n_targets
+        rank_z = np.repeat(len(among) - width(x), n_targets)
+        partial = Partial(
+            matrix=matrix,
+            side=np.empty(shape),
+            corner=np.empty((0, *shape[1:])),
+            p=x.shape[1],
+            n=moments.n,
+            rank_z=rank_z,
+            width_x=np.repeat(width(x), n_targets),
+            width_y=np.tile(width(y), n_sets),
+            width_z=rank_z,
+            width_given=np.zeros((1, 1), dtype=int),
+        )
+        return self._decide(partial)[0].reshape(n_sets, n_targets)
+
     @abstractmethod
     def _decide(self, partial: Partial) -> IndependenceResult:
         """Return arrays of shape (n_given, n_triples) for a chunk of partial covariances."""
@@ -197,6 +259,31 @@ def _condition(
         width_z=width(z),
         width_given=width(given)[:, None],
     )
+
+
+def _given_rest(
+    precision: np.ndarray,
+    loadings: np.ndarray,
+    residual: np.ndarray,
+    x: np.ndarray,
+    targets: tuple[int, int],
+) -> np.ndarray:
+    """Return covariances of (set, target) given the rest, sets first along the last axis."""
+    (n_sets, p), (n_targets, q) = x.shape, targets
+    own = precision[x[:, :, None], x[:, None]]
+    absent = np.eye(p) * (x < 0)[:, :, None]
+    covariance = np.linalg.inv(own + absent) - absent
+    of_set = loadings[x][:, :, : n_targets * q].reshape(n_sets, p, n_targets, q)
+    crossed = np.einsum("sab,sbtq->satq", covariance, of_set)
+    diagonal = np.arange(n_targets * q).reshape(targets)
+    own_residual = residual[diagonal[:, :, None], diagonal[:, None]]
+    matrix = np.empty((p + q, p + q, n_sets, n_targets))
+    matrix[:p, :p] = covariance.transpose(1, 2, 0)[..., None]
+    matrix[:p, p:] = crossed.transpose(1, 3, 0, 2)
+    matrix[p:, :p] = crossed.transpose(3, 1, 0, 2)
+    explained = np.einsum("satq,satr->qrst", of_set, crossed)
+    matrix[p:, p:] = explained + own_residual.transpose(1, 2, 0)[:, :, None]
+    return matrix.reshape(p + q, p + q, n_sets * n_targets)
 
 
 def eliminate(

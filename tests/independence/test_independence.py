@@ -143,6 +143,31 @@ def test_given_equals_adding_to_the_conditioning_set(test, correlated):
         assert_allclose(shared.df[:, j], one.df)
 
 
+def test_given_the_rest_equals_conditioning_on_it():
+    rng = np.random.default_rng(5)
+    group = rng.normal(size=(200, 9)) @ rng.normal(size=(9, 9))
+    targets = group @ rng.normal(size=(9, 4)) / 20 + rng.normal(size=(200, 4))
+    moments = Moments.from_data(np.hstack([group, targets]))
+    x, y = [[0, 1, -1], [2, 3, 4], [5, -1, -1], [6, 7, 8]], [[9, 10], [11, -1], [12, -1]]
+    together = Wilks().test_given_rest(moments, np.array(x), np.array(y), np.arange(9))
+    for i, columns in enumerate(x):
+        rest = [column for column in range(9) if column not in columns]
+        one = Wilks().test_many(moments, [columns] * 3, y, [rest] * 3)
+        for name in ("pvalue", "statistic", "effect_size", "df", "flag"):
+            assert_allclose(getattr(together, name)[i], getattr(one, name), rtol=1e-9, atol=1e-12)
+    scalar = FisherZ().test_given_rest(moments, np.array([[3]]), np.array([[12]]), np.arange(9))
+    one = FisherZ().test_many(moments, [3], [12], [[0, 1, 2, 4, 5, 6, 7, 8]])
+    assert_allclose(scalar.statistic[0], one.statistic)
+
+
+@pytest.mark.parametrize("extra", ["sum", "constant"])
+def test_given_the_rest_needs_a_regular_group(correlated, extra):
+    column = correlated[:, :3].sum(axis=1) if extra == "sum" else np.ones(400)
+    moments = Moments.from_data(np.column_stack([correlated, column, correlated[:, 0]]))
+    x, y = np.array([[0], [8]]), np.array([[9]])
+    assert Wilks().test_given_rest(moments, x, y, np.arange(9)) is None
+
+
 @pytest.mark.parametrize("test", TESTS, ids=repr)
 def test_chunks_do_not_matter(test, correlated, monkeypatch):
     rng = np.random.default_rng(4)
