@@ -7,6 +7,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ def peak():
 
 def alone(function, *args):
     """Run in a process of its own, for its peak of memory is what is asked."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
 
 
 def many_sequences(n_sequences=100_000, n_timesteps=200, n_tasks=10, n_features=4):

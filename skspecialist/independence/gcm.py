@@ -80,14 +80,13 @@ class GCM(SampledTest, short_name="gcm"):
     number of pairs of features: 15 ms at 200 samples, 80 ms at 1,000 and 0.3 s at 5,000,
     on one core. More than four columns on a side have squares only.
 
-    The size at level 0.05 was measured with two columns a side and five in ``z``, at
-    200, 1,000 and 5,000 samples: within sampling error of 0.05 for linear relations
-    with Gaussian and with t-distributed variables (3 degrees of freedom), for smooth
-    functions of a combination of ``z``, for a shared sin(2z) of twice the variance of
-    the noise, and for a class label in ``z``. Linear relations with 12 to 40 columns in
-    ``z`` kept it at 200 to 1,000 samples, with up to eight columns a side. Interactions
-    are harder: a shared sine of the sum of two columns had 0.08 at 200 and 1,000
-    samples (0.15 at 200 with linear features alone) and 0.17 at 5,000, where smaller
+    The size at level 0.05 was measured in 500 replications, with two columns a side and
+    five in ``z``. It is within sampling error of 0.05 at 200, 1,000 and 5,000 samples
+    for linear relations, for a shared sin(2z) of twice the variance of the noise, and
+    for a class label in ``z``; for smooth functions of a combination of ``z`` at 200
+    and 1,000 (0.08 at 5,000); for t-distributed variables (3 degrees of freedom) at
+    5,000, with 0.01 and 0.02 at fewer. Interactions are harder: a shared sine of the sum
+    of two columns had 0.06 at 200, 0.08 at 1,000 and 0.15 at 5,000 samples, where smaller
     errors of the regression show.
 
     References
