@@ -62,6 +62,8 @@ bench: bench-structure bench-encoder bench-pipeline bench-independence ## Run al
 bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structure
 	$(PY) benchmarks/structure.py
 	$(ONE_THREAD) $(PY) benchmarks/sweeps.py
+	$(ONE_THREAD) $(PY) benchmarks/selection.py
+	$(PY) benchmarks/scale.py
 
 bench-encoder: $(VENV)/.installed-dev ## Run the benchmark of the encoder
 	$(PY) benchmarks/encoder.py

@@ -75,12 +75,36 @@ class IndependenceResult:
         return replace(self, **arrays)
 
     def reshape(self, *shape: int) -> Self:
-        """Return the answers of a one-dimensional result in another shape."""
+        """Return the answers of a one-dimensional result in another shape.
+
+        Parameters
+        ----------
+        *shape : int
+            The new shape, of as many answers.
+
+        Returns
+        -------
+        result : IndependenceResult
+            The same answers.
+        """
         return self[np.arange(len(self.pvalue)).reshape(shape)]
 
     @classmethod
     def too_few(cls, shape: tuple[int, ...], n: int) -> Self:
-        """Return the answers where there are too few samples to test anything."""
+        """Return the answers where there are too few samples to test anything.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the answers.
+        n : int
+            Number of samples.
+
+        Returns
+        -------
+        result : IndependenceResult
+            p-values of 1 with the flag ``TOO_FEW_SAMPLES``.
+        """
         return cls(
             statistic=np.zeros(shape),
             pvalue=np.ones(shape),
@@ -92,7 +116,18 @@ class IndependenceResult:
 
     @classmethod
     def concatenate(cls, results: Sequence[Self]) -> Self:
-        """Join answers, which may rest on different numbers of samples."""
+        """Join answers, which may rest on different numbers of samples.
+
+        Parameters
+        ----------
+        results : sequence of IndependenceResult
+            Answers of the same shape but for the first axis.
+
+        Returns
+        -------
+        result : IndependenceResult
+            All of them; ``n`` is an array.
+        """
 
         def join(name: str) -> np.ndarray:
             return np.concatenate([getattr(result, name) for result in results])

@@ -6,7 +6,7 @@ from ._dci import dci
 from ._infomec import infomec
 from ._mean_correlation import mean_correlation_coefficient
 from ._specialisation import specialisation_score
-from ._structure import structure_scores
+from ._structure import match_columns, structure_scores
 from ._support import support_scores
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "consistency",
     "dci",
     "infomec",
+    "match_columns",
     "mean_correlation_coefficient",
     "specialisation_score",
     "structure_scores",

@@ -68,8 +68,25 @@ def structure_scores(true: ArrayLike, found: ArrayLike, *, match: bool = False) 
 def match_columns(reference: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return columns in the order in which most cells agree with those of a reference.
 
-    The one with fewer is filled up with empty ones; columns beyond the reference's come
-    last.
+    Parameters
+    ----------
+    reference : ndarray of bool of shape (n_segments, n_tasks)
+        The structure to match, such as the true one.
+    columns : ndarray of bool of shape (n_segments, n_found)
+        A structure whose tasks have no order of their own.
+
+    Returns
+    -------
+    columns : ndarray of bool of shape (n_segments, max(n_tasks, n_found))
+        The same tasks, each in the place of the one that it is assigned to; empty where
+        there is none, and those without a partner last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skspecialist.metrics import match_columns
+    >>> match_columns(np.eye(3, 2, dtype=bool), np.eye(3, dtype=bool)[:, ::-1]).astype(int).tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
     width = max(reference.shape[1], columns.shape[1])
     reference, columns = (

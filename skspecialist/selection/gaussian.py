@@ -14,6 +14,8 @@ __all__ = ["Parameters", "chain_entries", "cost", "fit_chain", "minimise"]
 Arrays = tuple[np.ndarray, ...]
 # What a singular precision costs: more than any other.
 REJECTED = 1e8
+# Ratio of the diagonal entries of a Cholesky factor beyond which its inverse is of no use.
+LARGEST_SPREAD = 1e5
 
 
 class Parameters(NamedTuple):
@@ -78,6 +80,8 @@ def cost(S: np.ndarray, parameters: Parameters) -> tuple[float, Parameters]:
         root_R, root = np.linalg.cholesky(R), np.linalg.cholesky(R + whitened.T @ whitened)
     except np.linalg.LinAlgError:
         return REJECTED, Parameters(0 * L, 0 * C, 0 * W, 0.0)
+    if max(_spread(L), _spread(root_R), _spread(root)) > LARGEST_SPREAD:
+        return REJECTED, Parameters(0 * L, 0 * C, 0 * W, 0.0)
     Q = np.linalg.solve(R, V.T).T
     covariance_Q = inverse.T @ np.linalg.solve(root.T, np.linalg.solve(root, whitened.T)).T
     SL, SQ = S @ L, S @ Q
@@ -92,6 +96,11 @@ def cost(S: np.ndarray, parameters: Parameters) -> tuple[float, Parameters]:
         d_Q + C.T @ d_Q - noise * W @ inner,
         -0.5 * float((inner * (W.T @ W)).sum()),
     )
+
+
+def _spread(root: np.ndarray) -> float:
+    sizes = np.abs(np.diag(root))
+    return float(sizes.max() / sizes.min()) if sizes.size else 1.0
 
 
 def chain_entries(n_timesteps: int, n_features: int) -> Arrays:
@@ -124,6 +133,6 @@ def minimise(
     The first variable is not negative.
     """
     bounds = [(0.0, None), *[(None, None)] * (len(start) - 1)]
-    options = {"maxiter": max_iter, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-5}
+    options = {"maxiter": max_iter, "maxcor": 10, "ftol": 1e-9, "gtol": 1e-5}
     result = minimize(function, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return result.x, float(result.fun)

@@ -52,7 +52,7 @@ class SelectionModel:
         Number of tasks, at most; None finds it.
     n_starts : int, default=24
         Starts of the search, random ones and ones near the best so far in turn. Most
-        problems need a few; the search ends when half of them in a row bring nothing.
+        problems need a few; the search ends when ten in a row bring nothing.
     random_state : int, RandomState instance or None, default=0
         Source of the starts.
     verbose : int, default=0
@@ -103,7 +103,7 @@ class SelectionModel:
     >>> from skspecialist.independence import Moments
     >>> from skspecialist.metrics import structure_scores
     >>> from skspecialist.selection import SelectionModel
-    >>> data = make_collider_sequences(2000, n_tasks=2, selection=True, random_state=0)
+    >>> data = make_collider_sequences(2000, n_tasks=2, selection=True, random_state=1)
     >>> X = data.X.reshape(2000, -1)
     >>> model = SelectionModel(data.segments, n_features=1)
     >>> model = model.fit([Moments.from_data(X[k::10]) for k in range(10)])

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from .support import Problem, Solution
 
@@ -77,8 +78,8 @@ class Tests:
         self.free = np.concatenate([np.ones(len(chain[0]), dtype=bool), follows, free_loadings])
         self.n_chain, self.n_before = len(chain[0]), len(chain[0]) + len(effect[0])
         self.effect_run = layout.run[effect[0]]
-        # Where a fixed parameter is among the fixed ones.
-        self.place = np.cumsum(~self.free) - 1
+        # Number of each parameter among the free or among the fixed ones.
+        self.place = np.where(self.free, np.cumsum(self.free), np.cumsum(~self.free)) - 1
 
     def _information(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         a, b = (self.a[one], self.a[other]), (self.b[one], self.b[other])
@@ -86,58 +87,38 @@ class Tests:
         crossed = self.inner[np.ix_(a[0], b[1])] * self.inner[np.ix_(b[0], a[1])]
         return self.problem.n * (straight + crossed)
 
-    def _cleared(self, kept: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return score and information of some parameters, cleared of others that are free."""
-        coupling = self._information(others, kept)
-        explained = np.linalg.solve(_regular(self._information(others, others)), coupling)
-        information = self._information(kept, kept) - coupling.T @ explained
-        return self.score[kept] - explained.T @ self.score[others], information
+    @cached_property
+    def _covariance(self) -> np.ndarray:
+        """Covariance of the free parameters' estimates."""
+        return _inverse(self._information(self.free, self.free))
 
     @cached_property
-    def _fixed(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._cleared(~self.free, self.free)
+    def _fixed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score of the fixed parameters, cleared of the free ones, and what clears it."""
+        coupling = self._information(~self.free, self.free)
+        explained = coupling @ self._covariance
+        return self.score[~self.free] - explained @ self.score[self.free], coupling, explained
 
-    @cached_property
-    def _tasks(self) -> list[np.ndarray]:
-        """Information of the loadings of each task, cleared of all but its own.
-
-        A task's own loadings are held: the data may leave open how its segments share the
-        scale, and no test would find them different from zero.
-        """
-        of_task = np.concatenate([np.full(self.n_before, -1), self.task])
-        information = []
-        for task in range(self.solution.cells.shape[1]):
-            own = of_task == task
-            information.append(self._cleared(own & self.free, ~own & self.free)[1])
-        return information
-
-    def _score_statistic(self, parameters: np.ndarray) -> float:
-        """Return twice the log-likelihood that freeing some parameters wins."""
-        score, information = self._fixed
+    def _statistic(self, parameters: np.ndarray) -> float:
+        """Return twice the log-likelihood lost or won by fixing or freeing parameters."""
         place = self.place[parameters]
-        information = _regular(information[np.ix_(place, place)])
-        return float(max(score[place] @ np.linalg.solve(information, score[place]), 0.0))
+        if self.free[parameters[0]]:
+            values, matrix = self.theta[parameters], self._covariance[np.ix_(place, place)]
+        else:
+            score, coupling, explained = self._fixed
+            values = score[place]
+            matrix = self._information(parameters, parameters)
+            matrix -= explained[place] @ coupling[place].T
+        return float(max(values @ np.linalg.solve(_regular(matrix), values), 0.0))
 
-    def _cell_statistic(self, run: int, task: int, n_left_out: int = 0) -> float:
-        """Return twice the log-likelihood that a cell's loadings, but for the first, bring."""
+    def _cell(self, run: int, task: int, n_left_out: int = 0) -> np.ndarray:
+        """Return the loadings of a run in a task, but for its first ones."""
         rows = np.flatnonzero(self.problem.layout.run == run)[n_left_out:]
-        parameters = self.n_before + rows * self.solution.cells.shape[1] + task
-        if not self.solution.cells[run, task]:
-            return self._score_statistic(parameters)
-        free_rows = np.flatnonzero(self.solution.cells[self.problem.layout.run, task])
-        place = np.searchsorted(free_rows, rows)
-        values = self.theta[parameters]
-        return float(max(values @ self._tasks[task][np.ix_(place, place)] @ values, 0.0))
+        return self.n_before + rows * self.solution.cells.shape[1] + task
 
-    def _effect_statistic(self, run: int) -> float:
-        """Return twice the log-likelihood that an effect on the run's first state brings."""
-        parameters = self.n_chain + np.flatnonzero(self.effect_run == run)
-        if not self.solution.follows[run]:
-            return self._score_statistic(parameters)
-        others = self.free.copy()
-        others[parameters] = False
-        _, information = self._cleared(np.isin(np.arange(len(self.free)), parameters), others)
-        return float(max(self.theta[parameters] @ information @ self.theta[parameters], 0.0))
+    def _effect(self, run: int) -> np.ndarray:
+        """Return the effects of an action on the first state of a run."""
+        return self.n_chain + np.flatnonzero(self.effect_run == run)
 
     def moves(self, *, drops: bool = False) -> list[Move]:
         """Return the changes that are expected to be for the better, best first.
@@ -150,11 +131,11 @@ class Tests:
         found = []
         for run, task in np.argwhere(candidates).tolist():
             sign = -1 if cells[run, task] else 1
-            change = sign * (problem.cell_price[run] - self._cell_statistic(run, task))
+            change = sign * (problem.cell_price[run] - self._statistic(self._cell(run, task)))
             found.append(Move(change, (run, task), None))
         for run in np.flatnonzero((n_followed > 0) & (follows | (not drops))).tolist():
             sign = -1 if follows[run] else 1
-            change = sign * (problem.follow_price(cells)[run] - self._effect_statistic(run))
+            change = sign * (problem.follow_price(cells)[run] - self._statistic(self._effect(run)))
             found.append(Move(change, None, run))
         found += [] if drops else self._replacements()
         return sorted((move for move in found if move.change < 0), key=lambda move: move.change)
@@ -162,26 +143,42 @@ class Tests:
     def _replacements(self) -> list[Move]:
         """Return what it brings to explain a cell by the effect of the action before it."""
         problem, cells, follows = self.problem, self.solution.cells, self.solution.follows
-        layout, price = problem.layout, problem.layout.n_features * np.log(problem.n)
-        after = cells & layout.may_follow[:, None] & ~follows[:, None]
+        n_first = problem.layout.n_features
+        after = cells & problem.layout.may_follow[:, None] & ~follows[:, None]
         after[1:] &= cells[:-1]
-        return [
-            Move(
-                self._cell_statistic(run, task, layout.n_features)
-                - problem.cell_price[run]
-                + price,
-                (run, task),
-                run,
-            )
-            for run, task in np.argwhere(after).tolist()
-        ]
+        found = []
+        for run, task in np.argwhere(after).tolist():
+            price = n_first * np.log(problem.n) - problem.cell_price[run]
+            lost = self._statistic(self._cell(run, task, n_first))
+            found.append(Move(lost + price, (run, task), run))
+        return found
 
     def effect_sizes(self) -> np.ndarray:
-        """Return the strength of each run in each task as a correlation."""
+        """Return the strength of each run in each task as a correlation.
+
+        A task's other loadings are held while one of its own is tested: the data may leave
+        open how its segments share the scale, and no test would find one different from zero.
+        """
         statistics = np.zeros(self.solution.cells.shape)
-        for run, task in np.ndindex(*statistics.shape):
-            statistics[run, task] = self._cell_statistic(run, task)
+        of_task = np.append(np.full(self.n_before, -1), self.task)
+        for task, cells in enumerate(self.solution.cells.T):
+            others = (of_task != task) & self.free
+            covariance = _inverse(self._information(others, others))
+            for run, has in enumerate(cells):
+                own = self._cell(run, task)
+                if has:
+                    coupling = self._information(own, others)
+                    information = self._information(own, own) - coupling @ covariance @ coupling.T
+                    statistics[run, task] = self.theta[own] @ information @ self.theta[own]
+                else:
+                    statistics[run, task] = self._statistic(own)
         return np.sqrt(statistics / (statistics + self.problem.n))
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    root, _ = dpotrf(_regular(matrix), lower=1)
+    lower, _ = dpotri(root, lower=1)
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def _regular(matrix: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ __all__ = ["Search"]
 SURPLUS = 4
 # Starts this much worse than the best are not worth improving; single changes rarely bring more.
 WORTH_IMPROVING = 60.0
+# Starts in a row that may bring nothing better.
+PATIENCE = 10
 # Expected improvements that may fail in a row.
 N_FAILURES = 5
 # Improvements below this are rounding.
@@ -41,7 +43,7 @@ class Search:
     def run(self, n_starts: int, verbose: int) -> Solution:
         """Return the best solution from random starts and, in turn, from near the best so far.
 
-        As many as half of the starts in a row without a better one are the end.
+        Some in a row without a better one are the end.
         """
         n_tasks = self._enough_tasks()
         seen: set[tuple] = set()
@@ -56,9 +58,9 @@ class Search:
             n_idle += 1
             if found.criterion < best.criterion - TOLERANCE:
                 best, n_idle = found, 0
-            if 2 * n_idle >= n_starts:
+            if n_idle >= PATIENCE:
                 break
-        return best
+        return self.problem.fit(best, max_iter=1000)
 
     def resume(self, solution: Solution) -> Solution:
         """Return the best solution near one that was found in other data."""
@@ -79,14 +81,17 @@ class Search:
     def prune(self, start: Solution) -> Solution:
         """Return the fit after dropping, several at once, what does not pay."""
         best = self.problem.fit(start)
-        while moves := Tests(self.problem, best).moves(drops=True):
+        moves = Tests(self.problem, best).moves(drops=True)
+        while moves:
             changed = best
             for move in moves:
                 changed = move.apply(changed)
             changed = self.problem.fit(changed)
-            if changed.criterion >= best.criterion:
-                break
-            best = changed
+            if changed.criterion < best.criterion:
+                best = changed
+                moves = Tests(self.problem, best).moves(drops=True)
+            else:
+                moves = moves[: len(moves) // 2]
         return best
 
     def improve(self, solution: Solution) -> Solution:
@@ -102,20 +107,29 @@ class Search:
         return solution
 
     def _unless_seen(self, start: Solution, seen: set[tuple], best: Solution) -> Solution:
-        """Return the solution that a start leads to, and the best for a known start."""
-        tasks = tuple(sorted(task.tobytes() for task in start.cells.T))
-        if tasks in seen:
-            return best
-        seen.add(tasks)
-        found = self.prune(start)
-        return self.improve(found) if found.criterion < best.criterion + WORTH_IMPROVING else found
+        """Return the solution that a start leads to, and the best for what is known."""
+        if _is_new(start, seen):
+            found = self.prune(start)
+            if _is_new(found, seen) and found.criterion < best.criterion + WORTH_IMPROVING:
+                return self.improve(found)
+        return best
 
     def _enough_tasks(self) -> int:
         """Return a number of tasks of which some stay empty."""
         n_tasks = 2 * SURPLUS
         while True:
-            starts = [self.prune(self.starts.far(n_tasks, penalty)) for penalty in PENALTIES]
-            found = max(start.cells.shape[1] for start in starts)
+            starts = (self.starts.far(n_tasks, penalty) for penalty in PENALTIES[:2])
+            found = max(int((start.cells.sum(axis=0) >= 2).sum()) for start in starts)
             if found <= n_tasks - SURPLUS or n_tasks >= len(self.problem.S):
                 return min(n_tasks, found + SURPLUS)
             n_tasks *= 2
+
+
+def _is_new(solution: Solution, seen: set[tuple]) -> bool:
+    """Return whether no solution had the same cells and effects, and remember them."""
+    tasks = sorted(task.tobytes() for task in solution.cells.T)
+    key = (solution.follows.tobytes(), *tasks)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True

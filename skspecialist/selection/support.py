@@ -115,7 +115,7 @@ class Problem:
         no_cells, no_follows = np.zeros((n_runs, 0), dtype=bool), np.zeros(n_runs, dtype=bool)
         return self.fit(Solution(parameters, no_cells, no_follows))
 
-    def fit(self, start: Solution, max_iter: int = 300) -> Solution:
+    def fit(self, start: Solution, max_iter: int = 100) -> Solution:
         """Return the parameters of greatest likelihood on the support of the start.
 
         What cannot be identified is dropped before: a task with one segment, and an
