@@ -39,7 +39,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         structure: np.ndarray,
         segments: np.ndarray,
         n_timesteps: int,
-        task_names: list[str],
+        task_names: list[str] | None,
     ) -> None:
         """Set the fitted attributes that follow from the structure."""
         self.structure_, self.segments_ = structure, segments
@@ -48,7 +48,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
             self.step_tasks_[first:stop] = tasks
         self.support_ = np.any(self.step_tasks_, axis=1)
         self.n_timesteps_, self.n_tasks_ = n_timesteps, structure.shape[1]
-        self.task_names_ = task_names
+        self.task_names_ = task_names or [f"task{j}" for j in range(self.n_tasks_)]
 
     def task_steps(self, X: ArrayLike) -> np.ndarray:
         """Return the weight of each step for each task, sequence by sequence.

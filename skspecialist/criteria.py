@@ -108,9 +108,8 @@ def _run_given_rest(
     test = _resolve(test, x, y)
     states = np.arange(problem.n_timesteps * problem.n_features)
     enough = problem.moments.n >= SEQUENCES_PER_COLUMN * len(states)
-    usable = isinstance(test, CovarianceTest) and not problem.has_missing
     result = None
-    if isinstance(test, CovarianceTest) and usable and (enough or insist):
+    if isinstance(test, CovarianceTest) and not problem.has_missing and (enough or insist):
         result = test.test_given_rest(problem.moments, x, y, states)
     if result is None and insist:
         raise ValueError(
@@ -140,8 +139,7 @@ def _run(
     x = to_columns(x_steps, problem.n_features)
     z = to_columns(z_steps, problem.n_features)
     test = _resolve(test, x, y)
-    from_covariance = isinstance(test, CovarianceTest)
-    if from_covariance and not problem.has_missing:
+    if isinstance(test, CovarianceTest) and not problem.has_missing:
         return test.test_many(problem.moments, x, y, z, given=given)
     if problem.data is None:
         raise ValueError(

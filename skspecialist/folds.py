@@ -8,10 +8,11 @@ from functools import cached_property, reduce
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .independence import Moments
 
-__all__ = ["FoldedMoments", "fold_of"]
+__all__ = ["FoldedMoments", "complementary_halves", "fold_of"]
 
 MAX_FOLDS = 10
 # What the statistics of all folds may take, in bytes; there are always two.
@@ -29,6 +30,22 @@ def fold_of(rows: np.ndarray, n_folds: int) -> np.ndarray:
     order of the sequences could share.
     """
     return (np.mod(rows * GOLDEN_RATIO, 1.0) * n_folds).astype(int)
+
+
+def complementary_halves(
+    folds: ArrayLike, n_halves: int, rng: np.random.RandomState | np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield random halves of the folds in pairs that complement each other [1]_.
+
+    One more if ``n_halves`` is odd.
+
+    References
+    ----------
+    .. [1] R. D. Shah and R. J. Samworth, "Variable selection with error control: another
+       look at stability selection", Journal of the Royal Statistical Society B 75, 2013.
+    """
+    for _ in range((n_halves + 1) // 2):
+        yield from np.array_split(rng.permutation(folds), 2)
 
 
 @dataclass(frozen=True)
@@ -92,12 +109,12 @@ class FoldedMoments:
         count = int(reached.argmax()) + 1 if reached.any() else len(parts)
         return reduce(Moments.merge, parts[:count])
 
-    def splits(self, n_splits: int) -> Iterator[tuple[Self, Moments]]:
-        """Yield training folds and the moments of the others, for cross-validation."""
+    def splits(self, n_splits: int) -> Iterator[tuple[list[int], Moments]]:
+        """Yield the training folds and the moments of the others, for cross-validation."""
         for held_out in np.array_split(np.array(sorted(self.folds)), n_splits):
             if 0 < len(held_out) < len(self.folds):
                 rest = [k for k in self.folds if k not in held_out]
-                yield self.subset(rest), self.subset(held_out.tolist()).total
+                yield rest, self.subset(held_out.tolist()).total
 
 
 def _blocks(n_rows: int, width: int) -> Iterator[slice]:

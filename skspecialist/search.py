@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from .aggregation import BaseAggregation
 from .criteria import Evidence, collider_criterion, direct_criterion
 from .exceptions import SpecialistWarning
+from .folds import complementary_halves
 from .independence import BaseIndependenceTest, Moments
 from .likelihood import StructureGain
 from .segmented import SegmentedData
@@ -125,22 +125,15 @@ class Search:
         return candidates[int(np.argmax(gains))]
 
     def _frequency(self, problem: SegmentedData, finding: Finding, n_subsamples: int) -> np.ndarray:
-        """Return how often each segment and task is found in half of the sequences.
-
-        Halves come in pairs that complement each other [1]_.
-
-        References
-        ----------
-        .. [1] R. D. Shah and R. J. Samworth, "Variable selection with error control:
-           another look at stability selection", Journal of the Royal Statistical
-           Society B 75, 2013.
-        """
+        """Return how often each segment and task is found in half of the sequences."""
         if isinstance(finding.gain, SelectionModel):
             folds = list(problem.folded.folds.values())
             return finding.gain.selection_frequency(folds, n_subsamples)
+        rng = np.random.default_rng(self._seed())
+        halves = complementary_halves(sorted(problem.folded.folds), n_subsamples, rng)
         found = [
             self._decide(problem.subset(half))[0]
-            for half in self._progress(list(self._halves(problem, n_subsamples)), "half-samples")
+            for half in self._progress(list(halves), "half-samples")
         ]
         return np.mean(found, axis=0)
 
@@ -170,15 +163,9 @@ class Search:
             return self.n_subsamples
         return SUBSAMPLES_WITHOUT_PVALUES if self.criterion == "selection" else 0
 
-    def _halves(self, problem: SegmentedData, n_subsamples: int) -> Iterator[list[int]]:
-        rng = np.random.default_rng(self._seed())
-        folds = np.array(sorted(problem.folded.folds))
-        for _ in range((n_subsamples + 1) // 2):
-            yield from (half.tolist() for half in np.array_split(rng.permutation(folds), 2))
-
     def _held_out_gain(self, problem: SegmentedData) -> float:
         gains = [
-            self.find(problem.subset(list(training.folds))).gain.gain(held_out)
+            self.find(problem.subset(training)).gain.gain(held_out)
             for training, held_out in problem.folded.splits(N_SPLITS)
         ]
         return float(np.mean(gains))

@@ -11,7 +11,7 @@ import numpy as np
 
 from .folds import FoldedMoments, fold_of
 from .independence import Moments
-from .targets import TaskTargets
+from .targets import TaskTargets, pad_columns
 
 __all__ = ["SegmentedData", "at_mean"]
 
@@ -31,8 +31,8 @@ class SegmentedData:
     task_columns : ndarray of shape (n_tasks, width)
         Columns of each task, -1 where it has fewer.
     X : ndarray of shape (n_sequences, n_timesteps * n_features) or None
-        The sequences, NaN where a step is missing; None where only their statistics
-        were kept.
+        The sequences of all folds, NaN where a step is missing; None where only their
+        statistics were kept.
     tasks : ndarray of shape (n_sequences, n_task_columns) or None
         The columns of the tasks.
     has_missing : bool
@@ -78,10 +78,12 @@ class SegmentedData:
 
     @cached_property
     def data(self) -> np.ndarray | None:
-        """All columns of all sequences."""
+        """All columns of the sequences of these folds, for tests that look at them."""
         if self.X is None or self.tasks is None:
             return None
-        return np.hstack([self.X, self.tasks], dtype=np.float64)
+        fold = fold_of(np.arange(len(self.X)), self.folded.n_folds)
+        rows = np.isin(fold, list(self.folded.folds))
+        return np.hstack([self.X[rows], self.tasks[rows]], dtype=np.float64)
 
     def with_segments(self, segments: np.ndarray) -> Self:
         """Return the same sequences in other segments."""
@@ -89,19 +91,16 @@ class SegmentedData:
 
     def subset(self, folds: Collection[int]) -> Self:
         """Return the sequences of some folds only."""
-        folded = self.folded.subset(folds)
-        if self.X is None or self.tasks is None:
-            return replace(self, folded=folded)
-        fold = fold_of(np.arange(len(self.X)), self.folded.n_folds)
-        rows = np.isin(fold, list(folds))
-        return replace(self, folded=folded, X=self.X[rows], tasks=self.tasks[rows])
+        return replace(self, folded=self.folded.subset(folds))
 
 
 def at_mean(X: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
     """Return flat sequences with missing steps at their mean; the same array if none is."""
-    if not (np.isnan(X.sum()) and np.isnan(X).any()):
+    if not np.isnan(X.sum()):
         return X
     missing = np.isnan(X)
+    if not missing.any():
+        return X
     if means is None:
         counts = (~missing).sum(axis=0)
         means = np.where(missing, 0.0, X).sum(axis=0) / np.maximum(counts, 1)
@@ -110,8 +109,4 @@ def at_mean(X: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
 
 def _task_columns(targets: TaskTargets | None, first: int) -> np.ndarray:
     """Return the columns of each task, counted from ``first``, -1 where it has fewer."""
-    groups = [] if targets is None else targets.groups
-    padded = np.full((len(groups), max(map(len, groups), default=0)), -1)
-    for row, group in zip(padded, groups, strict=True):
-        row[: len(group)] = first + group
-    return padded
+    return pad_columns([] if targets is None else targets.groups, first)

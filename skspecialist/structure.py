@@ -407,8 +407,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         self.n_samples_seen_ = problem.moments.n
         self._means = problem.moments.mean[: self.n_features_in_]
         self._gain = finding.gain
-        names = [f"task{j}" for j in range(finding.structure.shape[1])]
-        names = names if self._targets is None else self._targets.names
+        names = None if self._targets is None else self._targets.names
         self._set_structure(finding.structure, finding.segments, problem.n_timesteps, names)
         return finding
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import assert_all_finite, check_consistent_length
 
-__all__ = ["Task", "TaskTargets"]
+__all__ = ["Task", "TaskTargets", "pad_columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +200,14 @@ class TaskTargets:
         return ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+
+
+def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
+    """Return the columns of each group in a row, counted from ``first``, -1 for none."""
+    padded = np.full((len(groups), max(map(len, groups), default=0)), -1)
+    for row, group in zip(padded, groups, strict=True):
+        row[: len(group)] = first + group
+    return padded
 
 
 def _split_columns(y: Any) -> tuple[list[np.ndarray], list[str], bool]:

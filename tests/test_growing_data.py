@@ -98,7 +98,7 @@ def test_folds_add_up(data):
     assert_allclose(folded.total.scatter, whole, rtol=1e-9, atol=1e-9)
     assert sum(moments.n for moments in folded.folds.values()) == 2000
     for training, held_out in folded.splits(5):
-        assert training.total.n + held_out.n == 2000
+        assert folded.subset(training).total.n + held_out.n == 2000
     assert folded.part(150).n >= 150 > folded.folds[0].n - 60
 
 

@@ -17,8 +17,8 @@ from sklearn.utils._param_validation import Interval
 from ..aligned import AlignedStructureMixin
 from ..fitting import all_or_nothing
 from ..independence import IndependenceResult, Moments, Wilks
-from ..segments import make_segments, to_columns
-from ..targets import TaskTargets
+from ..segments import evidence_blocks, make_segments, to_columns
+from ..targets import TaskTargets, pad_columns
 
 __all__ = ["BaseBaseline", "StructureProblem", "import_extra"]
 
@@ -51,16 +51,12 @@ class StructureProblem:
     def associations(self) -> IndependenceResult:
         """Test each segment against each task: shape (n_segments, n_tasks)."""
         data = np.hstack([self.flat(), self.tasks])
-        tasks = np.full((len(self.groups), max(map(len, self.groups))), -1)
-        for row, group in zip(tasks, self.groups, strict=True):
-            row[: len(group)] = group + data.shape[1] - self.tasks.shape[1]
-        first, stop = self.segments.T[:, :, None]
-        steps = first + np.arange((stop - first).max())
-        segments = to_columns(np.where(steps < stop, steps, -1), self.X.shape[2])
-        shape = (len(segments), len(tasks))
-        i, j = np.indices(shape).reshape(2, -1)
+        tasks = pad_columns(self.groups, data.shape[1] - self.tasks.shape[1])
+        steps, _ = evidence_blocks(self.segments, self.X.shape[1], "segment")
+        segments = to_columns(steps, self.X.shape[2])
+        i, j = np.indices((len(segments), len(tasks))).reshape(2, -1)
         tests = Wilks().test_many(Moments.from_data(data), segments[i], tasks[j])
-        return tests[np.arange(len(i)).reshape(shape)]
+        return tests.reshape(len(segments), len(tasks))
 
     def any_of_segment(self, steps: np.ndarray) -> np.ndarray:
         """Return for each segment whether any of its steps (first axis) is true."""
@@ -115,13 +111,12 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
         """
         X = self._validate(X, n_timesteps=self.n_timesteps, reset=True, ensure_min_samples=2)
         segments = make_segments(X.shape[1], self.segment_length)
-        tasks, groups, names = np.empty((len(X), 0)), list[np.ndarray](), list[str]()
+        tasks, groups, names = np.empty((len(X), 0)), list[np.ndarray](), None
         if y is not None or get_tags(self).target_tags.required:
             targets = TaskTargets.for_samples(y, X, estimator=self)
             (tasks, groups), names = targets.to_columns(y), targets.names
         problem = StructureProblem(_standardise(X), _standardise(tasks), groups, segments)
         structure = self._find_structure(problem)
-        names = names or [f"task{j}" for j in range(structure.shape[1])]
         self._set_structure(structure, segments, X.shape[1], names)
         return self
 

@@ -51,7 +51,7 @@ class SampledTest(BaseIndependenceTest):
         samples, triples, shape = flat_triples(data, x, y, z, given)
         self._check_size(len(samples), len(triples[0]))
         results = _collect(self._run(samples, triples), len(samples))
-        return results if given is None else results[np.arange(len(triples[0])).reshape(shape)]
+        return results if given is None else results.reshape(*shape)
 
     def _run(self, data: np.ndarray, triples: Triples) -> list[IndependenceResult]:
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)

@@ -97,7 +97,7 @@ class Stratified(BaseIndependenceTest, short_name="stratified"):
         samples, triples, shape = flat_triples(data, x, y, z, given)
         test = BaseIndependenceTest.resolve(self.base, argument="base")
         result = self._test_by_strata(test, samples, *triples)
-        return result if given is None else result[np.arange(len(triples[0])).reshape(shape)]
+        return result if given is None else result.reshape(*shape)
 
     def _test_by_strata(
         self,

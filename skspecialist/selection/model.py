@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ..folds import complementary_halves
 from ..independence import Moments
 from ..metrics._structure import match_columns
 from .moves import Tests
@@ -183,7 +184,7 @@ class SelectionModel:
     def selection_frequency(self, folds: Sequence[Moments], n_subsamples: int) -> np.ndarray:
         """Return how often each segment of each task is found in half of the sequences.
 
-        Halves come in pairs that complement each other [1]_. The search in each begins at
+        Halves come in pairs that complement each other. The search in each begins at
         and near the solution of all, and its tasks are assigned to those of all.
 
         Parameters
@@ -197,22 +198,15 @@ class SelectionModel:
         -------
         frequency : ndarray of shape (n_segments, n_tasks)
             Shares of the halves; NaN without halves.
-
-        References
-        ----------
-        .. [1] R. D. Shah & R. J. Samworth, "Variable selection with error control: another
-           look at stability selection", Journal of the Royal Statistical Society B 75,
-           2013.
         """
         rng = check_random_state(self.random_state)
         total, n_halves = np.zeros(self.structure_.shape), 0
-        for _ in range((n_subsamples + 1) // 2):
-            for half in np.array_split(rng.permutation(len(folds)), 2):
-                moments = reduce(Moments.merge, (folds[fold] for fold in half))
-                found = Search(self._problem(moments), rng).resume(self._solution)
-                cells = found.cells[self._layout.is_segment]
-                total += match_columns(self.structure_, cells)[:, : self.n_tasks_]
-                n_halves += 1
+        for half in complementary_halves(len(folds), n_subsamples, rng):
+            moments = reduce(Moments.merge, (folds[fold] for fold in half))
+            found = Search(self._problem(moments), rng).resume(self._solution)
+            cells = found.cells[self._layout.is_segment]
+            total += match_columns(self.structure_, cells)[:, : self.n_tasks_]
+            n_halves += 1
         return total / n_halves if n_halves else np.full(total.shape, np.nan)
 
     def _problem(self, moments: Moments) -> Problem:
