@@ -65,8 +65,10 @@ bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structu
 	$(ONE_THREAD) $(PY) benchmarks/selection.py
 	$(PY) benchmarks/scale.py
 
-bench-encoder: $(VENV)/.installed-dev ## Run the benchmark of the encoder
-	$(PY) benchmarks/encoder.py
+bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hours)
+	$(ONE_THREAD) $(PY) benchmarks/encoder.py
+	$(ONE_THREAD) $(PY) benchmarks/encoder_support.py
+	$(PY) benchmarks/encoder_speed.py
 
 bench-pipeline: $(VENV)/.installed-dev ## Run the benchmark of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py

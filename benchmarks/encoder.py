@@ -1,81 +1,228 @@
-"""Does the encoder separate the relevant latents from the others?
+"""Does the encoder separate the relevant latents from the others, and who else does?
 
-Rows of ``make_specialist_latents``, 10,000 to learn from and 2,000 held out; the held-out R2
-of the true latents predicted from the kept ones (kernel ridge). The defaults against
-``sparsity=0``. Run ``python benchmarks/encoder.py``; takes about ten minutes on one core, with
-``--sizes 4 2 4 --sizes 10 5 10`` for other numbers of latents, relevant ones and tasks longer.
+Rows of ``make_specialist_latents`` to learn from, 2,000 held out, or images of
+``make_digit_factors`` from other source images. A representation is good if the relevant
+latents can be read from it and the others cannot: the joint score is the mean R2 of the former
+minus that of the latter, by kernel ridge on the held-out rows. Ours has its default parameters;
+those of all others are in ``representations.py``, fixed beforehand. What was measured is kept in
+``results/encoder.csv`` cell by cell, and a further run adds what is missing:
+``python benchmarks/encoder.py --seeds 0-9 --methods ours``. Everything takes hours.
 """
 
 import argparse
-import platform
+import csv
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
-import sklearn
-import skorch
 import torch
+from joblib import Parallel, delayed
+from report import Report
+from representations import REPRESENTATIONS, TOLD, Sizes
 
-from skspecialist.datasets import make_specialist_latents
-from skspecialist.encoder import SparseSpecialistEncoder
+from skspecialist.datasets import make_digit_factors, make_specialist_latents
+from skspecialist.encoder import SparseSpecialistEncoderCV
 from skspecialist.metrics import block_r2
 
-N_TRAIN, N_TEST = 10_000, 2_000
-HEADER = (
-    "latents relevant tasks seed sparsity kept  R2 relevant (min)  R2 irrelevant (max)  "
-    "R2 tasks  CPU seconds"
-)
+# Latents, relevant ones, tasks, latents of a task.
+SETTINGS = {
+    "4-2-4-2": (4, 2, 4, 2),
+    "6-3-4-2": (6, 3, 4, 2),
+    "10-5-10-2": (10, 5, 10, 2),
+    "20-8-16-3": (20, 8, 16, 3),
+}
+DIGITS = "digits"
+N_TEST = 2000
+OURS, FLOOR = "ours", "true relevant latents"
+METHODS = [OURS, FLOOR, *REPRESENTATIONS]
+STORE = Path(__file__).parent / "results" / "encoder.csv"
+KEY = ("setting", "correlation", "rows", "seed", "method")
+FIELDS = (*KEY, "relevant", "irrelevant", "complement", "columns", "seconds")
 
 
-def run(sizes, seed, **params):
-    """Fit once; return a line of the table and the two mean R2."""
-    data = make_specialist_latents(N_TRAIN + N_TEST, *sizes, random_state=seed)
-    train, test = slice(N_TRAIN), slice(N_TRAIN, None)
-    start = time.process_time()
-    encoder = SparseSpecialistEncoder(random_state=seed, **params).fit(data.X[train], data.y[train])
-    seconds = time.process_time() - start
-    # The probe is cross-fitted on the held-out rows: nothing here was seen in fit.
-    r2 = block_r2(encoder.transform(data.X[test]), data.latents[test])
-    relevant, others = r2[data.relevant], r2[~data.relevant]
-    line = (
-        f"{sizes[0]:7d} {sizes[1]:8d} {sizes[2]:5d} {seed:4d} {encoder.sparsity:8.2f} "
-        f"{encoder.support_.sum():4d}  {relevant.mean():11.3f} {relevant.min():5.3f}  "
-        f"{others.mean():13.3f} {others.max():6.3f}  "
-        f"{encoder.score(data.X[test], data.y[test]):8.3f}  {seconds:7.1f}"
+def draw(setting, correlation, rows, seed):
+    """Return training and held-out data, each of X, y and latents, and which are relevant."""
+    if setting == DIGITS:
+        parts = [
+            make_digit_factors(n, subset=subset, random_state=seed)
+            for n, subset in ((rows, "train"), (N_TEST, "test"))
+        ]
+        return *[(part.X, part.y, part.latents) for part in parts], parts[0].relevant
+    n_latents, n_relevant, n_tasks, each = SETTINGS[setting]
+    data = make_specialist_latents(
+        rows + N_TEST,
+        n_latents,
+        n_relevant,
+        n_tasks,
+        n_latents_per_task=each,
+        correlation=correlation,
+        random_state=seed,
     )
-    return line, relevant.mean(), others.mean()
+    arrays = data.X, data.y, data.latents
+    return tuple(a[:rows] for a in arrays), tuple(a[rows:] for a in arrays), data.relevant
 
 
-def main():
-    """Print the table and save it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[*range(5), *range(20, 25)])
-    parser.add_argument("--sizes", type=int, nargs=3, action="append")
-    parser.add_argument("--dense-seeds", type=int, nargs="*", default=list(range(5)))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/encoder.txt")
-    args = parser.parse_args()
+def measure(setting, correlation, rows, seed, method):
+    """Fit one representation and return a row of the store."""
     torch.set_num_threads(1)
-    lines = [
-        f"python {platform.python_version()}, numpy {np.__version__}, one thread; scikit-learn "
-        f"{sklearn.__version__}, torch {torch.__version__}, skorch {skorch.__version__}",
-        HEADER,
+    (X, y, _), (X_test, _, latents), relevant = draw(setting, correlation, rows, seed)
+    complement, seconds = "", 0.0
+    if method == FLOOR:
+        columns = latents[:, relevant]
+    else:
+        n_relevant = int(relevant.sum()) if method in TOLD else None
+        sizes = Sizes(X.shape[1], y.shape[1], n_relevant, seed=seed)
+        estimator = (
+            SparseSpecialistEncoderCV(random_state=seed)
+            if method == OURS
+            else REPRESENTATIONS[method](sizes)
+        )
+        start = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator.fit(X, y)
+        seconds = time.process_time() - start
+        columns = np.asarray(estimator.transform(X_test), dtype=float)
+        if method == OURS and not estimator.support_.all():
+            others = estimator.latents(X_test)[:, ~estimator.support_]
+            complement = f"{block_r2(others, latents)[~relevant].mean():.4f}"
+    r2 = block_r2(columns, latents)
+    values = (f"{r2[relevant].mean():.4f}", f"{r2[~relevant].mean():.4f}", complement)
+    key = (setting, correlation, rows, seed, method)
+    return dict(zip(FIELDS, (*key, *values, columns.shape[1], f"{seconds:.1f}"), strict=True))
+
+
+def load():
+    """Return what was measured, by key."""
+    if not STORE.exists():
+        return {}
+    with STORE.open(newline="") as file:
+        return {tuple(row[name] for name in KEY): row for row in csv.DictReader(file)}
+
+
+def store(measured):
+    """Write everything, in order."""
+    STORE.parent.mkdir(exist_ok=True)
+    with STORE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(measured[key] for key in sorted(measured))
+
+
+def fill(options):
+    """Measure the missing cells, and keep each as it comes."""
+    cells = [
+        (setting, correlation, rows, seed, method)
+        for method in options.methods.split(";")
+        for setting in options.settings.split(",")
+        for correlation in (map(float, options.correlations.split(",")))
+        for rows in map(int, options.rows.split(","))
+        for seed in options.seeds
+        if not (setting == DIGITS and correlation > 0)
     ]
-    print("\n".join(lines), flush=True)
-    for sizes in args.sizes or [[6, 3, 4]]:
-        for params, seeds in (({}, args.seeds), ({"sparsity": 0.0}, args.dense_seeds)):
-            results = []
-            for seed in seeds:
-                line, *figures = run(sizes, seed, **params)
-                results.append(figures)
-                lines.append(line)
-                print(line, flush=True)
-            if results:
-                mean = np.mean(results, axis=0)
-                lines.append(f"{'mean':>27} {'':27} {mean[0]:.3f} {'':19} {mean[1]:.3f}")
-                print(lines[-1], flush=True)
-    args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text("\n".join(lines) + "\n")
+    measured = load()
+    missing = [cell for cell in cells if tuple(map(str, cell)) not in measured]
+    jobs = (delayed(measure)(*cell) for cell in missing)
+    for row in Parallel(options.workers, return_as="generator_unordered")(jobs):
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        # Another run may have stored cells meanwhile.
+        measured = load() | {tuple(str(row[name]) for name in KEY): row}
+        store(measured)
+    return load()
+
+
+def column(rows, name):
+    """Return the values of a field."""
+    return np.array([float(row[name]) for row in rows if row[name] != ""])
+
+
+def tabulate(report, measured):
+    """Print one table for each kind of data: means over seeds."""
+    for setting, correlation, n in sorted({key[:3] for key in measured}, key=str):
+        table = []
+        for method in METHODS:
+            rows = [row for key, row in measured.items() if key[:3] == (setting, correlation, n)]
+            rows = [row for row in rows if row["method"] == method]
+            if not rows:
+                continue
+            joint = column(rows, "relevant") - column(rows, "irrelevant")
+            counts = column(rows, "columns").astype(int)
+            complement = column(rows, "complement")
+            table.append(
+                [
+                    method,
+                    len(rows),
+                    *(float(column(rows, name).mean()) for name in ("relevant", "irrelevant")),
+                    float(joint.mean()),
+                    float(joint.std(ddof=1) / np.sqrt(len(joint))) if len(joint) > 1 else "",
+                    f"{counts.min()}-{counts.max()}",
+                    float(complement.mean()) if len(complement) else "",
+                    f"{np.mean(column(rows, 'seconds')):.0f}",
+                ]
+            )
+        table.sort(key=lambda row: -row[4])
+        report.table(
+            f"{setting}, correlation {correlation}, {n} rows",
+            ["", "seeds", "R2 rel", "R2 irr", "joint", "SE", "kept", "R2 irr of rest", "CPU s"],
+            table,
+        )
+
+
+def draw_figure(measured):
+    """Save the joint scores as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    groups = sorted({key[:3] for key in measured}, key=str)
+    figure, axes = plt.subplots(
+        2, -(-len(groups) // 2), figsize=(3.2 * -(-len(groups) // 2), 9), sharex=True, squeeze=False
+    )
+    for ax, group in zip(axes.flat, groups, strict=False):
+        means = {}
+        for method in METHODS:
+            rows = [r for key, r in measured.items() if key[:3] == group and key[4] == method]
+            if rows:
+                means[method] = (column(rows, "relevant") - column(rows, "irrelevant")).mean()
+        names = sorted(means, key=means.get)
+        colours = [
+            "C1" if n == OURS else "0.75" if n in TOLD or n == FLOOR else "C0" for n in names
+        ]
+        ax.barh(names, [means[name] for name in names], color=colours)
+        ax.set_title(f"{group[0]}, correlation {group[1]},\n{group[2]} rows", fontsize=9)
+        ax.tick_params(axis="y", labelsize=7)
+        ax.set_xlim(-0.1, 1.02)
+    for ax in axes.flat[len(groups) :]:
+        ax.axis("off")
+    figure.supxlabel("joint score: R2 of relevant minus R2 of irrelevant latents (grey: was told)")
+    figure.tight_layout()
+    figure.savefig(STORE.with_suffix(".png"), dpi=110)
+
+
+def parse():
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", default=";".join(METHODS), help="names, by semicolon")
+    parser.add_argument("--settings", default=",".join([*SETTINGS, DIGITS]))
+    parser.add_argument("--correlations", default="0,0.5")
+    parser.add_argument("--rows", default="10000,1000")
+    parser.add_argument("--seeds", default="0-9", help="such as 0-9")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured")
+    options = parser.parse_args()
+    first, last = (int(part) for part in options.seeds.split("-"))
+    options.seeds = range(first, last + 1)
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    options = parse()
+    if options.fresh:
+        STORE.unlink(missing_ok=True)
+    results = fill(options)
+    report = Report("encoder", "Relevant and irrelevant latents read from a representation")
+    tabulate(report, results)
+    report.save()
+    draw_figure(results)

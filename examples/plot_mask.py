@@ -10,12 +10,11 @@ Four tasks depend on three of the latents, two each. The encoder sees features a
 # The data
 # --------
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from skspecialist import SparseSpecialistEncoder
+from skspecialist import SparseSpecialistEncoderCV
 from skspecialist.datasets import make_specialist_latents
-from skspecialist.inspection import MaskDisplay
+from skspecialist.inspection import MaskDisplay, SparsityPathDisplay
 from skspecialist.metrics import block_r2
 
 data = make_specialist_latents(3000, n_latents=6, n_relevant=3, n_tasks=4, random_state=2)
@@ -29,16 +28,14 @@ MaskDisplay(data.mask).plot()
 # A blank cell is exactly zero. The encoder's latents have an order of their own and may be
 # mixed among themselves: compare how many are used, not which, nor which task uses which.
 
-encoder = SparseSpecialistEncoder(max_epochs=100, random_state=0).fit(X, y)
+encoder = SparseSpecialistEncoderCV(random_state=0).fit(X, y)
 MaskDisplay.from_estimator(encoder)
 
 # %%
-# How many latents the tasks need shows in the held-out loss, which falls until there are
-# enough.
+# How many latents the tasks need shows in cross-validation: the share of the tasks that is
+# explained rises until there are enough, and hardly after.
 
-_, ax = plt.subplots(figsize=(5, 2.5), layout="constrained")
-ax.plot(encoder.width_losses_, marker="o")
-ax.set(xlabel="latents that the tasks may read", ylabel="held-out task loss", ylim=(0, None))
+SparsityPathDisplay.from_estimator(encoder)
 
 # %%
 # Do these latents predict the tasks? The mean R2 on new rows:

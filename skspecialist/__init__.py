@@ -8,13 +8,14 @@ from .structure import TaskStructureIdentifier
 from .tables import sequences_from_frame
 
 if TYPE_CHECKING:
-    from .encoder import SparseSpecialistEncoder
+    from .encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
     from .pipeline import SpecialistPipeline
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "SparseSpecialistEncoder",
+    "SparseSpecialistEncoderCV",
     "SpecialistPipeline",
     "TaskStructureIdentifier",
     "__version__",
@@ -23,7 +24,11 @@ __all__ = [
 ]
 
 # These need torch, which takes seconds to import: only when they are asked for.
-_LAZY = {"SparseSpecialistEncoder": "encoder", "SpecialistPipeline": "pipeline"}
+_LAZY = {
+    "SparseSpecialistEncoder": "encoder",
+    "SparseSpecialistEncoderCV": "encoder",
+    "SpecialistPipeline": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -38,9 +38,16 @@ class Task:
         return 1 if self.classes is None else len(self.classes) - 1
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Return class indices (int64) or standardised values (float64), shape (n,)."""
+        """Return class indices (int64) or standardised values (float64), shape (n,).
+
+        Missing values are NaN, and class indices beside them floats.
+        """
         if self.classes is None:
             return (values.astype(float) - self.mean) / self.scale
+        if (missing := _is_missing(values)).any():
+            codes = np.full(len(values), np.nan)
+            codes[~missing] = self.encode(values[~missing])
+            return codes
         try:
             codes = np.searchsorted(self.classes, values).clip(max=len(self.classes) - 1)
         except TypeError as error:
@@ -62,10 +69,16 @@ class Task:
         return self.classes[codes]
 
     def score(self, truth: np.ndarray, prediction: np.ndarray) -> float:
-        """Return R2, or the accuracy where the values are class labels."""
+        """Return R2, or the accuracy where the values are class labels; missing do not count."""
+        present = ~_is_missing(truth)
+        truth, prediction = truth[present], prediction[present]
+        if not present.any():
+            return float("nan")
         if self.is_classification:
             # Not accuracy_score, which refuses labels in an array of objects.
             return float(np.mean(truth == prediction))
+        if len(truth) < 2:
+            return float("nan")  # as scikit-learn's r2_score, without its warning
         return float(r2_score(truth.astype(float), prediction.astype(float)))
 
 
@@ -87,6 +100,10 @@ class TaskTargets:
         it, labels, means and scales are learnt from ``y``, where no task may be
         constant; with it ``y`` is taken for a first part of the data, and continuous
         values stay in their own units.
+    allow_missing : bool, default=False
+        Whether NaN, or None among labels, is a value that is missing, rather than an error.
+    weights : ndarray of shape (n_samples, n_tasks), default=None
+        How much a value counts in the means and scales; zero is as if it were missing.
 
     Attributes
     ----------
@@ -96,11 +113,20 @@ class TaskTargets:
         Whether ``y`` had one dimension, as predictions then have.
     """
 
-    def __init__(self, y: Any, *, classes: list | None = None) -> None:
-        columns, names, self.is_1d = _split_columns(y)
+    def __init__(
+        self,
+        y: Any,
+        *,
+        classes: list | None = None,
+        allow_missing: bool = False,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        self.allow_missing = allow_missing
+        columns, names, self.is_1d = _split_columns(y, allow_missing)
         if classes is None:
-            known = zip(columns, names, strict=True)
-            self.tasks = [_learn_task(values, name) for values, name in known]
+            counts = [None] * len(columns) if weights is None else list(weights.T)
+            known = zip(columns, names, counts, strict=True)
+            self.tasks = [_learn_task(*column) for column in known]
             return
         if len(classes) != len(columns):
             raise ValueError(f"classes has {len(classes)} entries, but y has {len(columns)} tasks.")
@@ -118,7 +144,7 @@ class TaskTargets:
 
     def split(self, y: Any, *, like: Any = None) -> list[np.ndarray]:
         """Return the columns of a ``y`` that must have the tasks of the fitted one."""
-        columns, _, _ = _split_columns(y)
+        columns, _, _ = _split_columns(y, self.allow_missing)
         if len(columns) != len(self):
             raise ValueError(f"y has {len(columns)} tasks, but fit saw {len(self)}.")
         if like is not None:
@@ -175,13 +201,12 @@ class TaskTargets:
         return [None if values.dtype.kind == "f" else np.unique(values) for values in columns]
 
     @classmethod
-    def for_samples(cls, y: Any, X: Any, *, estimator: Any) -> Self:
+    def for_samples(cls, y: Any, X: Any, *, estimator: Any, **options: Any) -> Self:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         if y is None:
             raise cls.missing(estimator)
-        targets = cls(y)
-        targets.split(y, like=X)
-        return targets
+        check_consistent_length(X, y)
+        return cls(y, **options)
 
     @classmethod
     def first_of_many(cls, y: Any, classes: Any, estimator: Any) -> Self:
@@ -210,7 +235,7 @@ def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
     return padded
 
 
-def _split_columns(y: Any) -> tuple[list[np.ndarray], list[str], bool]:
+def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     if len(shape) not in (1, 2) or 0 in shape:
         raise ValueError(
@@ -226,24 +251,41 @@ def _split_columns(y: Any) -> tuple[list[np.ndarray], list[str], bool]:
         is_1d = array.ndim == 1
         columns = [array] if is_1d else list(array.T)
         names = [f"task{j}" for j in range(len(columns))]
-    return [_check_column(column) for column in columns], names, is_1d
+    return [_check_column(column, allow_missing) for column in columns], names, is_1d
 
 
-def _check_column(values: np.ndarray) -> np.ndarray:
+def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
     if values.dtype.kind == "c":
         raise ValueError("Complex data not supported in y.")
-    if values.dtype == object and all(
-        isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
-        for value in values
-    ):
-        values = values.astype(float)
-    if values.dtype.kind == "O" and any(v is None or v != v for v in values):
-        raise ValueError("Input y contains missing values (None or NaN).")
-    if values.dtype.kind in "mM" and np.isnat(values).any():
-        raise ValueError("Input y contains missing values (NaT).")
+    if values.dtype == object:
+        missing = _is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
+        if all(
+            isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+            for value in values[~missing]
+        ):
+            values = np.where(missing, np.nan, values).astype(float)
+    if allow_missing:
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            raise ValueError("Input y contains infinity.")
+        return values
+    if values.dtype.kind in "OmM" and _is_missing(values).any():
+        raise ValueError("Input y contains missing values (None, NaN or NaT).")
     if values.dtype.kind == "f":
         assert_all_finite(values, input_name="y")
     return values
+
+
+def _is_missing(values: np.ndarray) -> np.ndarray:
+    """Return where values are NaN, NaT, or None and pandas' NA among objects."""
+    if values.dtype.kind == "O":
+        # NA is neither equal nor unequal to itself.
+        return np.array(
+            [v is None or not isinstance(v == v, (bool, np.bool_)) or v != v for v in values],
+            dtype=bool,
+        )
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
 
 
 def _named_task(name: str, labels: Any) -> Task:
@@ -259,10 +301,17 @@ def _named_task(name: str, labels: Any) -> Task:
     return Task(name, classes=classes)
 
 
-def _learn_task(values: np.ndarray, name: str) -> Task:
+def _learn_task(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> Task:
+    present = ~_is_missing(values)
+    if weights is not None:
+        present &= weights > 0
+    values, weights = values[present], None if weights is None else weights[present]
+    if not len(values):
+        raise ValueError(f"Task {name!r} of y has no value: all are missing, or of weight zero.")
     if values.dtype.kind != "f":
         return _named_task(name, values)
-    mean, scale = float(values.mean(dtype=float)), float(values.std(dtype=float))
+    mean = float(np.average(values.astype(float), weights=weights))
+    scale = float(np.average((values.astype(float) - mean) ** 2, weights=weights)) ** 0.5
     if scale <= 1e-12 * abs(mean) or scale == 0.0:
         raise ValueError(f"Task {name!r} of y is constant: there is nothing to learn.")
     return Task(name, mean=mean, scale=scale)

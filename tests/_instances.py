@@ -4,6 +4,7 @@ from sklearn.linear_model import Ridge
 
 from skspecialist import (
     SparseSpecialistEncoder,
+    SparseSpecialistEncoderCV,
     SpecialistPipeline,
     TaskStructureIdentifier,
 )
@@ -28,6 +29,10 @@ INSTANCES = [
     SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
     SparseSpecialistEncoder(2, sparsity=0.0, beta=0.1, **SMALL),
     SparseSpecialistEncoder(early_stopping=True, refit=False, **SMALL),
+    SparseSpecialistEncoder(penalty="hard_concrete", whiten=True, n_relevant=1, **SMALL),
+    SparseSpecialistEncoder(**(SMALL | {"hidden_layer_sizes": None})),
+    SparseSpecialistEncoderCV(cv=2, **SMALL),
+    SparseSpecialistEncoderCV(cv=2, sparsities=[0.05], **(SMALL | {"hidden_layer_sizes": None})),
     SpecialistPipeline(random_state=0, encoder=SparseSpecialistEncoder(**SMALL)),
     SpecialistPipeline(
         structure=TaskStructureIdentifier(1, evidence="segment", alpha=0.99, correction="none"),

@@ -1,54 +1,74 @@
-"""Laws of the mask, the heads, the losses and the batches."""
+"""Laws of the groups, the heads, the losses, the batches and the search."""
+
+import copy
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
 
-from skspecialist.networks import L1, BasePenalty, seeded
-from skspecialist.networks.data import StepData, WholeBatches
+from skspecialist.networks import L1, HardConcrete, Path, Settings, StepData, seeded
+from skspecialist.networks import search as search_module
+from skspecialist.networks.autoencoder import kernel_alignment
+from skspecialist.networks.data import WholeBatches
 from skspecialist.networks.heads import MaskedHeads, TaskLoss
-from skspecialist.networks.training import _smallest_width
+from skspecialist.networks.search import HeldOut, search_width
+from skspecialist.networks.training import finish_bottlenecks, new_bottlenecks
 
 
-@pytest.mark.parametrize("group", [0.0, 0.5, 2.0])
-def test_the_proximal_step_is_the_minimiser(group):
-    rng = np.random.RandomState(0)
-    penalty, step = L1(group), 0.3
-    for _ in range(5):
-        start = rng.uniform(0, 1, size=(3, 2))
-        closed = penalty.prox(torch.tensor(start), torch.full((3, 2), step))
+def settings(n_outputs=2, **changes):
+    """Return settings of continuous tasks."""
+    values = {
+        "n_components": 4,
+        "n_relevant": None,
+        "sparsity": 0.02,
+        "shares": (),
+        "n_halves": 0,
+        "penalty": L1(),
+        "beta": 0.0,
+        "independence": 0.0,
+        "linear_heads": False,
+        "hidden": (8,),
+        "max_epochs": 2,
+        "batch_size": 64,
+        "lr": 0.03,
+        "refit": True,
+        "early_stopping": False,
+        "callbacks": [],
+        "device": "cpu",
+        "verbose": 0,
+        "n_classes": [0] * n_outputs,
+    }
+    return Settings(**(values | changes))
 
-        def objective(flat, start=start):
-            mask = torch.tensor(flat.reshape(3, 2))
-            return float(penalty.value(mask)) + ((flat - start.ravel()) ** 2).sum() / (2 * step)
 
-        found = minimize(objective, start.ravel(), bounds=[(0, None)] * 6, method="Powell")
-        assert objective(closed.numpy().ravel()) <= found.fun + 1e-6
-        np.testing.assert_allclose(closed.numpy().ravel(), found.x, atol=2e-2)
-
-
-def test_the_proximal_step_sets_exact_zeros_by_entry_and_by_column():
-    mask = torch.tensor([[0.5, 0.05], [0.01, 0.05]])
-    result = L1(group=0.5).prox(mask, torch.full_like(mask, 0.1))
-    assert result[0, 0] > 0
-    assert result[1, 0] == 0
-    assert (result[:, 1] == 0).all()
+def step_data(n_samples=40, n_folds=2, n_tasks=2, n_timesteps=3, seed=0):
+    """Return noise in the form of training data, its samples held out in turn."""
+    rng = np.random.RandomState(seed)
+    return StepData.from_arrays(
+        rng.standard_normal((n_samples, n_timesteps, 5)),
+        rng.uniform(0.5, 1.5, (n_samples, n_timesteps, n_tasks)),
+        list(rng.standard_normal((n_tasks, n_samples))),
+        folds=np.arange(n_samples) % n_folds,
+    )
 
 
-def test_penalties_are_parts():
-    assert isinstance(BasePenalty.resolve("l1", argument="penalty"), L1)
-    with pytest.raises(ValueError, match="penalty='l7' is not known"):
-        BasePenalty.resolve("l7", argument="penalty")
+def bottlenecks(data, widths, held_out=(-2,), sparsity=(0.0,), **changes):
+    """Return untrained groups that are ready to predict."""
+    torch.manual_seed(0)
+    plan = settings(data.targets.shape[1], **changes)
+    module = new_bottlenecks(data, plan, widths, held_out=held_out, sparsity=sparsity)
+    module.encoders.freeze(data.rows)
+    return module.eval()
 
 
 def permute_tasks(heads, order):
     """Return heads whose tasks are in another order."""
-    other = MaskedHeads(heads.columns.shape[2], [1] * heads.n_tasks)
+    other = MaskedHeads(heads.columns.shape[3], [1] * heads.n_tasks)
     with torch.no_grad():
-        for (name, new), old in zip(other.named_parameters(), heads.parameters(), strict=True):
-            axis = 1 if name in ("out", "step_bias", "intercept") else 0
-            new.copy_(old.index_select(axis, order))
+        for new, old in zip(other.parameters(), heads.parameters(), strict=True):
+            new.copy_(old.index_select(1, order))
     return other
 
 
@@ -56,25 +76,25 @@ def test_permuting_tasks_permutes_outputs_and_mask_gradients():
     torch.manual_seed(0)
     order = torch.tensor([2, 0, 1])
     heads = MaskedHeads(4, [1, 1, 1])
-    latents, weights = torch.randn(7, 5, 4), torch.rand(7, 5, 3)
-    masks = [torch.rand(3, 4)]
-    masks.append(masks[0][order])
+    latents, weights = torch.randn(1, 35, 4), torch.rand(7, 5, 3)
+    masks = [torch.rand(1, 3, 4)]
+    masks.append(masks[0][:, order])
     for mask in masks:
         mask.requires_grad_()
-    first = heads(latents, weights, masks[0])[0]
-    second = permute_tasks(heads, order)(latents, weights[..., order], masks[1])[0]
-    torch.testing.assert_close(first[:, order], second)
+    first = heads(latents, weights, masks[0])
+    second = permute_tasks(heads, order)(latents, weights[..., order], masks[1])
+    torch.testing.assert_close(first[..., order], second)
     (first**2).mean().backward()
     (second**2).mean().backward()
-    torch.testing.assert_close(masks[0].grad[order], masks[1].grad)
+    torch.testing.assert_close(masks[0].grad[:, order], masks[1].grad)
 
 
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 8)])
 def test_heads_read_what_the_mask_lets_through_and_nothing_else(hidden):
     torch.manual_seed(0)
     heads = MaskedHeads(3, [1, 4], hidden)
-    mask = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    latents = torch.randn(6, 1, 3, requires_grad=True)
+    mask = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    latents = torch.randn(1, 6, 3, requires_grad=True)
     heads(latents, torch.ones(6, 1, 2), mask)[0, :, 0].sum().backward()
     assert (latents.grad[..., 0] != 0).any()
     assert (latents.grad[..., 1:] == 0).all()
@@ -82,29 +102,32 @@ def test_heads_read_what_the_mask_lets_through_and_nothing_else(hidden):
 
 def test_scaling_the_columns_changes_nothing():
     torch.manual_seed(0)
-    heads, latents = MaskedHeads(3, [1, 1]), torch.randn(6, 2, 3)
-    arguments = (latents, torch.ones(6, 2, 2), torch.rand(2, 3))
+    heads, latents = MaskedHeads(3, [1, 1], n_groups=2), torch.randn(2, 12, 3)
+    arguments = (latents, torch.ones(6, 2, 2), torch.rand(2, 2, 3))
     before = heads(*arguments)
     with torch.no_grad():
         heads.columns.mul_(7.0)
     torch.testing.assert_close(before, heads(*arguments))
 
 
-def test_a_linear_coefficient_is_at_most_its_mask_entry():
+def test_a_linear_coefficient_is_a_slope_and_at_most_its_mask_entry():
     torch.manual_seed(0)
-    heads, mask = MaskedHeads(3, [1, 1], ()), torch.rand(2, 3)
+    heads, mask = MaskedHeads(3, [1, 3], (), n_groups=2), torch.rand(2, 2, 3)
     ones = torch.ones(3, 1, 2)
-    outputs = heads(torch.eye(3)[:, None], ones, mask) - heads(torch.zeros(3, 1, 3), ones, mask)
-    assert (outputs[0].T.abs() <= mask + 1e-6).all()
+    points = torch.eye(3).expand(2, 3, 3)
+    slopes = (heads(points, ones, mask) - heads(torch.zeros(2, 3, 3), ones, mask)).mT
+    torch.testing.assert_close(slopes, heads.coefficients(mask))
+    assert (slopes.abs() <= mask[:, heads.owner] + 1e-6).all()
 
 
 def test_steps_without_weight_do_not_enter():
     torch.manual_seed(0)
     heads, latents, weights = MaskedHeads(3, [1, 1]), torch.randn(6, 4, 3), torch.ones(6, 4, 2)
     weights[:, 2:] = 0
-    mask = torch.rand(2, 3)
+    mask = torch.rand(1, 2, 3)
     torch.testing.assert_close(
-        heads(latents, weights, mask), heads(latents[:, :2], weights[:, :2], mask)
+        heads(latents.view(1, -1, 3), weights, mask),
+        heads(latents[:, :2].reshape(1, -1, 3), weights[:, :2], mask),
     )
 
 
@@ -113,30 +136,213 @@ def test_knowing_nothing_costs_one():
     values = rng.standard_normal(500)
     targets = np.column_stack([(values - values.mean()) / values.std(), rng.randint(3, size=500)])
     targets = torch.tensor(targets, dtype=torch.float32)
-    loss = TaskLoss([0, 3], targets)
+    loss = TaskLoss([0, 3], targets, torch.ones(500, 2))
     outputs = loss.chance_outputs.expand(1, 500, -1)
-    torch.testing.assert_close(loss(outputs, targets).mean(dim=(0, 1)), torch.ones(2))
+    # The labels' frequencies have half a sample more of each class.
+    torch.testing.assert_close(
+        loss(outputs, targets).mean(dim=(0, 1)), torch.ones(2), atol=1e-4, rtol=0
+    )
 
 
 def test_batches_hold_every_sample_once_and_are_never_single():
-    data = StepData(torch.arange(257.0).view(-1, 1, 1), torch.ones(257, 1, 1), torch.ones(257, 1))
+    data = StepData.from_arrays(
+        np.arange(257.0).reshape(-1, 1, 1), np.ones((257, 1, 1)), [np.ones(257)]
+    )
     batches = [batch["X"].flatten() for batch, _ in WholeBatches(data, 256, shuffle=True)]
     assert torch.equal(torch.cat(batches).sort().values, torch.arange(257.0))
     assert min(map(len, batches)) > 1
 
 
-def test_the_smallest_width_that_no_larger_one_beats():
-    means = np.array([1.0, 0.3, 0.1, 0.095, 0.09])
-    losses = np.repeat(means[:, None], 50, axis=1)
-    assert _smallest_width(losses, sparsity=0.02) == 2
-    assert _smallest_width(losses, sparsity=0.003) == 4
-    assert _smallest_width(losses, sparsity=0.25) == 1
-    assert _smallest_width(losses, sparsity=2.0) == 0
+def test_each_task_counts_as_its_weight_says_whatever_is_missing():
+    values = [np.array([1.0, np.nan, 3.0, np.nan]), np.arange(4.0)]
+    data = StepData.from_arrays(
+        np.zeros((4, 1, 1)),
+        np.ones((4, 1, 2)),
+        values,
+        weights=np.array([[1.0, 5], [9, 5], [3, 5], [9, 5]]),
+        task_weight=np.array([0.5, 1.5]),
+    )
+    torch.testing.assert_close(data.weights.mean(dim=0), torch.tensor([0.5, 1.5]))
+    torch.testing.assert_close(data.weights[:, 0], torch.tensor([0.5, 0, 1.5, 0]))
+    assert torch.isfinite(data.targets).all()
 
 
-def test_a_latent_that_helps_only_with_the_next_is_found():
-    losses = np.repeat(np.array([1.0, 1.0, 0.2])[:, None], 50, axis=1)
-    assert _smallest_width(losses, sparsity=0.02) == 2
+@pytest.mark.parametrize("changes", [{}, {"beta": 0.1}, {"linear_heads": True}])
+@pytest.mark.parametrize("training", [False, True])
+def test_groups_do_not_hear_each_other(changes, training):
+    data = step_data()
+    module = bottlenecks(data, [2, 3, 1], **changes).train(training)
+
+    def outputs():
+        torch.manual_seed(1)
+        return module(data.X, data.step_tasks)["outputs"]
+
+    before = outputs()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter[1] += torch.rand_like(parameter[1])
+    after = outputs()
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    assert not torch.allclose(before[1], after[1])
+
+
+@pytest.mark.parametrize("changes", [{}, {"beta": 0.1}, {"linear_heads": True}, {"hidden": None}])
+@pytest.mark.parametrize("group", [0, 1, 2])
+def test_a_group_alone_does_what_it_did_beside_others(changes, group):
+    data, widths = step_data(), [5, 5, 5] if "hidden" in changes else [2, 3, 1]
+    module = bottlenecks(data, widths, **changes)
+    expected = module(data.X, data.step_tasks)["outputs"][group]
+    alone = copy.deepcopy(module)
+    alone.select(group, widths[group])
+    assert alone.task_mask().shape == (1, 2, widths[group])
+    torch.testing.assert_close(alone(data.X, data.step_tasks)["outputs"][0], expected)
+    again = module(data.X, data.step_tasks)["outputs"][group]
+    assert torch.equal(again, expected)
+
+
+def test_what_a_group_leaves_out_does_not_enter_its_loss():
+    data = step_data()
+
+    def gradients(targets):
+        module = bottlenecks(data, [2, 2], held_out=[0, 1]).train()
+        truth = {"targets": targets, "weights": data.weights, "folds": data.folds}
+        losses = module.losses(module(data.X, data.step_tasks), truth)
+        losses["task_loss"].backward()
+        return module.heads.out.grad
+
+    changed = data.targets.clone()
+    changed[data.folds == 0] += 5.0
+    before, after = gradients(data.targets), gradients(changed)
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1])
+
+
+def test_held_out_losses_are_those_of_the_group_that_left_the_fold_out():
+    data = step_data(n_samples=30, n_folds=3)
+    module = bottlenecks(data, [1, 2] * 3, held_out=[0, 0, 1, 1, 2, 2])
+    held_out = HeldOut(data, settings())
+    losses = held_out.losses(module)
+    outputs = module(data.X, data.step_tasks)["outputs"].detach()
+    each = ((outputs - data.targets) ** 2 * data.weights).mean(dim=2)
+    for place in range(2):
+        means = [each[2 * fold + place, data.folds == fold].mean() for fold in range(3)]
+        np.testing.assert_allclose(held_out.by_fold(losses[place]), means, rtol=1e-5)
+
+
+def test_gates_that_are_closed_stay_closed():
+    data = step_data()
+    module = bottlenecks(data, [3], sparsity=[0.1], penalty=HardConcrete())
+    with torch.no_grad():
+        module.gate_logits[0, 0, 1] = -9.0
+    before = module.task_mask()
+    finish_bottlenecks(module, data)
+    assert module.gate_logits is None
+    assert torch.equal(module.task_mask(), before)
+    assert before[0, 0, 1] == 0
+    assert (before != 0).sum() == 5
+
+
+def test_kernel_alignment_sees_any_dependence_and_nothing_else():
+    torch.manual_seed(0)
+    x, other = torch.randn(400, 2), torch.randn(400, 1)
+    torch.testing.assert_close(kernel_alignment(x, x), torch.tensor(1.0))
+    square = (x[:, :1] ** 2 - 1) / 2**0.5
+    independent, dependent = kernel_alignment(x[:, :1], other), kernel_alignment(x[:, :1], square)
+    assert 0 <= independent < 0.1 < dependent
+    torch.testing.assert_close(kernel_alignment(x, other), kernel_alignment(x.flip(1), other))
+
+
+class PlantedSearch:
+    """Stands in for the training: each width has a loss that was planted."""
+
+    def __init__(self, monkeypatch, losses):
+        self.rounds = []
+        self.losses, self.chosen = losses, None
+        monkeypatch.setattr(search_module, "train_bottlenecks", self.train)
+        monkeypatch.setattr(HeldOut, "losses", lambda held_out, module: self.planted(held_out))
+        monkeypatch.setattr(HeldOut, "chance", lambda held_out: np.ones(len(held_out.rows)))
+
+    def train(self, data, settings, widths, **options):
+        self.widths = widths[: len(widths) // 2]
+        assert widths == self.widths * 2
+        self.rounds.append(self.widths)
+        return SimpleNamespace(module_=self)
+
+    def planted(self, held_out):
+        return np.repeat([[self.losses[width]] for width in self.widths], len(held_out.rows), 1)
+
+    def select(self, group, width):
+        self.chosen = width
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 6, 30])
+def test_the_smallest_width_that_serves_is_found(monkeypatch, at_once):
+    n_widths, n_folds = 20, 2
+    monkeypatch.setattr(search_module, "MAX_GROUPS", at_once * n_folds)
+    data = step_data(n_folds=n_folds, n_tasks=n_widths)
+    plan = settings(n_widths, n_components=n_widths)
+    for true in range(1, n_widths + 1):
+        losses = [max(1.0 - 0.9 * width / true, 0.1) for width in range(n_widths + 1)]
+        planted = PlantedSearch(monkeypatch, losses)
+        path, _ = search_width(data, plan)
+        assert path.chosen == planted.chosen == true
+        looked_at = [width for widths in planted.rounds for width in widths]
+        assert len(looked_at) == len(set(looked_at))
+        # Each round leaves one of ``at_once`` parts, and a whole number of widths.
+        most = 2 + math.ceil(math.log(n_widths, max(at_once, 2)))
+        assert len(planted.rounds) <= most
+
+
+def test_a_latent_that_helps_only_with_the_next_is_found(monkeypatch):
+    PlantedSearch(monkeypatch, [1.0, 1.0, 0.2])
+    path, _ = search_width(step_data(), settings(n_components=2))
+    assert path.chosen == 2
+
+
+def test_nothing_that_helps_is_the_empty_end(monkeypatch):
+    PlantedSearch(monkeypatch, [1.0, 1.0, 1.1, 1.2, 1.3])
+    path, module = search_width(step_data(n_tasks=4), settings(4))
+    assert path.chosen == 0
+    assert path.explained == 0
+    assert module is None
+
+
+def planted_path(by_fold, tolerance, supports=False):
+    """Return a path from losses by fold, of which knowing nothing costs 1."""
+    data = step_data(n_samples=20, n_folds=len(next(iter(by_fold.values()))))
+    held_out = HeldOut(data, settings(sparsity=tolerance))
+    held_out.chance = lambda: np.ones(len(held_out.rows))
+    size = len(held_out.rows) // held_out.n_folds
+    path = Path(held_out, {point: np.repeat(means, size) for point, means in by_fold.items()})
+    path.supports = dict.fromkeys(by_fold) if supports else {}
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "chosen"), [(0.0, 3), (0.038, 3), (0.05, 2), (0.2, 2), (0.3, 1), (1, 0)]
+)
+def test_a_share_of_what_is_explained_may_be_lost(tolerance, chosen):
+    # Of 0.9 explained, width 2 loses a share of 0.04 and width 1 one of 0.25.
+    losses = {0: [1.0, 1.0], 1: [0.325, 0.325], 2: [0.136, 0.136], 3: [0.1, 0.1], 4: [0.1, 0.1]}
+    assert planted_path(losses, tolerance).chosen == chosen
+
+
+@pytest.mark.parametrize(("lost", "spread", "serves"), [(0.01, 0.02, True), (0.03, 0.02, False)])
+def test_one_standard_error_is_granted(lost, spread, serves):
+    # Of two numbers the standard error of the mean is half their distance. What is lost
+    # varies as much as the best itself: neither way is the error smaller.
+    best = [0.1 - spread, 0.1 + spread]
+    losses = {0: [1.0, 1.0], 1: [0.1 + lost - 2 * spread, 0.1 + lost + 2 * spread], 2: best}
+    assert planted_path(losses, 0.0).chosen == (1 if serves else 2)
+    steady = losses | {1: [loss + lost for loss in best]}
+    assert planted_path(steady, 0.0).chosen == 2
+
+
+def test_of_known_latents_the_strongest_penalty_that_serves_is_chosen():
+    losses = {0.0: [0.1, 0.1], 0.05: [0.1, 0.1], 0.2: [0.11, 0.11], 0.5: [0.4, 0.4], 1.0: [1, 1]}
+    path = planted_path(losses, 0.02, supports=True)
+    assert path.chosen == 0.2
+    assert path.from_dense_to_empty() == [0.0, 0.05, 0.2, 0.5, 1.0]
 
 
 def test_seeding_leaves_the_global_generator():

@@ -24,6 +24,9 @@ from skspecialist import (
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
 from skspecialist.exceptions import SpecialistWarning
 
+# Two tasks and fits of a moment: as many latents as outputs, and masks that stay dense.
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
 
 def quick_encoder(**params):
     params = {"heads": "linear", "max_epochs": 10, "hidden_layer_sizes": (32,)} | params
@@ -66,7 +69,7 @@ def test_specialising_helps_on_real_images():
         make_digit_sequences(1000, n_timesteps=8, n_tasks=2, subset=half, random_state=1)
         for half in ("train", "test")
     )
-    encoder = SparseSpecialistEncoder(heads="linear", max_epochs=40)
+    encoder = SparseSpecialistEncoder(heads="linear", max_epochs=10)
     auto = SpecialistPipeline(PCA(16), encoder=encoder, random_state=0).fit(train.X, train.y)
     never = clone(auto).set_params(specialise="never").fit(train.X, train.y)
     assert auto.use_specialist_.all()
@@ -105,7 +108,7 @@ def test_a_task_without_steps_falls_back_and_says_why(digits):
     pipeline = quick_pipeline(
         generalist=PCA(16),
         structure=TaskStructureIdentifier(alpha=1e-4),
-        encoder=quick_encoder(max_epochs=60),
+        encoder=quick_encoder(max_epochs=20),
         specialise="always",
     ).fit(digits.X, y)
     assert_array_equal(pipeline.use_specialist_, [True, False])
@@ -213,7 +216,6 @@ def test_a_progress_bar_names_the_stages(chains, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 def test_a_structure_with_tasks_of_its_own(chains):
     pipeline = quick_pipeline(structure=TaskStructureIdentifier(criterion="selection"))
     with pytest.raises(ValueError, match="tasks of its own, but y has 2"):

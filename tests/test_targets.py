@@ -1,10 +1,12 @@
-"""Task values: the rule for their kind, the round trip, and what is refused."""
+"""Task values: the rule for their kind, the round trip, what is refused, missing or weighed."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
+from skspecialist.datasets import make_specialist_latents
+from skspecialist.encoder import SparseSpecialistEncoder
 from skspecialist.targets import TaskTargets
 
 CONTINUOUS = np.array([0.5, 2.0, -1.0, 7.5])
@@ -197,3 +199,139 @@ def test_missing_labels(y):
 def test_labels_of_mixed_types(y):
     with pytest.raises(TypeError, match="task 'task0' in y are of mixed types"):
         TaskTargets(np.array(y, dtype=object))
+
+
+@pytest.mark.parametrize("bad", [np.nan, None, pd.NA], ids=str)
+@pytest.mark.parametrize("values", [["b", "a", "b"], [True, False, True]], ids=str)
+def test_missing_labels_where_they_are_allowed(values, bad):
+    y = np.array([*values, bad], dtype=object)
+    targets = TaskTargets(y, allow_missing=True)
+    (codes,) = targets.encode(y)
+    np.testing.assert_array_equal(codes, [1, 0, 1, np.nan])
+    assert targets.tasks[0].n_classes == 2
+    assert targets.score(y, np.array([*values, values[0]], dtype=object)) == 1.0
+
+
+def test_missing_values_where_they_are_allowed():
+    y = np.append(CONTINUOUS, np.nan)
+    targets, known = TaskTargets(y, allow_missing=True), TaskTargets(CONTINUOUS)
+    (codes,) = targets.encode(y)
+    np.testing.assert_array_equal(codes[:-1], known.encode(CONTINUOUS)[0])
+    assert np.isnan(codes[-1])
+    wrong = np.append(CONTINUOUS + 1, 1e9)
+    assert targets.score(y, wrong) == pytest.approx(r2_score(CONTINUOUS, CONTINUOUS + 1))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [[[1.0, np.nan], [2.0, np.nan]], pd.DataFrame({"amount": [1, 2], "task1": [None, None]})],
+    ids=["array", "frame"],
+)
+def test_a_task_without_any_value_is_named(y):
+    with pytest.raises(ValueError, match="Task 'task1' of y has no value: all are missing"):
+        TaskTargets(y, allow_missing=True)
+
+
+def test_what_is_present_must_differ():
+    with pytest.raises(ValueError, match="is constant"):
+        TaskTargets([1.0, 1.0, np.nan], allow_missing=True)
+    with pytest.raises(ValueError, match="one class only"):
+        TaskTargets(np.array(["a", None, "a"], dtype=object), allow_missing=True)
+
+
+def test_infinite_values_are_not_missing():
+    with pytest.raises(ValueError, match="y contains infinity"):
+        TaskTargets([1.0, np.nan, -np.inf], allow_missing=True)
+
+
+def test_a_score_of_nothing_is_nan():
+    targets = TaskTargets(CONTINUOUS, allow_missing=True)
+    assert np.isnan(targets.score(np.full(4, np.nan), CONTINUOUS))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_specialist_latents(300, random_state=0)
+
+
+def quick(**params):
+    """Return an encoder that fits in a moment."""
+    params = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0} | params
+    return SparseSpecialistEncoder(**params)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+
+@pytest.fixture(scope="module")
+def weights(data):
+    return (np.random.RandomState(0).uniform(size=data.y.shape) > 0.3).astype(float)
+
+
+def test_missing_values_need_no_weight(data, weights):
+    y = np.where(weights > 0, data.y, np.nan)
+    first, second = (quick().fit(data.X, y, y_weight=w) for w in (None, weights))
+    np.testing.assert_array_equal(first.predict(data.X), second.predict(data.X))
+
+
+@pytest.mark.parametrize("value", [None, 1e6])
+def test_values_without_weight_are_as_if_they_were_missing(data, weights, value):
+    missing = np.where(weights > 0, data.y, np.nan)
+    there = np.where(weights > 0, data.y, data.y if value is None else value)
+    first, second = (quick().fit(data.X, y, y_weight=weights) for y in (missing, there))
+    np.testing.assert_array_equal(first.predict(data.X), second.predict(data.X))
+
+
+def test_missing_values_do_not_count_in_the_score(data):
+    encoder = quick().fit(data.X, data.y)
+    missing = data.y.copy()
+    missing[:50] = np.nan
+    assert encoder.score(data.X, missing) == encoder.score(data.X[50:], data.y[50:])
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan, pd.NA], ids=str)
+def test_an_encoder_of_missing_labels(data, nothing):
+    labels = np.where(data.y[:, 0] > 0, "high", "low").astype(object)
+    missing = labels.copy()
+    missing[::5] = nothing
+    encoder = quick().fit(data.X, missing)
+    assert set(encoder.predict(data.X)) <= {"high", "low"}
+    present = np.arange(300) % 5 > 0
+    assert encoder.score(data.X, missing) == encoder.score(data.X[present], labels[present])
+
+
+@pytest.mark.parametrize("factor", [7.0, 0.3])
+def test_the_scale_of_weights_does_not_matter(data, factor):
+    y_weight = np.random.RandomState(0).uniform(size=data.y.shape)
+    task_weight = np.array([1.0, 2.0, 3.0, 0.0])
+    first = quick(task_weight=task_weight).fit(data.X, data.y, y_weight=y_weight)
+    second = quick(task_weight=factor * task_weight).fit(
+        data.X, data.y, y_weight=y_weight * [factor, 1, factor, 2]
+    )
+    # Weights in single precision differ in their last digit, and updates amplify it.
+    np.testing.assert_allclose(first.predict(data.X), second.predict(data.X), atol=1e-3)
+    equal = quick(task_weight=np.full(4, factor)).fit(data.X, data.y, y_weight=np.full(300, factor))
+    unweighted = quick().fit(data.X, data.y)
+    np.testing.assert_allclose(equal.predict(data.X), unweighted.predict(data.X), atol=1e-3)
+
+
+def test_a_task_that_counts_more_is_learnt_better(data):
+    def errors(task_weight):
+        encoder = quick(task_weight=task_weight, n_relevant=1, max_epochs=40)
+        return ((encoder.fit(data.X, data.y).predict(data.X) - data.y) ** 2).mean(axis=0)
+
+    first, last = errors([1.0, 0, 0, 0.01]), errors([0.01, 0, 0, 1.0])
+    assert first[0] < last[0]
+    assert last[3] < first[3]
+
+
+def test_weights_must_fit(data):
+    for wrong in (np.ones(299), np.ones((300, 3)), np.ones((4, 300))):
+        with pytest.raises(ValueError, match=r"y_weight must have shape .*\(300, 4\)"):
+            quick().fit(data.X, data.y, y_weight=wrong)
+    with pytest.raises(ValueError, match="Negative values in data passed to y_weight"):
+        quick().fit(data.X, data.y, y_weight=-np.ones(300))
+    with pytest.raises(ValueError, match="y_weight contains NaN"):
+        quick().fit(data.X, data.y, y_weight=np.full(300, np.nan))
+    with pytest.raises(ValueError, match="zero for all samples of a task"):
+        quick().fit(data.X, data.y, y_weight=np.ones((300, 4)) * [1, 1, 0, 1])

@@ -1,7 +1,13 @@
 """Data with ground truth."""
 
 from ._collider_sequences import make_collider_sequences
+from ._digit_factors import make_digit_factors
 from ._digit_sequences import make_digit_sequences
 from ._specialist_latents import make_specialist_latents
 
-__all__ = ["make_collider_sequences", "make_digit_sequences", "make_specialist_latents"]
+__all__ = [
+    "make_collider_sequences",
+    "make_digit_factors",
+    "make_digit_sequences",
+    "make_specialist_latents",
+]

@@ -1,7 +1,15 @@
 """Displays of what was found, drawn with matplotlib."""
 
+from ._latent_traversal import LatentTraversalDisplay
 from ._mask import MaskDisplay
 from ._sequence import SequenceDisplay
+from ._sparsity_path import SparsityPathDisplay
 from ._task_structure import TaskStructureDisplay
 
-__all__ = ["MaskDisplay", "SequenceDisplay", "TaskStructureDisplay"]
+__all__ = [
+    "LatentTraversalDisplay",
+    "MaskDisplay",
+    "SequenceDisplay",
+    "SparsityPathDisplay",
+    "TaskStructureDisplay",
+]

@@ -2,12 +2,17 @@
 
 from .data import StepData
 from .inference import decode, encode, predict_tasks
-from .penalties import L1, BasePenalty
-from .training import Settings, fit_specialist, seeded
+from .penalties import L1, BasePenalty, HardConcrete
+from .search import Path
+from .specialist import Fit, fit_specialist
+from .training import Settings, seeded
 
 __all__ = [
     "L1",
     "BasePenalty",
+    "Fit",
+    "HardConcrete",
+    "Path",
     "Settings",
     "StepData",
     "decode",

@@ -18,33 +18,85 @@ class StepData(Dataset):
     X: torch.Tensor  # (n_samples, n_timesteps, n_features)
     step_tasks: torch.Tensor  # (n_samples, n_timesteps, n_tasks)
     targets: torch.Tensor  # (n_samples, n_tasks)
+    weights: torch.Tensor  # (n_samples, n_tasks), 0 where a value is missing
+    folds: torch.Tensor  # (n_samples,), int64: the fold a sample is held out in
 
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        return {"X": self.X[index], "step_tasks": self.step_tasks[index]}, self.targets[index]
+    def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        truth = {
+            "targets": self.targets[index],
+            "weights": self.weights[index],
+            "folds": self.folds[index],
+        }
+        return {"X": self.X[index], "step_tasks": self.step_tasks[index]}, truth
 
     @classmethod
     def from_arrays(
-        cls, X: np.ndarray, step_tasks: np.ndarray, targets: list[np.ndarray]
+        cls,
+        X: np.ndarray,
+        step_tasks: np.ndarray,
+        targets: list[np.ndarray],
+        weights: np.ndarray | None = None,
+        task_weight: np.ndarray | None = None,
+        folds: np.ndarray | None = None,
     ) -> StepData:
-        """Copy arrays, in single precision; weights that samples share stay shared."""
+        """Copy arrays, in single precision; weights that samples share stay shared.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_timesteps, n_features)
+            Standardised features.
+        step_tasks : ndarray of shape (n_samples, n_timesteps, n_tasks)
+            Weights of the steps.
+        targets : list of ndarray of shape (n_samples,)
+            Standardised values and class indices, NaN where they are missing.
+        weights : ndarray of shape (n_samples, n_tasks) or None, default=None
+            How much a value counts among those of its task. None is equally.
+        task_weight : ndarray of shape (n_tasks,) or None, default=None
+            How much a task counts, however many values it has. None is equally.
+        folds : ndarray of shape (n_samples,) or None, default=None
+            Fold that a sample is held out in, -1 for none. None is none for all.
+        """
         shared = step_tasks.strides[0] == 0
-        weights = torch.tensor(step_tasks[:1] if shared else step_tasks, dtype=torch.float32)
+        per_step = torch.tensor(step_tasks[:1] if shared else step_tasks, dtype=torch.float32)
+        values = np.column_stack(targets).astype(np.float64)
+        counts = np.where(np.isnan(values), 0.0, 1.0 if weights is None else weights)
+        mean = counts.mean(axis=0)
+        counts = counts / np.where(mean > 0, mean, 1.0)
+        if task_weight is not None:
+            counts = counts * task_weight
         return cls(
             torch.tensor(X, dtype=torch.float32),
-            weights.expand(step_tasks.shape),
-            torch.tensor(np.column_stack(targets), dtype=torch.float32),
+            per_step.expand(step_tasks.shape),
+            torch.tensor(np.nan_to_num(values), dtype=torch.float32),
+            torch.tensor(counts, dtype=torch.float32),
+            torch.full((len(X),), -1) if folds is None else torch.tensor(folds),
         )
 
     def take(self, index: torch.Tensor) -> StepData:
         """Return some of the samples."""
-        return StepData(self.X[index], self.step_tasks[index], self.targets[index])
+        return StepData(
+            self.X[index],
+            self.step_tasks[index],
+            self.targets[index],
+            self.weights[index],
+            self.folds[index],
+        )
 
     def with_features(self, X: torch.Tensor) -> StepData:
         """Return the same samples with other features."""
         return replace(self, X=X)
+
+    def with_folds(self, folds: torch.Tensor) -> StepData:
+        """Return the same samples, held out in other folds (-1 is never)."""
+        return replace(self, folds=folds)
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """The steps of all sequences, one below the other."""
+        return self.X.flatten(0, 1)
 
 
 class WholeBatches:
@@ -60,7 +112,7 @@ class WholeBatches:
     def __len__(self) -> int:
         return n_batches(len(self.dataset), self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], Any]]:
         n = len(self.dataset)
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
         for index in torch.tensor_split(order, len(self)):

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-HIDDEN_UNITS = 64
-SLOPE = 0.2
+from .layers import SLOPE, uniform
+
+LINEAR_UNITS = 8
 
 
 class MaskedHeads(nn.Module):
@@ -22,7 +23,7 @@ class MaskedHeads(nn.Module):
 
     Parameters
     ----------
-    n_components : int
+    n_latents : int
         Number of latents.
     n_outputs : sequence of int of length n_tasks
         Number of outputs of each task: one, or one for each class.
@@ -32,35 +33,39 @@ class MaskedHeads(nn.Module):
         Number of independent sets of heads.
     """
 
+    outputs: torch.Tensor
     owner: torch.Tensor
     step_scale: torch.Tensor
 
     def __init__(
         self,
-        n_components: int,
+        n_latents: int,
         n_outputs: Sequence[int],
-        hidden: Sequence[int] = (HIDDEN_UNITS, HIDDEN_UNITS),
+        hidden: Sequence[int] = (32, 32),
         n_groups: int = 1,
     ) -> None:
         super().__init__()
         self.linear = not hidden
         # A linear head has hidden units too, without activation: the sign of a
         # coefficient can then change by turning a column instead of jumping.
-        units = hidden[0] if hidden else 8
-        n_tasks, n_heads = len(n_outputs), n_groups * len(n_outputs)
+        units = hidden[0] if hidden else LINEAR_UNITS
+        n_tasks, width = len(n_outputs), max(n_outputs)
         self.n_tasks, self.n_groups, self.units = n_tasks, n_groups, units
-        owner = torch.repeat_interleave(torch.arange(n_tasks), torch.tensor(n_outputs))
-        self.register_buffer("owner", owner)
+        # Every task has room for the outputs of the largest; these are the ones in use.
+        places = [task * width + k for task, count in enumerate(n_outputs) for k in range(count)]
+        self.register_buffer("outputs", torch.tensor(places))
+        self.register_buffer("owner", torch.tensor(places) // width)
         self.register_buffer("step_scale", torch.ones(n_tasks))
-        self.columns = nn.Parameter(torch.randn(n_heads, units, n_components))
-        bias = torch.zeros(n_heads, units) if self.linear else torch.randn(n_heads, units)
-        self.bias = nn.Parameter(bias, requires_grad=not self.linear)
+        self.columns = nn.Parameter(torch.randn(n_groups, n_tasks, units, n_latents))
+        bias = torch.zeros if self.linear else torch.randn
+        self.bias = nn.Parameter(bias(n_groups, n_tasks, units), requires_grad=not self.linear)
         self.inner = nn.ParameterList(
-            _uniform(n_heads, units + 1, units) for _ in range(len(hidden) - 1)
+            uniform(n_groups, n_tasks, units + 1, units, fan_in=units)
+            for _ in range(len(hidden) - 1)
         )
-        self.out = nn.Parameter(_uniform(n_groups, len(owner), units, fan_in=units))
-        self.step_bias = nn.Parameter(torch.zeros(n_groups, len(owner)))
-        self.intercept = nn.Parameter(torch.zeros(n_groups, len(owner)))
+        self.out = uniform(n_groups, n_tasks, units, width, fan_in=units)
+        self.step_bias = nn.Parameter(torch.zeros(n_groups, n_tasks, width))
+        self.intercept = nn.Parameter(torch.zeros(n_groups, n_tasks, width))
 
     def forward(
         self, latents: torch.Tensor, step_tasks: torch.Tensor, mask: torch.Tensor
@@ -69,11 +74,11 @@ class MaskedHeads(nn.Module):
 
         Parameters
         ----------
-        latents : tensor of shape (n_samples, n_timesteps, n_components)
+        latents : tensor of shape (n_groups, n_samples * n_timesteps, n_latents)
             Latents of each step.
         step_tasks : tensor of shape (n_samples, n_timesteps, n_tasks)
             Weight of each step in each task.
-        mask : tensor of shape (n_groups * n_tasks, n_components)
+        mask : tensor of shape (n_groups, n_tasks, n_latents)
             Non-negative weights of the latents.
 
         Returns
@@ -81,41 +86,59 @@ class MaskedHeads(nn.Module):
         outputs : tensor of shape (n_groups, n_samples, n_outputs)
             Standardised values, and logits.
         """
-        hidden = self._hidden(latents.reshape(-1, latents.shape[2]), mask)
-        groups = torch.arange(self.n_groups, device=hidden.device)[:, None] * self.n_tasks
-        hidden = hidden[(groups + self.owner).flatten()]
         out = self.out.flatten(0, 1)
         if self.linear:
             out = functional.normalize(out, dim=1)
-        outputs = torch.bmm(hidden, out[:, :, None]).squeeze(2)
-        outputs = outputs.view(self.n_groups, -1, *latents.shape[:2])
+        outputs = torch.bmm(self._hidden(latents, mask), out)
+        outputs = outputs.view(self.n_groups, self.n_tasks, *step_tasks.shape[:2], -1)
         outputs = outputs + self.step_bias[:, :, None, None]
-        weights = (step_tasks / self.step_scale)[:, :, self.owner].permute(2, 0, 1)
-        outputs = (outputs * weights).sum(dim=3) + self.intercept[:, :, None]
-        return outputs.transpose(1, 2)
+        if step_tasks.shape[1] == 1:
+            outputs = outputs[:, :, :, 0] * self._weights(step_tasks)[:, :, 0, None]
+        else:
+            outputs = torch.einsum("gtnsc,tns->gtnc", outputs, self._weights(step_tasks))
+        outputs = outputs + self.intercept[:, :, None]
+        return outputs.transpose(1, 2).flatten(2)[..., self.outputs]
+
+    def _weights(self, step_tasks: torch.Tensor) -> torch.Tensor:
+        return (step_tasks / self.step_scale).permute(2, 0, 1)
 
     def _hidden(self, latents: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        columns = functional.normalize(self.columns, dim=1)
-        if not self.linear:
-            columns = columns * self.units**0.5
-        weights = (columns * mask[:, None]).flatten(0, 1)
-        hidden = functional.linear(latents, weights, self.bias.flatten())
-        hidden = hidden.view(len(latents), -1, self.units).transpose(0, 1)
+        hidden = torch.baddbmm(
+            self.bias.flatten(1)[:, None], latents, self.first_layer(mask).flatten(1, 2).mT
+        )
+        hidden = hidden.view(self.n_groups, -1, self.n_tasks, self.units).transpose(1, 2)
+        hidden = hidden.reshape(self.n_groups * self.n_tasks, -1, self.units)
         if self.linear:
             return hidden
         hidden = functional.leaky_relu(hidden, SLOPE)
         for layer in self.inner:
-            hidden = torch.baddbmm(layer[:, -1:], hidden, layer[:, :-1])
+            weight = layer.flatten(0, 1)
+            hidden = torch.baddbmm(weight[:, -1:], hidden, weight[:, :-1])
             hidden = functional.leaky_relu(hidden, SLOPE)
         return hidden
 
+    def first_layer(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return its weights (n_groups, n_tasks, units, n_latents)."""
+        columns = functional.normalize(self.columns, dim=2)
+        if not self.linear:
+            columns = columns * self.units**0.5
+        return columns * mask[:, :, None]
+
+    def coefficients(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return those of linear heads, (n_groups, n_outputs, n_latents), for a step."""
+        out = functional.normalize(self.out, dim=2)
+        slopes = torch.einsum("gtuk,gtuc->gtck", self.first_layer(mask), out)
+        return slopes.flatten(1, 2)[:, self.outputs]
+
     @torch.no_grad()
     def silence(self, tasks: torch.Tensor, intercept: torch.Tensor) -> None:
-        """Let tasks (a boolean tensor) predict nothing but the outputs in ``intercept``."""
-        outputs = tasks[self.owner]
-        self.out[:, outputs] = 0.0
-        self.step_bias[:, outputs] = 0.0
-        self.intercept[:, outputs] = intercept[outputs]
+        """Let tasks (n_groups, n_tasks, boolean) predict nothing but ``intercept``."""
+        group, task = tasks.nonzero(as_tuple=True)
+        self.out[group, task] = 0.0
+        self.step_bias[group, task] = 0.0
+        constant = self.intercept.new_zeros(self.n_tasks * self.intercept.shape[2])
+        constant[self.outputs] = intercept.to(constant)
+        self.intercept[group, task] = constant.view(self.n_tasks, -1)[task]
 
 
 class TaskLoss(nn.Module):
@@ -128,14 +151,16 @@ class TaskLoss(nn.Module):
     ----------
     n_classes : sequence of int of length n_tasks
         Number of classes, 0 for a continuous task.
-    targets : tensor of shape (n_samples, n_tasks)
-        Standardised values and class indices of the training data.
+    targets, weights : tensors of shape (n_samples, n_tasks)
+        Standardised values and class indices of the training data, and how much they count.
     """
 
     chance_outputs: torch.Tensor
     entropies: torch.Tensor
 
-    def __init__(self, n_classes: Sequence[int], targets: torch.Tensor) -> None:
+    def __init__(
+        self, n_classes: Sequence[int], targets: torch.Tensor, weights: torch.Tensor
+    ) -> None:
         super().__init__()
         self.n_classes = list(n_classes)
         self.n_outputs = [max(1, count) for count in n_classes]
@@ -145,9 +170,9 @@ class TaskLoss(nn.Module):
                 logits.append(torch.zeros(1))
                 entropies.append(1.0)
                 continue
-            counts = torch.bincount(targets[:, task].long(), minlength=count)
+            counts = torch.bincount(targets[:, task].long(), weights[:, task], minlength=count)
             # Half a sample more of each: a class may be held out whole.
-            shares = (counts + 0.5) / (len(targets) + 0.5 * count)
+            shares = (counts + 0.5) / (counts.sum() + 0.5 * count)
             logits.append(shares.log())
             entropies.append(float(-(shares * shares.log()).sum()))
         self.register_buffer("chance_outputs", torch.cat(logits))
@@ -155,6 +180,8 @@ class TaskLoss(nn.Module):
 
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the losses, shape (n_groups, n_samples, n_tasks)."""
+        if not any(self.n_classes):
+            return (outputs - targets) ** 2
         losses, blocks = [], outputs.split(self.n_outputs, dim=2)
         for task, block in enumerate(blocks):
             truth = targets[:, task].expand(block.shape[:2])
@@ -165,8 +192,3 @@ class TaskLoss(nn.Module):
                     functional.cross_entropy(block.transpose(1, 2), truth.long(), reduction="none")
                 )
         return torch.stack(losses, dim=2) / self.entropies
-
-
-def _uniform(*shape: int, fan_in: int | None = None) -> torch.Tensor:
-    bound = (shape[-2] if fan_in is None else fan_in) ** -0.5
-    return torch.empty(shape).uniform_(-bound, bound)

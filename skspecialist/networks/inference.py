@@ -9,25 +9,28 @@ import numpy as np
 import torch
 
 from .autoencoder import SpecialistAutoencoder
+from .layers import CHUNK
 
 
 @torch.no_grad()
 def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
     """Return the latents of ``(..., n_features)`` rows."""
-    return module.encoder(_tensor(X))[0].numpy()
+    rows = _tensor(X).reshape(-1, X.shape[-1])
+    latents = torch.cat([module.encode(chunk) for chunk in rows.split(CHUNK)])
+    return latents.reshape(*X.shape[:-1], -1).numpy()
 
 
 @torch.no_grad()
 def decode(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
-    """Return the standardised features of ``(..., n_components)`` latents."""
-    return module.decoder(_tensor(latents)).numpy()
+    """Return the standardised features of ``(n_rows, n_latents)`` latents."""
+    return torch.cat([module.decode(chunk) for chunk in _tensor(latents).split(CHUNK)]).numpy()
 
 
 @torch.no_grad()
 def predict_tasks(
     module: SpecialistAutoencoder, X: np.ndarray, step_tasks: np.ndarray
 ) -> list[np.ndarray]:
-    """Return, task by task, standardised values or class indices.
+    """Return, task by task, standardised values or class probabilities.
 
     Parameters
     ----------
@@ -40,15 +43,18 @@ def predict_tasks(
 
     Returns
     -------
-    codes : list of ndarray of shape (n_samples,)
-        What :meth:`skspecialist.targets.Task.decode` takes.
+    outputs : list of ndarray of shape (n_samples,) or (n_samples, n_classes)
+        Values of continuous tasks, probabilities of the classes of the others.
     """
-    latents = module.encoder(_tensor(X))[0]
-    outputs = module.heads(latents, _tensor(step_tasks), module.task_mask())[0]
-    blocks = outputs.split(module.task_loss.n_outputs, dim=1)
+    bottleneck, size = module.bottleneck, max(1, CHUNK // X.shape[1])
+    outputs = []
+    for start in range(0, len(X), size):
+        weights = _tensor(step_tasks[start : start + size])
+        outputs.append(bottleneck(_tensor(X[start : start + size]), weights)["outputs"][0])
+    blocks = torch.cat(outputs).split(bottleneck.task_loss.n_outputs, dim=1)
     return [
-        (block.argmax(dim=1) if count else block[:, 0]).numpy()
-        for block, count in zip(blocks, module.task_loss.n_classes, strict=True)
+        (block.softmax(dim=1) if count else block[:, 0]).numpy()
+        for block, count in zip(blocks, bottleneck.task_loss.n_classes, strict=True)
     ]
 
 

@@ -31,6 +31,11 @@ class SpecialistNet(NeuralNet):
         Number of steps before the first proximal step.
     **kwargs : dict
         Those of :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    travel_ : float
+        How far the penalty alone could have moved the mask entry that least stands against it.
     """
 
     def __init__(self, module: Any, *, n_warmup_steps: int = 0, **kwargs: Any) -> None:
@@ -41,7 +46,7 @@ class SpecialistNet(NeuralNet):
         """Train; an interrupt is raised, unless it is skorch's way of stopping early."""
         if not self.initialized_:
             self.initialize()
-        self.n_steps_ = 0
+        self.n_steps_, self.travel_ = 0, 0.0
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, **fit_params)
@@ -59,14 +64,16 @@ class SpecialistNet(NeuralNet):
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
         """Give the mask a group of its own, without weight decay."""
-        masks = [p for name, p in self.module_.named_parameters() if name == "mask"]
-        others = [
-            p for name, p in self.module_.named_parameters() if name != "mask" and p.requires_grad
-        ]
-        groups: list[dict[str, Any]] = [{"params": others}]
-        if masks:
-            groups.append({"params": masks, "weight_decay": 0.0, "eps": MASK_EPSILON})
-        self.optimizer_ = torch.optim.AdamW(groups, lr=self.lr, weight_decay=WEIGHT_DECAY)
+        named = {name: p for name, p in self.module_.named_parameters() if p.requires_grad}
+        mask, gates = named.pop("mask", None), named.pop("gate_logits", None)
+        groups: list[dict[str, Any]] = [{"params": list(named.values())}]
+        if gates is not None:
+            groups.append({"params": [gates], "weight_decay": 0.0})
+        if mask is not None:
+            groups.append({"params": [mask], "weight_decay": 0.0, "eps": MASK_EPSILON})
+        self.optimizer_ = torch.optim.AdamW(
+            groups, lr=self.lr, weight_decay=WEIGHT_DECAY, fused=True
+        )
         return self
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
@@ -79,17 +86,20 @@ class SpecialistNet(NeuralNet):
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
         """Take a gradient step, then a proximal one on the mask."""
+        has_mask = hasattr(self.module_, "mask")
+        if has_mask:
+            self.module_.is_penalised = self.n_steps_ >= self.n_warmup_steps
         result = super().train_step(batch, **fit_params)
         self.n_steps_ += 1
-        if hasattr(self.module_, "mask") and isinstance(self.module_.mask, nn.Parameter):
+        if has_mask:
             self._proximal_step()
         return result
 
     @torch.no_grad()
     def _proximal_step(self) -> None:
-        module, group = self.module_, self.optimizer_.param_groups[1]
-        mask, sparsity = module.mask, getattr(module, "sparsity", 0.0)
-        if self.n_steps_ <= self.n_warmup_steps or sparsity == 0.0:
+        module, group = self.module_, self.optimizer_.param_groups[-1]
+        mask = module.mask
+        if not module.is_penalised or not module.sparsity.any() or not mask.numel():
             # Positive while nothing pushes an entry to zero: at zero its column is idle.
             mask.clamp_(min=MASK_EPSILON).mul_(module.allowed)
             return
@@ -98,7 +108,9 @@ class SpecialistNet(NeuralNet):
         state = self.optimizer_.state[mask]
         bias = 1 - group["betas"][1] ** float(state["step"])
         step = group["lr"] / ((state["exp_avg_sq"] / bias).sqrt() + group["eps"])
-        mask.copy_(module.penalty.prox(mask * module.allowed, step * sparsity))
+        step = step * module.sparsity[:, None, None]
+        mask.copy_(module.penalty.prox(mask * module.allowed, step))
+        self.travel_ += float((step * (mask > 0)).max()) / mask.shape[1]
 
 
 class EpochParts(Callback):
@@ -131,7 +143,7 @@ def build_net(
     """Return a net for a module and its training data, with a one-cycle learning rate."""
     n_steps = max_epochs * n_batches(len(data), batch_size)
     schedule = LRScheduler(
-        OneCycleLR, max_lr=lr, total_steps=max(n_steps, 2), pct_start=0.2, step_every="batch"
+        OneCycleLR, max_lr=lr, total_steps=max(n_steps, 6), pct_start=0.2, step_every="batch"
     )
     return SpecialistNet(
         module,

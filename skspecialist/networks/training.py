@@ -1,32 +1,32 @@
-"""The three fits: how many latents, which of them, and heads without penalty."""
+"""The fits: bottlenecks on the tasks, their heads again, and what reconstruction adds."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from skorch.callbacks import EarlyStopping
 
-from .autoencoder import (
-    Encoder,
-    FrozenLatentHeads,
-    SpecialistAutoencoder,
-    WidthNetwork,
-    mlp,
-)
+from .autoencoder import SpecialistAutoencoder
+from .bottlenecks import Bottlenecks
 from .data import StepData, n_batches
-from .heads import HIDDEN_UNITS, MaskedHeads, TaskLoss
+from .heads import MaskedHeads, TaskLoss
+from .layers import Encoders, chunks
 from .nets import SpecialistNet, build_net
 from .penalties import BasePenalty
 
-N_UPDATES = 2500  # gradient steps of the main fit where max_epochs is None
+UPDATES_PER_ROOT = 25  # gradient steps, times the root of the number of samples
+HEAD_UNITS = (32, 32)
 MIN_SEQUENCES = 16  # in a batch, however long they are
-WARMUP = 0.3  # share of the main fit before the penalty sets in
+NOBODY = -1  # leaves a sample out, where this is its fold
+NO_FOLD = -2  # is left out by a group
+EARLY_STOPPING_FRACTION = 0.1  # of the samples, held out to see when to stop
+WARMUP = 0.3  # share of a fit before the penalty sets in
 
 
 @contextmanager
@@ -50,44 +50,61 @@ def seeded(seed: int, device: str) -> Iterator[None]:
 
 @dataclass
 class Settings:
-    """What the three fits are told."""
+    """What the fits are told."""
 
     n_components: int
+    n_relevant: int | None
     sparsity: float
+    shares: Sequence[float]
+    n_halves: int
     penalty: BasePenalty
     beta: float
+    independence: float
     linear_heads: bool
-    hidden: Sequence[int]
+    hidden: Sequence[int] | None
     max_epochs: int | None
     batch_size: int
     lr: float
     refit: bool
     early_stopping: bool
-    validation_fraction: float
     callbacks: list[Any]
     device: str
     verbose: int
     n_classes: Sequence[int] = field(default_factory=list)
 
+    @property
+    def n_outputs(self) -> int:
+        """Number of values that the tasks consist of."""
+        return sum(max(1, count - 1) for count in self.n_classes)
+
+    @property
+    def max_width(self) -> int:
+        """Largest number of latents that the tasks can need: that of their outputs."""
+        if self.hidden is None:
+            return self.n_components
+        return min(self.n_components, self.n_outputs)
+
     def samples_per_batch(self, data: StepData) -> int:
         """Return how many samples make ``batch_size`` steps; not too few sequences."""
         return max(self.batch_size // data.X.shape[1], min(self.batch_size, MIN_SEQUENCES))
 
-    def epochs(self, data: StepData) -> int:
-        """Return the number of epochs of the main fit."""
+    def epochs(self, data: StepData, share: float = 1.0) -> int:
+        """Return the number of epochs of a fit, or of a share of one."""
         if self.max_epochs is not None:
-            return self.max_epochs
-        n_updates = n_batches(len(data), self.samples_per_batch(data))
-        return int(np.clip(N_UPDATES // n_updates, 10, 500))
+            return max(1, round(share * self.max_epochs))
+        n_updates = UPDATES_PER_ROOT * len(data) ** 0.5
+        per_epoch = n_batches(len(data), self.samples_per_batch(data))
+        return int(np.clip(round(share * n_updates / per_epoch), 3, 500))
 
     def train(
-        self, module: Any, data: StepData, valid: StepData | None, *, epochs: int, **options: Any
+        self, module: Any, data: StepData, *, epochs: int, stop_early: bool = False, **options: Any
     ) -> SpecialistNet:
-        """Train a module, to the best epoch where there are held-out data."""
-        callbacks = options.pop("callbacks", [])
-        if valid is not None:
+        """Train a module; to the epoch of the least held-out loss where it may stop early."""
+        callbacks, valid = options.pop("callbacks", []), None
+        if stop_early:
             stop = EarlyStopping(patience=max(5, epochs // 3), load_best=True, sink=_silent)
             callbacks = [("early_stopping", stop), *callbacks]
+            data, valid = _hold_out(data)
         net = build_net(
             module,
             data,
@@ -101,213 +118,183 @@ class Settings:
             **options,
         )
         net.partial_fit(data)
-        net.module_.eval()
+        net.module_.cpu().eval()
         return net
 
 
-def fit_specialist(
-    data: StepData, settings: Settings, start: SpecialistAutoencoder | None = None
-) -> tuple[SpecialistNet, list[dict[str, Any]], np.ndarray | None]:
-    """Take the three steps.
-
-    Returns
-    -------
-    net : SpecialistNet
-        The trained autoencoder, in float64, ready to be used.
-    history : list of dict
-        Losses of every epoch.
-    width_losses : ndarray of shape (n_components + 1,) or None
-        Held-out task loss for each number of latents; None where it was not looked for.
-    """
-    width, width_losses, history = settings.n_components, None, []
-    if start is not None:
-        width = start.width
-    elif settings.sparsity > 0:
-        width, width_losses, nets = find_width(data, settings)
-        history += [epoch for net in nets for epoch in _history("width", net)]
-    net = fit_autoencoder(data, settings, width, start)
-    history += _history("sparse", net)
-    if settings.refit:
-        history += _history("refit", refit_heads(data, net.module_, settings))
-    net.module_.double().eval()
-    return net, history, width_losses
-
-
-def _history(phase: str, net: SpecialistNet) -> list[dict[str, Any]]:
-    """Return the losses of each epoch, without those of each batch."""
-    return [
-        {"phase": phase, "epoch": row["epoch"]}
-        | {key: row[key] for key in sorted(row) if key.endswith("_loss")}
-        for row in net.history
-    ]
-
-
-def hold_out(data: StepData, fraction: float) -> tuple[StepData, StepData]:
-    """Return a random split into training and held-out samples."""
-    if len(data) < 4:
-        return data, data  # too few for a split: one sample has no variance
-    n_valid = min(max(1, round(fraction * len(data))), len(data) - 2)
-    order = torch.randperm(len(data))
-    return data.take(order[n_valid:]), data.take(order[:n_valid])
-
-
-def find_width(data: StepData, settings: Settings) -> tuple[int, np.ndarray, list[SpecialistNet]]:
-    """Return how many latents the tasks need, the held-out loss of every number, and the nets.
-
-    First all numbers at once, then the chosen one is confirmed: a bottleneck that is
-    trained on the tasks alone may be stuck where the whole autoencoder is not, so that a
-    latent too many seems to be needed.
-    """
-    train, valid = hold_out(data, settings.validation_fraction)
-    task_loss = TaskLoss(settings.n_classes, train.targets)
-    widths = range(1, settings.n_components + 1)
-    hidden = () if settings.linear_heads else (HIDDEN_UNITS // 2, HIDDEN_UNITS // 2)
-    heads = MaskedHeads(sum(widths), task_loss.n_outputs, hidden, n_groups=len(widths))
-    heads.step_scale.copy_(step_scale(train.step_tasks))
-    encoder = _encoder(train, settings, sum(widths))
-    module = WidthNetwork(encoder, heads, task_loss, widths, resolution=settings.sparsity)
-    nets = [settings.train(module, train, valid, epochs=settings.epochs(data))]
-    losses = _width_losses(nets[0], train, valid)
-    width = _smallest_width(losses, settings.sparsity)
-    dense = replace(settings, sparsity=0.0, callbacks=[])
-    while width > 1:
-        nets.append(fit_autoencoder(train, dense, width - 1))
-        narrower = _task_losses(nets[-1], valid)
-        if narrower.mean() < losses[width - 1].mean():
-            losses[width - 1] = narrower
-        if _is_worth_it(losses[width - 1] - losses[width], settings.sparsity):
-            break
-        width -= 1
-    return width, losses.mean(axis=1), nets
-
-
-@torch.no_grad()
-def _task_losses(net: SpecialistNet, data: StepData) -> np.ndarray:
-    """Return the mean task loss of each sample."""
-    module = net.module_
-    outputs = module(data.X, data.step_tasks)["outputs"]
-    return module.task_loss(outputs, data.targets)[0].mean(dim=1).numpy()
-
-
-@torch.no_grad()
-def _width_losses(net: SpecialistNet, train: StepData, valid: StepData) -> np.ndarray:
-    """Return the mean task loss for each width from 0, each held-out sample."""
-    module = net.module_.cpu()
-    module.encoder.freeze(train.X)
-    chance = module.task_loss.chance_outputs.expand(1, len(valid), -1)
-    outputs = torch.cat([chance, module(valid.X, valid.step_tasks)])
-    return module.task_loss(outputs, valid.targets).mean(dim=2).numpy()
-
-
-def _smallest_width(losses: np.ndarray, sparsity: float) -> int:
-    """Return the smallest width that no larger one undercuts by what its latents cost."""
-    for width in range(len(losses)):
-        gains = losses[width] - losses[width + 1 :]
-        prices = sparsity * np.arange(1, len(gains) + 1)
-        if not any(_is_worth_it(*pair) for pair in zip(gains, prices, strict=True)):
-            return width
-    raise AssertionError("the largest width has no larger one")
-
-
-def _is_worth_it(gains: np.ndarray, price: float) -> bool:
-    """Return whether the mean gain is above its price by more than one standard error."""
-    return bool(gains.mean() > price + gains.std() / np.sqrt(len(gains)))
-
-
-def fit_autoencoder(
-    data: StepData, settings: Settings, width: int, start: SpecialistAutoencoder | None = None
+def train_bottlenecks(
+    data: StepData,
+    settings: Settings,
+    widths: Sequence[int],
+    *,
+    held_out: Sequence[int] = (NO_FOLD,),
+    sparsity: Sequence[float] = (0.0,),
+    start: Bottlenecks | None = None,
+    epochs_share: float = 1.0,
+    **options: Any,
 ) -> SpecialistNet:
-    """Return the trained autoencoder with a sparse mask on the first ``width`` latents."""
-    train, valid = data, None
-    if settings.early_stopping:
-        train, valid = hold_out(data, settings.validation_fraction)
-    task_loss = TaskLoss(settings.n_classes, data.targets)
-    encoder = _encoder(data, settings, settings.n_components, variational=settings.beta > 0)
-    heads = MaskedHeads(
-        settings.n_components,
-        task_loss.n_outputs,
-        () if settings.linear_heads else (HIDDEN_UNITS, HIDDEN_UNITS),
-    )
-    heads.step_scale.copy_(step_scale(data.step_tasks))
-    module = SpecialistAutoencoder(
-        encoder,
-        mlp(settings.n_components, settings.hidden[::-1], data.X.shape[2]),
-        heads,
-        task_loss,
-        penalty=settings.penalty,
-        width=width,
-        sparsity=settings.sparsity,
-        beta=settings.beta,
-    )
-    idle = ~data.step_tasks.any(dim=1).any(dim=0)
-    module.allowed[idle] = 0.0
-    with torch.no_grad():
-        module.mask.mul_(module.allowed)
+    """Return trained bottlenecks, a group for each width.
+
+    Parameters
+    ----------
+    data : StepData
+        What to learn from.
+    settings : Settings
+        How.
+    widths : sequence of int
+        Number of latents of each group.
+    held_out : sequence of int, default=(NO_FOLD,)
+        One for each group, or for all: the fold that it does not learn from.
+    sparsity : sequence of float, default=(0.0,)
+        One for each group, or for all: the weight of the penalty on the mask.
+    start : Bottlenecks or None, default=None
+        Trained ones to go on from; the penalty then acts from the first step.
+    epochs_share : float, default=1.0
+        Part of the usual number of epochs.
+    **options : dict
+        Passed on to the net.
+    """
+    module = new_bottlenecks(data, settings, widths, held_out=held_out, sparsity=sparsity)
     if start is not None:
-        _continue_from(module, start)
+        continue_from(module, start)
     net = settings.train(
         module,
-        train,
-        valid,
-        epochs=settings.epochs(data),
+        data,
+        epochs=settings.epochs(data, epochs_share),
         warmup=WARMUP,
-        callbacks=settings.callbacks,
+        lr=settings.lr if start is None else settings.lr / 3,
+        **options,
     )
-    module = net.module_.cpu()
-    module.encoder.freeze(data.X)
-    module.heads.silence((module.mask == 0).all(dim=1), task_loss.chance_outputs)
+    finish_bottlenecks(net.module_, data)
     return net
 
 
-def _continue_from(module: SpecialistAutoencoder, start: SpecialistAutoencoder) -> None:
+def new_bottlenecks(
+    data: StepData,
+    settings: Settings,
+    widths: Sequence[int],
+    *,
+    held_out: Sequence[int] = (NO_FOLD,),
+    sparsity: Sequence[float] = (0.0,),
+) -> Bottlenecks:
+    """Return untrained bottlenecks, a group for each width."""
+    n_groups, width = len(widths), max(widths)
+    task_loss = TaskLoss(settings.n_classes, data.targets, data.weights)
+    heads = MaskedHeads(
+        width, task_loss.n_outputs, () if settings.linear_heads else HEAD_UNITS, n_groups
+    )
+    heads.step_scale.copy_(_step_scale(data.step_tasks))
+    active = data.step_tasks.any(dim=1).any(dim=0) & (data.weights > 0).any(dim=0)
+    readable = (torch.arange(width) < torch.tensor(widths)[:, None]).float()
+    return Bottlenecks(
+        Encoders(data.X.shape[2], settings.hidden, width, n_groups, settings.beta > 0),
+        heads,
+        task_loss,
+        penalty=settings.penalty,
+        sparsity=torch.tensor(sparsity, dtype=torch.float32).expand(n_groups).clone(),
+        beta=settings.beta,
+        allowed=active.float()[None, :, None] * readable[:, None],
+        held_out=torch.tensor(held_out).expand(n_groups).clone(),
+    )
+
+
+def finish_bottlenecks(module: Bottlenecks, data: StepData) -> None:
+    """Fix the variance of the latents; tasks without a latent predict their mean."""
+    module.close_gates()
+    module.encoders.freeze(data.rows)
+    module.heads.silence(~module.task_mask().any(dim=2), module.task_loss.chance_outputs)
+
+
+def continue_from(module: Bottlenecks, start: Bottlenecks) -> None:
     """Take over the weights of an earlier fit, but not what belongs to its data."""
     weights = dict(start.named_parameters())
-    shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
+    own = {name: p for name, p in module.named_parameters() if name != "gate_logits"}
+    shapes = {name: parameter.shape for name, parameter in own.items()}
     if shapes != {name: parameter.shape for name, parameter in weights.items()}:
         raise ValueError(
             "warm_start=True needs the features, tasks and layers of the previous fit: set "
             "warm_start=False to start anew."
         )
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
+        for name, parameter in own.items():
             parameter.copy_(weights[name])
 
 
-def refit_heads(data: StepData, module: SpecialistAutoencoder, settings: Settings) -> SpecialistNet:
-    """Train the heads of an autoencoder again, without penalty, on the latents they kept.
+def refit_heads(
+    data: StepData, module: Bottlenecks, settings: Settings, *, anew: bool = False
+) -> SpecialistNet:
+    """Train the heads again, without penalty, on the latents that they kept; or anew.
 
-    The penalty shrinks what it keeps; this undoes the shrinkage and keeps the zeros.
+    The penalty shrinks what it keeps; this undoes the shrinkage and keeps the zeros. The
+    latents of all groups must be the same.
     """
     with torch.no_grad():
-        latents = module.encoder(data.X)[0]
-    heads = FrozenLatentHeads(
-        copy.deepcopy(module.heads), module.task_mask().detach(), module.task_loss
+        latents = torch.cat([module.encoders(chunk)[0][0] for chunk in chunks(data.rows)])
+    mask = module.task_mask().detach()
+    heads = Bottlenecks(
+        Encoders(latents.shape[1], None, latents.shape[1], len(mask)),
+        copy.deepcopy(module.heads).requires_grad_(True),
+        module.task_loss,
+        penalty=module.penalty,
+        sparsity=torch.zeros_like(module.sparsity),
+        beta=0.0,
+        allowed=(mask > 0).float(),
+        held_out=module.held_out,
     )
-    train, valid = data.with_features(latents), None
-    if settings.early_stopping:
-        train, valid = hold_out(train, settings.validation_fraction)
-    epochs = max(1, settings.epochs(data) // 3)
-    # The heads start near where they end: a third of the learning rate.
-    net = settings.train(heads, train, valid, epochs=epochs, lr=settings.lr / 3)
-    refitted = net.module_.cpu()
-    silent = (refitted.mask == 0).all(dim=1)
-    refitted.heads.silence(silent, module.task_loss.chance_outputs)
+    if heads.heads.linear:
+        heads.heads.bias.requires_grad_(False)
     with torch.no_grad():
-        module.mask.copy_(refitted.task_mask())
-    module.heads = refitted.heads
+        heads.mask.copy_(mask)
+    train = data.with_features(latents.view(*data.X.shape[:2], -1))
+    # Unless anew, they start near where they end: a third of the learning rate and the time.
+    net = settings.train(
+        heads,
+        train,
+        epochs=settings.epochs(data, 1 / 3),
+        stop_early=settings.early_stopping,
+        lr=settings.lr if anew else settings.lr / 3,
+    )
+    finish_bottlenecks(net.module_, train)
+    with torch.no_grad():
+        module.mask.copy_(net.module_.task_mask())
+    module.heads = net.module_.heads
     return net
 
 
-def step_scale(step_tasks: torch.Tensor) -> torch.Tensor:
+def fit_complement(
+    data: StepData, bottleneck: Bottlenecks, settings: Settings
+) -> tuple[SpecialistAutoencoder, SpecialistNet | None]:
+    """Return the autoencoder around a trained bottleneck, and its net; known latents need none."""
+    module = SpecialistAutoencoder(
+        bottleneck,
+        data.X.shape[2],
+        settings.hidden,
+        settings.n_components,
+        beta=settings.beta,
+        independence=settings.independence,
+    )
+    if module.decoder is None:
+        return module.eval(), None
+    epochs = settings.epochs(data, 0.7)
+    net = settings.train(module, data, epochs=epochs, stop_early=settings.early_stopping)
+    if module.complement is not None:
+        module.complement.freeze(data.rows)
+    return module, net
+
+
+def _hold_out(data: StepData) -> tuple[StepData, StepData]:
+    """Return a random split into training and held-out samples."""
+    if len(data) < 4:
+        return data, data  # too few for a split: one sample has no variance
+    n_valid = min(max(1, round(EARLY_STOPPING_FRACTION * len(data))), len(data) - 2)
+    order = torch.randperm(len(data))
+    return data.take(order[n_valid:]), data.take(order[:n_valid])
+
+
+def _step_scale(step_tasks: torch.Tensor) -> torch.Tensor:
     """Return what keeps a head's sum over steps of unit size, whatever their number."""
     scale = (step_tasks**2).sum(dim=1).mean(dim=0).sqrt()
     return torch.where(scale > 0, scale, torch.ones_like(scale))
-
-
-def _encoder(
-    data: StepData, settings: Settings, n_latents: int, *, variational: bool = False
-) -> Encoder:
-    return Encoder(data.X.shape[2], settings.hidden, n_latents, variational)
 
 
 def _silent(*args: Any) -> None:

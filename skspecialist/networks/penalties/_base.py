@@ -14,7 +14,18 @@ class BasePenalty(Part, room="skspecialist.networks.penalties"):
     """
 
     def value(self, mask: torch.Tensor) -> torch.Tensor:
-        """Return the penalty of a ``(n_tasks, n_components)`` mask, a scalar."""
+        """Return the penalty.
+
+        Parameters
+        ----------
+        mask : tensor of shape (..., n_tasks, n_latents)
+            Non-negative.
+
+        Returns
+        -------
+        value : tensor of shape (...)
+            What the weight of the penalty multiplies.
+        """
         raise NotImplementedError
 
     def prox(self, mask: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
@@ -22,14 +33,32 @@ class BasePenalty(Part, room="skspecialist.networks.penalties"):
 
         Parameters
         ----------
-        mask : tensor of shape (n_tasks, n_components)
+        mask : tensor of shape (..., n_tasks, n_latents)
             Where the gradient step led.
-        step : tensor of shape (n_tasks, n_components)
+        step : tensor of shape (..., n_tasks, n_latents)
             Step size of each entry, times the weight of the penalty.
 
         Returns
         -------
-        mask : tensor of shape (n_tasks, n_components)
+        mask : tensor of shape (..., n_tasks, n_latents)
             With exact zeros.
         """
         raise NotImplementedError
+
+    def initial_logits(self, shape: tuple[int, ...]) -> torch.Tensor | None:
+        """Return where random gates on the entries start, if the penalty has any.
+
+        A penalty with gates also has ``gates(logits, sample=...)``, their values, and
+        ``open_probability(logits)``, which is penalised while they learn.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the mask.
+
+        Returns
+        -------
+        logits : tensor of this shape, or None
+            None, the default, for no gates.
+        """
+        return None

@@ -48,16 +48,16 @@ class L1(BasePenalty, short_name="l1"):
 
     def value(self, mask: torch.Tensor) -> torch.Tensor:
         """Return the penalty of a mask."""
-        n_tasks = len(mask)
-        norms = mask.norm(dim=0).sum() / n_tasks**0.5
-        return mask.abs().sum() / n_tasks + self.group * norms
+        n_tasks = mask.shape[-2]
+        norms = mask.norm(dim=-2).sum(dim=-1) / n_tasks**0.5
+        return mask.abs().sum(dim=(-2, -1)) / n_tasks + self.group * norms
 
     def prox(self, mask: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """Return the proximal point, exact where the steps of a column are equal."""
-        n_tasks = len(mask)
+        n_tasks = mask.shape[-2]
         mask = (mask - step / n_tasks).clamp(min=0)
-        norms = mask.norm(dim=0).clamp(min=torch.finfo(mask.dtype).tiny)
+        norms = mask.norm(dim=-2, keepdim=True).clamp(min=torch.finfo(mask.dtype).tiny)
         # Entries that are zero have no say: an idle one has no curvature, hence huge steps.
-        shares = mask / mask.sum(dim=0).clamp(min=torch.finfo(mask.dtype).tiny)
-        shrink = (step * shares).sum(dim=0) * self.group / n_tasks**0.5
+        shares = mask / mask.sum(dim=-2, keepdim=True).clamp(min=torch.finfo(mask.dtype).tiny)
+        shrink = (step * shares).sum(dim=-2, keepdim=True) * self.group / n_tasks**0.5
         return mask * (1 - shrink / norms).clamp(min=0)

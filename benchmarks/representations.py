@@ -1,0 +1,460 @@
+"""Other ways to a small representation that serves several tasks, each as a transformer.
+
+``REPRESENTATIONS`` maps a name to a factory that takes ``Sizes`` and returns an unfitted
+transformer of rows ``X`` (n, d) and continuous tasks ``y`` (n, T), T at least 2. Every setting
+is fixed here, before any figure of the benchmark; ``describe`` returns those of one name. The
+names in ``TOLD`` are told the true number of relevant latents; no other reads it. Packages
+that are not installed leave their names out.
+
+In common: features and tasks are standardised; d latents are one for each feature, at most 32.
+Networks: hidden layers of 128 and 128 units, heads of 64 and 64 units for each task, ReLU;
+AdamW with weight decay 0.01 and a one-cycle learning rate that peaks at 0.05; 2,500 updates on
+batches of 256 rows, but at most 200 epochs: 1,000 rows overfit. These were tuned for the
+bottleneck that is told the size, on seeds from 1000 on: SiLU and lower learning rates are
+clearly worse. None of it uses the library.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.cross_decomposition import CCA, PLSRegression
+from sklearn.decomposition import PCA, FastICA
+from sklearn.feature_selection import SelectFromModel
+from sklearn.linear_model import MultiTaskLassoCV
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.nn import functional as F
+
+MAX_LATENTS = 32
+HIDDEN = 128
+HEAD_HIDDEN = 64
+BATCH, MAX_EPOCHS, WEIGHT_DECAY = 256, 200, 1e-2
+REPRESENTATIONS: dict[str, Callable[["Sizes"], TransformerMixin]] = {}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a factory may know of the data.
+
+    Parameters
+    ----------
+    n_features, n_tasks : int
+        Columns of ``X`` and of ``y``.
+    n_relevant : int or None
+        The true number of relevant latents; None for whoever is not in ``TOLD``.
+    seed : int, default=0
+        Everything random in the transformer.
+    """
+
+    n_features: int
+    n_tasks: int
+    n_relevant: int | None
+    seed: int = 0
+
+    @property
+    def n_latents(self):
+        """Latents of whoever is not told how many there are."""
+        return min(self.n_features, MAX_LATENTS)
+
+
+def representation(name, *, needs=None):
+    """Register a factory, unless the package that it needs is missing."""
+
+    def register(factory):
+        if needs is None or find_spec(needs):
+            REPRESENTATIONS[name] = factory
+        return factory
+
+    return register
+
+
+def describe(name):
+    """Return the settings of a representation."""
+    return inspect.getdoc(REPRESENTATIONS[name])
+
+
+# Classical
+
+
+@representation("raw input")
+def raw_input(sizes):
+    """Standardised features."""
+    return StandardScaler()
+
+
+@representation("PCA")
+def pca(sizes):
+    """As many principal components as explain 99 % of the variance."""
+    return make_pipeline(StandardScaler(), PCA(0.99, svd_solver="full"))
+
+
+@representation("PCA, told the size")
+def pca_told(sizes):
+    """As many principal components as there are relevant latents."""
+    return make_pipeline(StandardScaler(), PCA(sizes.n_relevant, svd_solver="full"))
+
+
+def _best_number(estimator, sizes):
+    folds = KFold(3, shuffle=True, random_state=sizes.seed)
+    grid = {"n_components": range(1, min(sizes.n_features, sizes.n_tasks) + 1)}
+    return make_pipeline(StandardScaler(), GridSearchCV(estimator, grid, cv=folds))
+
+
+@representation("PLS")
+def pls(sizes):
+    """Partial least squares; 1 to min(d, T) components by the R2 of 3-fold cross-validation."""
+    return _best_number(PLSRegression(), sizes)
+
+
+@representation("CCA")
+def cca(sizes):
+    """Canonical correlation; 1 to min(d, T) components by the R2 of 3-fold cross-validation."""
+    return _best_number(CCA(max_iter=2000), sizes)
+
+
+@representation("FastICA + MultiTaskLassoCV")
+def ica_lasso(sizes):
+    """d independent components; those that a multi-task lasso, by 3-fold CV, gives weight."""
+    ica = FastICA(sizes.n_latents, max_iter=1000, random_state=sizes.seed)
+    lasso = TransformedTargetRegressor(
+        MultiTaskLassoCV(cv=KFold(3, shuffle=True, random_state=sizes.seed)),
+        transformer=StandardScaler(),
+    )
+    kept = SelectFromModel(lasso, importance_getter="regressor_.coef_", threshold=1e-12)
+    return make_pipeline(StandardScaler(), ica, kept)
+
+
+# Networks of our own hand
+
+
+def mlp(n_in, n_out):
+    """Two hidden layers."""
+    return nn.Sequential(
+        nn.Linear(n_in, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
+        nn.Linear(HIDDEN, n_out),
+    )  # fmt: skip
+
+
+class Heads(nn.Module):
+    """A network of two hidden layers for each task, all tasks in one product."""
+
+    def __init__(self, n_in, n_tasks):
+        super().__init__()
+        bound = 1 / math.sqrt(HEAD_HIDDEN)
+        self.first = nn.Linear(n_in, n_tasks * HEAD_HIDDEN)
+        self.weight = nn.Parameter(torch.empty(n_tasks, HEAD_HIDDEN, HEAD_HIDDEN))
+        self.bias = nn.Parameter(torch.empty(n_tasks, 1, HEAD_HIDDEN))
+        self.last = nn.Parameter(torch.empty(n_tasks, 1, HEAD_HIDDEN))
+        self.last_bias = nn.Parameter(torch.zeros(n_tasks))
+        for parameter in (self.weight, self.bias, self.last):
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, z):
+        """Return (n, T) predictions."""
+        h = F.relu(self.first(z)).view(len(z), len(self.weight), -1).transpose(0, 1)
+        h = F.relu(torch.baddbmm(self.bias, h, self.weight))
+        return (h * self.last).sum(dim=2).T + self.last_bias
+
+
+class Bottleneck(nn.Module):
+    """Latents of unit variance, read by a decoder, by all tasks' heads, or by both."""
+
+    def __init__(self, n_features, n_tasks, *, n_latents, reconstruct, serve):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            mlp(n_features, n_latents), nn.BatchNorm1d(n_latents, affine=False)
+        )
+        self.decoder = mlp(n_latents, n_features) if reconstruct else None
+        self.heads = Heads(n_latents, n_tasks) if serve else None
+
+    def loss(self, x, y):
+        """Mean squared errors of features and of tasks, weighted equally."""
+        z = self.encoder(x)
+        loss = 0.0 if self.decoder is None else F.mse_loss(self.decoder(z), x)
+        return loss if self.heads is None else loss + F.mse_loss(self.heads(z), y)
+
+    def encode(self, x):
+        """Return all latents."""
+        return self.encoder(x)
+
+
+class StochasticGates(nn.Module):
+    """Features times noisy gates, clipped to 0 and 1, in front of a bottleneck of width d.
+
+    Source: Yamada, Lindenbaum, Negahban and Kluger, Feature selection using stochastic gates,
+    ICML 2020. A gate costs the probability that it is open.
+    """
+
+    PENALTY, NOISE = 0.1, 0.5
+
+    def __init__(self, n_features, n_tasks, **bottleneck):
+        super().__init__()
+        self.means = nn.Parameter(torch.full((n_features,), 0.5))
+        self.net = Bottleneck(n_features, n_tasks, **bottleneck)
+
+    def loss(self, x, y):
+        """Loss of the bottleneck, and the penalty on the share of open gates."""
+        gates = (self.means + self.NOISE * torch.randn_like(x)).clamp(0, 1)
+        share = torch.special.ndtr(self.means / self.NOISE).mean()
+        return self.net.loss(gates * x, y) + self.PENALTY * share
+
+    def encode(self, x):
+        """Return the features whose gate is open without noise."""
+        return x[:, self.means > 0]
+
+
+class IdentifiableVAE(nn.Module):
+    """Variational autoencoder whose prior of the latents is a Gaussian given the tasks.
+
+    Source: Khemakhem, Kingma, Monti and Hyvärinen, Variational autoencoders and nonlinear ICA,
+    AISTATS 2020. Their posterior reads the tasks as well, which are not known for new rows:
+    ours is q(z | x). The decoder's variance is theirs.
+    """
+
+    VARIANCE = 0.01
+
+    def __init__(self, n_features, n_tasks, *, n_latents):
+        super().__init__()
+        self.encoder = mlp(n_features, 2 * n_latents)
+        self.prior = mlp(n_tasks, 2 * n_latents)
+        self.decoder = mlp(n_latents, n_features)
+
+    def loss(self, x, y):
+        """Negative evidence lower bound for each feature, up to a constant factor."""
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        prior_mean, prior_log_variance = self.prior(y).chunk(2, dim=1)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        ratio = torch.exp(log_variance - prior_log_variance)
+        distance = (mean - prior_mean).square() * torch.exp(-prior_log_variance)
+        divergence = 0.5 * (ratio + distance - 1 - torch.log(ratio)).sum(dim=1).mean()
+        # Times the variance: gradients are as large as those of a mean squared error.
+        return 0.5 * F.mse_loss(self.decoder(z), x) + self.VARIANCE * divergence / x.shape[1]
+
+    def encode(self, x):
+        """Return the posterior means."""
+        return self.encoder(x).chunk(2, dim=1)[0]
+
+
+class Network(TransformerMixin, BaseEstimator):
+    """Train a module by its ``loss(x, y)``; transform by its ``encode(x)``.
+
+    Parameters
+    ----------
+    module : callable
+        Takes the numbers of features and tasks.
+    lr : float
+        The highest learning rate of the cycle.
+    n_updates : int, default=2500
+        Fewer if they would be more than 200 epochs.
+    random_state : int, default=0
+        Initial weights, order of rows and noise; torch's generator is left as it was.
+    """
+
+    def __init__(self, module, *, lr, n_updates=2500, random_state=0):
+        self.module = module
+        self.lr = lr
+        self.n_updates = n_updates
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Standardise and train."""
+        self.scaler_ = StandardScaler().fit(X)
+        x, y = self._tensor(X), _standardised_tasks(y)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.random_state)
+            self.module_ = self.module(x.shape[1], y.shape[1])
+            self._train(x, y)
+        return self
+
+    def _tensor(self, X):
+        return torch.as_tensor(self.scaler_.transform(X), dtype=torch.float32)
+
+    def _train(self, x, y):
+        batch = min(BATCH, len(x))
+        per_epoch = len(x) // batch  # full batches: batch normalisation needs them
+        n_updates = min(self.n_updates, MAX_EPOCHS * per_epoch)
+        groups = [{"params": [], "weight_decay": 0.0}, {"params": []}]
+        for name, parameter in self.module_.named_parameters():
+            groups[not name.endswith(("bias", "means"))]["params"].append(parameter)
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=WEIGHT_DECAY, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, n_updates)
+        self.module_.train()
+        for update in range(n_updates):
+            if update % per_epoch == 0:
+                order = torch.randperm(len(x))
+            start = update % per_epoch * batch
+            rows = order[start : start + batch]
+            optimizer.zero_grad()
+            self.module_.loss(x[rows], y[rows]).backward()
+            optimizer.step()
+            schedule.step()
+        self.module_.eval()
+
+    def transform(self, X):
+        """Return the latents, float64."""
+        with torch.no_grad():
+            return self.module_.encode(self._tensor(X)).numpy().astype(np.float64)
+
+
+def _standardised_tasks(y):
+    return torch.as_tensor(StandardScaler().fit_transform(y), dtype=torch.float32)
+
+
+def _network(module, sizes, *, lr=5e-2, **settings):
+    return Network(partial(module, **settings), lr=lr, random_state=sizes.seed)
+
+
+@representation("autoencoder")
+def autoencoder(sizes):
+    """d latents, trained to reconstruct the features alone. The learning rate peaks at 0.003."""
+    options = {"n_latents": sizes.n_latents, "reconstruct": True, "serve": False}
+    return _network(Bottleneck, sizes, lr=3e-3, **options)
+
+
+@representation("autoencoder + heads")
+def autoencoder_heads(sizes):
+    """d latents, all read by all heads: features and tasks, their errors weighted equally."""
+    return _network(Bottleneck, sizes, n_latents=sizes.n_latents, reconstruct=True, serve=True)
+
+
+@representation("bottleneck, told the size")
+def bottleneck(sizes):
+    """As many latents as are relevant, trained on the tasks alone."""
+    return _network(Bottleneck, sizes, n_latents=sizes.n_relevant, reconstruct=False, serve=True)
+
+
+@representation("bottleneck, told too large")
+def bottleneck_large(sizes):
+    """Twice as many latents as are relevant, at most d, trained on the tasks alone."""
+    n_latents = min(2 * sizes.n_relevant, sizes.n_features)
+    return _network(Bottleneck, sizes, n_latents=n_latents, reconstruct=False, serve=True)
+
+
+@representation("stochastic gates")
+def stochastic_gates(sizes):
+    """Features whose gate stays open: noise 0.5, penalty 0.1 on the share of open gates."""
+    options = {"n_latents": sizes.n_latents, "reconstruct": False, "serve": True}
+    return _network(StochasticGates, sizes, **options)
+
+
+@representation("iVAE")
+def ivae(sizes):
+    """Posterior means of d latents given the features alone; their prior is given the tasks.
+
+    Decoder variance 0.01. The learning rate peaks at 0.003: at 0.03 less is reconstructed.
+    """
+    return _network(IdentifiableVAE, sizes, lr=3e-3, n_latents=sizes.n_latents)
+
+
+# Packages
+
+
+class LassoNetSelector(TransformerMixin, BaseEstimator):
+    """Features that LassoNet keeps, all tasks in one model."""
+
+    def __init__(self, *, tolerance=1.1, max_rows=2000, random_state=0):
+        self.tolerance = tolerance
+        self.max_rows = max_rows
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Follow the path; take its sparsest model that is nearly as good as its best."""
+        from lassonet import LassoNetRegressor
+
+        self.scaler_ = StandardScaler().fit(X)
+        rows = np.random.RandomState(self.random_state).permutation(len(X))[: self.max_rows]
+        model = LassoNetRegressor(
+            hidden_dims=(HIDDEN, HIDDEN),
+            path_multiplier=1.2,
+            batch_size=256,
+            n_iters=(100, 30),
+            patience=(20, 10),
+            verbose=0,
+            device="cpu",
+            random_state=self.random_state,
+            torch_seed=self.random_state,
+        )
+        with torch.random.fork_rng():
+            path = model.path(self.scaler_.transform(X[rows]), _standardised_tasks(y)[rows].numpy())
+        limit = self.tolerance * min(step.val_loss for step in path)
+        good = [step for step in path if step.val_loss <= limit]
+        self.support_ = min(good, key=lambda step: step.selected.sum()).selected.numpy()
+        return self
+
+    def transform(self, X):
+        """Return the kept features, standardised."""
+        return self.scaler_.transform(X)[:, self.support_]
+
+
+@representation("LassoNet", needs="lassonet")
+def lassonet(sizes):
+    """Features kept by the sparsest model within 10 % of the path's least validation error.
+
+    Hidden layers 128 and 128; at most 2,000 rows, a tenth of them for validation; batches of
+    256; path multiplier 1.2; at most 100 epochs at its start and 30 at a step, patience 20 and
+    10; the rest as the package has it.
+    """
+    return LassoNetSelector(random_state=sizes.seed)
+
+
+class ContrastiveEmbedding(TransformerMixin, BaseEstimator):
+    """CEBRA with the tasks as its labels."""
+
+    def __init__(self, n_components, *, max_iterations=500, random_state=0):
+        self.n_components = n_components
+        self.max_iterations = max_iterations
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Standardise and train."""
+        from cebra import CEBRA
+
+        self.scaler_ = StandardScaler().fit(X)
+        self.model_ = CEBRA(
+            model_architecture="offset1-model",
+            conditional="delta_normal",
+            delta=0.5,
+            num_hidden_units=HIDDEN,
+            output_dimension=self.n_components,
+            batch_size=512,
+            learning_rate=3e-3,
+            max_iterations=self.max_iterations,
+            device="cpu",
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(self.random_state)
+            self.model_.fit(
+                self.scaler_.transform(X).astype(np.float32), _standardised_tasks(y).numpy()
+            )
+        return self
+
+    def transform(self, X):
+        """Return the embedding, float64."""
+        embedding = self.model_.transform(self.scaler_.transform(X).astype(np.float32))
+        return np.asarray(embedding, dtype=np.float64)
+
+
+@representation("CEBRA", needs="cebra")
+def cebra(sizes):
+    """Supervised contrastive embedding on a sphere, 8 dimensions or d if that is fewer.
+
+    A row's partner is the row whose tasks are nearest to its own plus noise of standard
+    deviation 0.5 ("delta_normal": rows have no order in time; with 0.1 and ten tasks a row is
+    its own partner, and the embedding holds everything). 128 hidden units, batches of 512,
+    500 iterations at a learning rate of 0.003, a few times the seconds of the networks above;
+    the rest as the package has it. Its sampling cannot be seeded: results vary.
+    """
+    return ContrastiveEmbedding(min(8, sizes.n_features), random_state=sizes.seed)
+
+
+TOLD = {name for name in REPRESENTATIONS if "told" in name}

@@ -1,0 +1,373 @@
+"""What the encoders find: sparsity by cross-validation, known latents, single latents."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
+
+from skspecialist import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from skspecialist.datasets import make_specialist_latents
+from skspecialist.exceptions import SpecialistWarning
+from skspecialist.metrics import block_r2, support_scores
+from skspecialist.networks import L1
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+SHARES = [0.05, 0.1, 0.3]
+SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
+
+
+def quick(**params):
+    """Return an encoder that fits in a moment."""
+    return SparseSpecialistEncoderCV(**(SMALL | {"cv": 2} | params))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_specialist_latents(200, 4, 2, 3, n_layers=1, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Return six features, three tasks of two each, and which."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((600, 6))
+    a, b, c = X[:, :3].T
+    y = np.column_stack([np.tanh(a) + b**2 / 2, np.sin(b) + c, a * c + a])
+    truth = np.zeros((3, 6), dtype=bool)
+    truth[[0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 0, 2]] = True
+    return 3.0 * X + 1.0, y / y.std(axis=0) + 0.1 * rng.standard_normal(y.shape), truth
+
+
+@pytest.fixture(scope="module")
+def widths(data):
+    return quick(max_epochs=15).fit(data.X, data.y)
+
+
+@pytest.fixture(scope="module")
+def entries(known):
+    X, y, _ = known
+    encoder = quick(hidden_layer_sizes=None, sparsities=SHARES, max_epochs=40)
+    return encoder.fit(X, y)
+
+
+@pytest.mark.parametrize("fitted", ["widths", "entries"])
+def test_the_path_runs_from_dense_to_empty(fitted, request):
+    encoder = request.getfixturevalue(fitted)
+    n_points = len(encoder.sparsity_path_)
+    assert encoder.sparsity_path_[0] == 0
+    assert encoder.sparsity_path_[-1] == pytest.approx(1, abs=1e-6)
+    assert (np.diff(encoder.sparsity_path_) >= 0).all()
+    assert (np.diff(encoder.n_active_path_) <= 0).all()
+    assert encoder.n_active_path_[-1] == 0
+    assert encoder.n_active_path_[0] > 0
+    assert encoder.scores_path_.shape == (n_points, 2)
+    # The folds' own means are not quite those of all samples: knowing nothing explains
+    # a little in one fold and costs as much in the other, both of half the samples.
+    assert encoder.scores_path_[-1].mean() == pytest.approx(0, abs=1e-5)
+    assert encoder.scores_path_[:-1].mean(axis=1).min() > 0.1
+    assert encoder.support_path_.shape == (n_points, *encoder.mask_.shape)
+    assert_array_equal(encoder.support_path_[-1], 0)
+    assert ((encoder.support_path_ >= 0) & (encoder.support_path_ <= 1)).all()
+    assert encoder.sparsity_ == encoder.sparsity_path_[encoder.best_index_]
+    explained = encoder.scores_path_.mean(axis=1).max()
+    assert encoder.sparsity_max_ == pytest.approx(explained, abs=1e-5)
+
+
+def test_the_chosen_number_of_latents_is_the_size_of_the_support(widths):
+    assert widths.support_.sum() == widths.n_active_path_[widths.best_index_]
+    assert_array_equal(widths.n_active_path_, [3, 2, 1, 0])
+
+
+def test_the_planted_number_of_latents_comes_back():
+    data = make_specialist_latents(600, 4, 2, 4, n_layers=1, random_state=0)
+    encoder = quick(hidden_layer_sizes=(16,), max_epochs=30).fit(data.X, data.y)
+    assert encoder.support_.sum() == 2
+    assert encoder.score(data.X, data.y) > 0.9
+
+
+@pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": None, "sparsities": SHARES}])
+def test_a_bigger_tolerance_never_keeps_more(known, params):
+    X, y, _ = known
+    fits = [
+        quick(tolerance=tolerance, max_epochs=10, **params).fit(X[:300], y[:300])
+        for tolerance in (0.0, 0.05, 0.3, 0.99)
+    ]
+    chosen = [encoder.best_index_ for encoder in fits]
+    kept = [encoder.n_active_path_[encoder.best_index_] for encoder in fits]
+    # All points learn side by side: the path itself is the same.
+    for encoder in fits[1:]:
+        assert_array_equal(encoder.scores_path_, fits[0].scores_path_)
+    assert chosen == sorted(chosen)
+    assert kept == sorted(kept, reverse=True)
+    assert chosen[0] < chosen[-1]
+
+
+@pytest.mark.parametrize(
+    ("cv", "n_folds"),
+    [
+        (2, 2),
+        (None, 5),
+        (KFold(3), 3),
+        (ShuffleSplit(1, random_state=0), 1),
+        (list(KFold(4).split(np.zeros(200))), 4),
+        (iter(list(KFold(2).split(np.zeros(200)))), 2),
+    ],
+    ids=["int", "none", "splitter", "one split", "splits", "iterator"],
+)
+def test_folds_may_come_in_any_form(data, cv, n_folds):
+    encoder = quick(cv=cv, max_epochs=1).fit(data.X, data.y)
+    assert encoder.scores_path_.shape[1] == n_folds
+
+
+def test_a_splitter_is_what_its_splits_are(data):
+    splits = list(KFold(2).split(data.X))
+    first, second = (quick(cv=cv).fit(data.X, data.y) for cv in (KFold(2), splits))
+    assert_array_equal(first.scores_path_, second.scores_path_)
+    assert_array_equal(first.transform(data.X), second.transform(data.X))
+
+
+def test_folds_may_have_the_same_share_of_each_class(data):
+    labels = np.where(data.y[:, 0] > np.quantile(data.y[:, 0], 0.9), "rare", "often")
+    splits = list(StratifiedKFold(2).split(data.X, labels))
+    first, second = (quick(cv=cv).fit(data.X, labels) for cv in (StratifiedKFold(2), splits))
+    assert_array_equal(first.scores_path_, second.scores_path_)
+
+
+def test_groups_stay_together(data):
+    groups = np.arange(200) // 7
+    splits = list(GroupKFold(2).split(data.X, groups=groups))
+    encoder = quick(cv=GroupKFold(2)).fit(data.X, data.y, groups=groups)
+    expected = quick(cv=splits).fit(data.X, data.y)
+    assert_array_equal(encoder.scores_path_, expected.scores_path_)
+    with pytest.raises(ValueError, match="groups"):
+        quick(cv=GroupKFold(2)).fit(data.X, data.y)
+
+
+def test_the_same_seed_gives_the_same_bits_and_torch_is_left_alone(data):
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    first = quick().fit(data.X, data.y)
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.rand(7)
+    second = quick().fit(data.X, data.y)
+    assert_array_equal(first.scores_path_, second.scores_path_)
+    assert_array_equal(first.latents(data.X), second.latents(data.X))
+    other = quick(random_state=1).fit(data.X, data.y)
+    assert not np.array_equal(first.scores_path_, other.scores_path_)
+
+
+def test_sequences_are_held_out_whole():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((60, 4, 3))
+    y = np.column_stack([X[:, :2, 0].sum(axis=1), X[:, 2:, 1].sum(axis=1)])
+    step_tasks = np.zeros((4, 2))
+    step_tasks[:2, 0] = step_tasks[2:, 1] = 1
+    encoder = quick(max_epochs=20).fit(X, y, step_tasks)
+    assert encoder.score(X, y) > 0.5
+    with pytest.raises(ValueError, match="step_tasks must have shape"):
+        quick().fit(X, y, step_tasks[:3])
+
+
+def test_random_tasks_give_the_empty_end(data):
+    y = np.random.RandomState(1).standard_normal(200)
+    with pytest.warns(SpecialistWarning, match="support is empty"):
+        encoder = quick(max_epochs=20).fit(data.X, y)
+    assert encoder.best_index_ == len(encoder.sparsity_path_) - 1
+    assert encoder.transform(data.X).shape == (200, 0)
+    assert_allclose(encoder.predict(data.X), y.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"sparsities": [0.0, 0.1]}, "sparsities"),
+        ({"sparsities": [0.1, 1.0]}, "sparsities"),
+        ({"sparsities": []}, "sparsities"),
+        ({"tolerance": -0.1}, "tolerance"),
+        ({"tolerance": 1.0}, "tolerance"),
+        ({"cv": 1}, "cv"),
+    ],
+)
+def test_parameters_are_named(data, params, name):
+    with pytest.raises(ValueError, match=name):
+        quick(**params).fit(data.X, data.y)
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was(widths, data):
+    before = dict(vars(widths))
+    with pytest.raises(ValueError, match="constant"):
+        widths.fit(data.X, np.ones(200))
+    assert vars(widths) == before
+
+
+def test_known_latents_come_back_exactly(entries, known):
+    X, y, truth = known
+    assert_array_equal(entries.mask_ > 0, truth)
+    assert_array_equal(entries.support_, truth.any(axis=0))
+    assert entries.score(X, y) > 0.9
+    assert entries.inseparable_groups_ == []
+    chosen = entries.support_path_[entries.best_index_]
+    assert chosen[truth].min() == 1
+    assert chosen[~truth].max() <= 0.5
+
+
+def test_known_latents_come_back_from_halves_of_the_samples(entries, known):
+    X, y, truth = known
+    assert entries.selection_frequency_ is None
+    halves = quick(
+        hidden_layer_sizes=None, sparsities=SHARES, max_epochs=40, stability_selection=2
+    ).fit(X, y)
+    assert halves.selection_frequency_.shape == truth.shape
+    assert (halves.selection_frequency_[truth] == 1).all()
+    assert halves.selection_frequency_[~truth].mean() < 0.5
+    assert_array_equal(halves.mask_, entries.mask_)
+
+
+def test_known_latents_are_the_standardised_features(entries, known):
+    X, _, _ = known
+    expected = (X - X.mean(axis=0)) / X.std(axis=0)
+    assert_allclose(entries.latents(X), expected, atol=1e-6)
+    assert_array_equal(entries.transform(X), entries.latents(X)[:, entries.support_])
+    back = entries.inverse_transform(entries.transform(X))
+    assert_allclose(back[:, entries.support_], X[:, entries.support_], atol=1e-6)
+    others = np.broadcast_to(X.mean(axis=0), X.shape)[:, ~entries.support_]
+    assert_allclose(back[:, ~entries.support_], others, atol=1e-6)
+
+
+def test_what_the_mask_shuts_out_does_not_reach_the_predictions(entries, known):
+    X, _, truth = known
+    before = entries.predict(X)
+    for feature in range(6):
+        moved = X.copy()
+        moved[:, feature] += 10.0
+        changed = (entries.predict(moved) != before).any(axis=0)
+        assert_array_equal(changed, truth[:, feature])
+
+
+@pytest.mark.parametrize("estimator", [SparseSpecialistEncoder(sparsity=1), quick()])
+def test_of_known_latents_without_use_none_is_kept(known, estimator):
+    X, _, _ = known
+    y = np.random.RandomState(1).standard_normal((600, 2))
+    estimator.set_params(hidden_layer_sizes=None, max_epochs=10).fit(X, y)
+    assert not estimator.support_.any()
+    assert estimator.transform(X).shape == (600, 0)
+    assert estimator.latents(X).shape == X.shape
+    assert_allclose(estimator.predict(X), np.tile(y.mean(axis=0), (600, 1)), atol=1e-6)
+
+
+def test_known_latents_have_no_other_number(known):
+    X, y, _ = known
+    with pytest.raises(ValueError, match="n_relevant must be None"):
+        SparseSpecialistEncoder(n_relevant=2, hidden_layer_sizes=None).fit(X, y)
+    with pytest.warns(SpecialistWarning, match="n_components=2 is ignored"):
+        encoder = SparseSpecialistEncoder(2, hidden_layer_sizes=None, max_epochs=2).fit(X, y)
+    assert encoder.n_components_ == X.shape[1]
+
+
+def test_penalties_are_validated(known):
+    X, y, _ = known
+    with pytest.raises(ValueError, match="group"):
+        SparseSpecialistEncoder(penalty=L1(group=-1.0), hidden_layer_sizes=None).fit(X, y)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "hard_concrete"])
+def test_a_given_sparsity_of_known_latents(known, penalty):
+    X, y, truth = known
+    encoder = SparseSpecialistEncoder(
+        hidden_layer_sizes=None, penalty=penalty, sparsity=0.1, max_epochs=40, random_state=0
+    ).fit(X, y)
+    assert (encoder.mask_[truth] > 0).all()
+    # Of the 12 entries without use the penalty takes most to exactly zero.
+    assert (encoder.mask_[~truth] == 0).sum() >= 9
+    assert encoder.score(X, y) > 0.9
+
+
+def test_linear_heads_of_known_latents_are_sparse_regressions():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((300, 5))
+    y = X[:, [0, 2]] @ np.array([[1.0, 1.0], [0.0, -1.0]]) + 0.1 * rng.standard_normal((300, 2))
+    encoder = quick(hidden_layer_sizes=None, heads="linear", sparsities=SHARES, max_epochs=80)
+    encoder.fit(X, y)
+    expected = np.zeros((2, 5), dtype=bool)
+    expected[[0, 1, 1], [0, 0, 2]] = True
+    assert_array_equal(encoder.mask_ > 0, expected)
+
+
+def test_known_latents_do_not_warn_of_straightening(known):
+    X, y, _ = known
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SpecialistWarning)
+        quick(hidden_layer_sizes=None, sparsities=SHARES, max_epochs=40).fit(X, y)
+
+
+def linear_tasks(uses, seed=0):
+    """Return five latents turned, tasks that use them as told, and the latents."""
+    rng = np.random.RandomState(seed)
+    latents = rng.standard_normal((600, 5))
+    weights = rng.uniform(0.5, 1.5, uses.shape) * rng.choice([-1, 1], uses.shape)
+    y = latents[:, : uses.shape[1]] @ np.where(uses, weights, 0).T
+    y = y / y.std(axis=0) + 0.1 * rng.standard_normal(y.shape)
+    return latents @ np.linalg.qr(rng.standard_normal((5, 5)))[0], y, latents
+
+
+def linear_encoder():
+    return SparseSpecialistEncoder(
+        heads="linear", hidden_layer_sizes=(), max_epochs=20, random_state=0
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_linear_heads_find_the_latents_one_by_one(seed):
+    one_or_two = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]]
+    uses = np.tile(one_or_two, (2, 1)).astype(bool)
+    X, y, latents = linear_tasks(uses, seed)
+    encoder = linear_encoder().fit(X, y)
+    assert support_scores(uses, encoder.mask_, match=True).f1 == 1
+    assert encoder.inseparable_groups_ == []
+    correlation = np.abs(np.corrcoef(encoder.transform(X).T, latents.T)[:3, 3:])
+    assert (np.sort(correlation, axis=1)[:, -1] > 0.95).all()
+
+
+def test_linear_heads_name_latents_that_occur_together():
+    uses = np.tile([[1, 1, 0], [0, 0, 1], [1, 1, 1]], (4, 1)).astype(bool)
+    X, y, latents = linear_tasks(uses)
+    encoder = linear_encoder().fit(X, y)
+    (group,) = encoder.inseparable_groups_
+    assert len(group) == 2
+    r2 = block_r2(encoder.latents(X)[:, list(group)], latents)
+    assert r2[:2].min() > 0.9
+    assert r2[2:].max() < 0.1
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_as_many_latents_as_outputs_may_be_the_tasks_own_values(data, labels):
+    # Two tasks of values, or one of three classes.
+    y = np.digitize(data.y[:, 0], [-0.5, 0.5]) if labels else data.y[:, :2]
+    with pytest.warns(SpecialistWarning, match="more tasks"):
+        SparseSpecialistEncoder(n_relevant=2, **SMALL).fit(data.X, y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SparseSpecialistEncoder(n_relevant=1, **SMALL).fit(data.X, y)
+    assert not [warning for warning in caught if "more tasks" in str(warning.message)]
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_hundreds_of_correlated_columns(whiten):
+    rng = np.random.RandomState(0)
+    causes = rng.standard_normal((80, 3))
+    X = 5 + causes @ rng.standard_normal((3, 300)) + 0.05 * rng.standard_normal((80, 300))
+    y = np.column_stack([causes[:, 0], causes[:, 0] + causes[:, 1], causes[:, 1]])
+    encoder = SparseSpecialistEncoder(
+        n_relevant=2, whiten=whiten, hidden_layer_sizes=(16,), max_epochs=80, random_state=0
+    ).fit(X, y)
+    back = encoder.inverse_transform(encoder.transform(X))
+    assert back.shape == X.shape
+    assert encoder.score(X, y) > 0.95
+    # Two of three equal causes: two thirds of the variance in expectation, and columns
+    # differ in how much of theirs it is.
+    r2 = 1 - ((back - X) ** 2).sum() / ((X - X.mean(axis=0)) ** 2).sum()
+    assert 0.5 < r2 < 0.8
