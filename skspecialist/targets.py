@@ -195,6 +195,12 @@ class TaskTargets:
         return float(np.mean(scores))
 
     @staticmethod
+    def count(y: Any) -> int:
+        """Return the number of tasks in ``y``."""
+        shape = _shape(y)
+        return shape[1] if len(shape) > 1 else 1
+
+    @staticmethod
     def labels(y: Any) -> list[np.ndarray | None]:
         """Return the class labels of each task in ``y``, None where it is continuous."""
         columns, _, _ = _split_columns(y)
@@ -205,7 +211,7 @@ class TaskTargets:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         if y is None:
             raise cls.missing(estimator)
-        check_consistent_length(X, y)
+        check_consistent_length(X, y if hasattr(y, "iloc") else np.asarray(y))
         return cls(y, **options)
 
     @classmethod
@@ -235,8 +241,12 @@ def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
     return padded
 
 
+def _shape(y: Any) -> tuple[int, ...]:
+    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
+
+
 def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    shape = _shape(y)
     if len(shape) not in (1, 2) or 0 in shape:
         raise ValueError(
             "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "

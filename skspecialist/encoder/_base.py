@@ -93,7 +93,7 @@ class BaseSpecialistEncoder(
             Entries of :class:`Settings` that are not parameters of all encoders.
         """
         X = validate_steps(self, X, ensure_min_samples=2)
-        shape = (len(X), 1 if np.ndim(y) < 2 else np.shape(y)[1])
+        shape = (len(X), TaskTargets.count(y))
         counts, shares = validate_weights(y_weight, self.task_weight, shape)
         tasks = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True, weights=counts)
         weights = validate_step_tasks(step_tasks, X, len(tasks))
