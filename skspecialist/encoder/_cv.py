@@ -25,10 +25,10 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
 
     The path from dense to empty is one of the number of latents that the tasks may read;
     of known latents (``hidden_layer_sizes=None``), of the penalty on the mask, each point
-    refitted without it. The sparsest point is taken whose held-out task loss is within one
-    standard error of the best, or within ``tolerance`` of what the best explains. The
-    standard error is one over folds: over samples it shrinks with their number, while what
-    sets two fits apart does not, and one latent too many would often be kept [1]_.
+    refitted without it. The sparsest point is taken whose held-out task loss exceeds that of
+    the best by no more than ``tolerance`` of what the best explains and one standard error [1]_.
+    The standard error is one over folds: over samples it shrinks with their number, while
+    what sets two fits apart does not, and one latent too many would often be kept.
     All folds and points of the path learn side by side. Then the encoder is fitted to all
     samples, as :class:`SparseSpecialistEncoder` does it.
 
