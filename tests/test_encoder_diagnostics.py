@@ -5,7 +5,8 @@ import pytest
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
-from skspecialist.encoder._diagnostics import _jacobian, diagnose
+from skspecialist.encoder._diagnostics import diagnose
+from skspecialist.networks import head_slopes
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -24,7 +25,7 @@ def test_the_jacobian_is_the_slope_of_the_predictions(known):
     encoder, X = known
     latents = encoder.latents(X)
     step = 1e-6
-    jacobian = _jacobian(encoder.module_, latents)
+    jacobian = head_slopes(encoder.module_, latents)
     scale = np.array([task.scale for task in encoder.tasks_.tasks])
     for latent in range(3):
         moved = X + step * np.eye(3)[latent] * X.std(axis=0)

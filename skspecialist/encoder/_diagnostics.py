@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils import Bunch
 
 from ..metrics import block_r2
+from ..networks import head_slopes
 
 __all__ = ["diagnose"]
 
@@ -32,7 +32,7 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
     """
     latents = latents[:MAX_ROWS]
     kept, others = latents[:, support], latents[:, ~support]
-    jacobian = _jacobian(module, latents)[..., support]
+    jacobian = head_slopes(module, latents)[..., support]
     slopes = np.abs(jacobian).mean(axis=0)  # (n_outputs, n_kept)
     use = slopes.max(axis=0, initial=0.0)
     singular = np.linalg.svd(jacobian.reshape(-1, kept.shape[1]), compute_uv=False)
@@ -43,18 +43,6 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
         duplicates=_duplicates(kept, np.flatnonzero(support)),
         leakage=block_r2(kept, others) if others.shape[1] else np.zeros(0),
     )
-
-
-def _jacobian(module: Any, latents: np.ndarray) -> np.ndarray:
-    """Return the derivatives of the heads, (n_rows, n_outputs, n_latents)."""
-    bottleneck = module.bottleneck
-    z = torch.from_numpy(latents[:, : module.n_relevant].copy())[None].requires_grad_()
-    ones = torch.ones(len(latents), 1, bottleneck.heads.n_tasks, dtype=z.dtype)
-    outputs = bottleneck.heads(z, ones, bottleneck.task_mask())[0]
-    rows = [torch.autograd.grad(column.sum(), z, retain_graph=True)[0][0] for column in outputs.T]
-    result = np.zeros((len(latents), len(rows), latents.shape[1]))
-    result[:, :, : module.n_relevant] = torch.stack(rows, dim=1).numpy()
-    return result
 
 
 def _duplicates(kept: np.ndarray, names: np.ndarray) -> list[tuple[int, int]]:

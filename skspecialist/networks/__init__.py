@@ -1,7 +1,7 @@
 """Networks: the only part of the package that imports torch."""
 
 from .data import StepData
-from .inference import decode, encode, predict_tasks
+from .inference import decode, encode, head_slopes, predict_tasks
 from .penalties import L1, BasePenalty, HardConcrete
 from .search import Path
 from .specialist import Fit, fit_specialist
@@ -18,6 +18,7 @@ __all__ = [
     "decode",
     "encode",
     "fit_specialist",
+    "head_slopes",
     "predict_tasks",
     "seeded",
 ]

@@ -58,5 +58,17 @@ def predict_tasks(
     ]
 
 
+def head_slopes(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
+    """Return the derivatives of the heads, (n_rows, n_outputs, n_latents)."""
+    bottleneck = module.bottleneck
+    z = torch.from_numpy(latents[:, : module.n_relevant].copy())[None].requires_grad_()
+    ones = torch.ones(len(latents), 1, bottleneck.heads.n_tasks, dtype=z.dtype)
+    outputs = bottleneck.heads(z, ones, bottleneck.task_mask())[0]
+    rows = [torch.autograd.grad(column.sum(), z, retain_graph=True)[0][0] for column in outputs.T]
+    result = np.zeros((len(latents), len(rows), latents.shape[1]))
+    result[:, :, : module.n_relevant] = torch.stack(rows, dim=1).numpy()
+    return result
+
+
 def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float64))

@@ -103,6 +103,11 @@ class Encoders(nn.Module):
         return means, raw[..., self.n_latents :].clamp(-10, 4) if self.variational else None
 
     @torch.no_grad()
+    def encode_rows(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the latents (n_groups, n_rows, n_latents) of many rows, a chunk at a time."""
+        return torch.cat([self(chunk)[0] for chunk in chunks(X)], dim=1)
+
+    @torch.no_grad()
     def trim(self, n_latents: int) -> None:
         """Drop all latents but the first."""
         if self.layers is not None:

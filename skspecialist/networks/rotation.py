@@ -12,7 +12,6 @@ from ..separability import inseparable_groups, select_support
 from .bottlenecks import Bottlenecks
 from .data import StepData
 from .heads import MaskedHeads
-from .layers import chunks
 
 GROUP_TOLERANCE = 0.001  # a support for claims about latents that occur together
 
@@ -40,7 +39,7 @@ def rotate_latents(
     """
     designs, targets = _regressions(data, module, n_classes)
     fits = [_least_squares(*pair) for pair in zip(designs, targets, strict=True)]
-    covariance = np.cov(_latents(data, module).flatten(0, 1).double().numpy().T)
+    covariance = np.cov(module.encoders.encode_rows(data.rows)[0].double().numpy().T)
     found = sparse_rotation(
         np.vstack([fit[0] for fit in fits]),
         covariance,
@@ -66,18 +65,12 @@ def rotate_latents(
     return inseparable_groups(supports[GROUP_TOLERANCE], groups=columns)
 
 
-@torch.no_grad()
-def _latents(data: StepData, module: Bottlenecks) -> torch.Tensor:
-    parts = [module.encoders(chunk)[0][0] for chunk in chunks(data.rows)]
-    return torch.cat(parts).view(*data.X.shape[:2], -1)
-
-
 def _regressions(
     data: StepData, module: Bottlenecks, n_classes: Sequence[int]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return, for each task, its latents summed over its steps, and its columns."""
     designs, targets = [], []
-    latents = _latents(data, module)
+    latents = module.encoders.encode_rows(data.rows)[0].view(*data.X.shape[:2], -1)
     for task, count in enumerate(n_classes):
         present = data.weights[:, task] > 0
         weights = data.step_tasks[present][:, :, task, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -49,8 +50,9 @@ class HeldOut:
             parts.append(self._losses(own.transpose(0, 1), rows))
         return torch.cat(parts, dim=1).numpy()
 
+    @cached_property
     def chance(self) -> np.ndarray:
-        """Return the losses (n_held_out,) of knowing nothing."""
+        """Losses (n_held_out,) of knowing nothing."""
         outputs = self.task_loss.chance_outputs.expand(1, len(self.rows), -1)
         return self._losses(outputs, self.rows)[0].numpy()
 
@@ -93,7 +95,7 @@ class Path:
     @property
     def explained(self) -> float:
         """Task loss that the best point saves, of the loss of knowing nothing."""
-        return max(0.0, float((self.held_out.chance() - self.best).mean()))
+        return max(0.0, float((self.held_out.chance - self.best).mean()))
 
     def serves(self, point: float) -> bool:
         """Return whether a point loses next to nothing against the best one.
@@ -126,7 +128,7 @@ def search_width(data: StepData, settings: Settings) -> tuple[Path, Bottlenecks 
     """
     held_out = HeldOut(data, settings)
     path, trained = Path(held_out), {}
-    path.losses[0] = held_out.chance()
+    path.losses[0] = held_out.chance
     at_once = max(2, MAX_GROUPS // held_out.n_folds)
     low, high = 0, settings.max_width
     while high - low > 1 or high not in path.losses:
@@ -170,7 +172,7 @@ def search_penalty(data: StepData, settings: Settings) -> tuple[Path, Bottleneck
     n_latents, n_folds = settings.n_components, held_out.n_folds
     net = train_bottlenecks(data, settings, [n_latents] * n_folds, held_out=list(range(n_folds)))
     dense, path = net.module_, Path(held_out, nets=[net])
-    path.losses = {0.0: held_out.losses(dense)[0], 1.0: held_out.chance()}
+    path.losses = {0.0: held_out.losses(dense)[0], 1.0: held_out.chance}
     shape = (n_folds, *dense.allowed.shape[1:])
     path.supports = {0.0: np.ones(shape, bool), 1.0: np.zeros(shape, bool)}
     if settings.shares:

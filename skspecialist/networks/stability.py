@@ -11,7 +11,6 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from .autoencoder import SpecialistAutoencoder
 from .data import StepData
-from .layers import chunks
 from .search import search_penalty
 from .training import Settings, train_bottlenecks
 
@@ -62,8 +61,8 @@ def _returns(
     width = module.n_relevant
     net = train_bottlenecks(halves, settings, [width] * 2, held_out=[0, 1])
     rows = halves.rows[torch.randperm(len(halves.rows))[:MAX_ROWS]]
+    found = net.module_.encoders.encode_rows(rows)
     with torch.no_grad():
-        found = torch.cat([net.module_.encoders(chunk)[0] for chunk in chunks(rows)], dim=1)
         wanted = module.encode(rows.to(next(module.parameters()).dtype))[:, :width].numpy()
     kept = module.task_mask().any(dim=0).numpy()
     result, half = [], len(rows) // 2

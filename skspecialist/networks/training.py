@@ -16,7 +16,7 @@ from .autoencoder import SpecialistAutoencoder
 from .bottlenecks import Bottlenecks
 from .data import StepData, n_batches
 from .heads import MaskedHeads, TaskLoss
-from .layers import Encoders, chunks
+from .layers import Encoders
 from .nets import SpecialistNet, build_net
 from .penalties import BasePenalty
 
@@ -148,7 +148,7 @@ def train_bottlenecks(
     sparsity : sequence of float, default=(0.0,)
         One for each group, or for all: the weight of the penalty on the mask.
     start : Bottlenecks or None, default=None
-        Trained ones to go on from; the penalty then acts from the first step.
+        Trained ones to go on from, at a third of the learning rate.
     epochs_share : float, default=1.0
         Part of the usual number of epochs.
     **options : dict
@@ -228,8 +228,7 @@ def refit_heads(
     The penalty shrinks what it keeps; this undoes the shrinkage and keeps the zeros. The
     latents of all groups must be the same.
     """
-    with torch.no_grad():
-        latents = torch.cat([module.encoders(chunk)[0][0] for chunk in chunks(data.rows)])
+    latents = module.encoders.encode_rows(data.rows)[0]
     mask = module.task_mask().detach()
     heads = Bottlenecks(
         Encoders(latents.shape[1], None, latents.shape[1], len(mask)),
