@@ -260,7 +260,9 @@ class PlantedSearch:
         self.losses, self.chosen = losses, None
         monkeypatch.setattr(search_module, "train_bottlenecks", self.train)
         monkeypatch.setattr(HeldOut, "losses", lambda held_out, module: self.planted(held_out))
-        monkeypatch.setattr(HeldOut, "chance", lambda held_out: np.ones(len(held_out.rows)))
+        monkeypatch.setattr(
+            HeldOut, "chance", property(lambda held_out: np.ones(len(held_out.rows)))
+        )
 
     def train(self, data, settings, widths, **options):
         self.widths = widths[: len(widths) // 2]
@@ -311,7 +313,7 @@ def planted_path(by_fold, tolerance, supports=False):
     """Return a path from losses by fold, of which knowing nothing costs 1."""
     data = step_data(n_samples=20, n_folds=len(next(iter(by_fold.values()))))
     held_out = HeldOut(data, settings(sparsity=tolerance))
-    held_out.chance = lambda: np.ones(len(held_out.rows))
+    held_out.chance = np.ones(len(held_out.rows))
     size = len(held_out.rows) // held_out.n_folds
     path = Path(held_out, {point: np.repeat(means, size) for point, means in by_fold.items()})
     path.supports = dict.fromkeys(by_fold) if supports else {}
