@@ -110,14 +110,18 @@ def test_scaling_the_columns_changes_nothing():
     torch.testing.assert_close(before, heads(*arguments))
 
 
-def test_a_linear_coefficient_is_a_slope_and_at_most_its_mask_entry():
+def test_linear_heads_are_linear_with_slopes_of_at_most_their_mask_entry():
     torch.manual_seed(0)
     heads, mask = MaskedHeads(3, [1, 3], (), n_groups=2), torch.rand(2, 2, 3)
     ones = torch.ones(3, 1, 2)
     points = torch.eye(3).expand(2, 3, 3)
     slopes = (heads(points, ones, mask) - heads(torch.zeros(2, 3, 3), ones, mask)).mT
-    torch.testing.assert_close(slopes, heads.coefficients(mask))
-    assert (slopes.abs() <= mask[:, heads.owner] + 1e-6).all()
+    assert (slopes.abs() <= mask[:, [0, 1, 1, 1]] + 1e-6).all()
+    latents = torch.randn(2, 9, 3)
+    outputs = heads(latents, torch.ones(9, 1, 2), mask)
+    torch.testing.assert_close(
+        outputs - heads.intercept.flatten(1)[:, None, [0, 3, 4, 5]], latents @ slopes.mT
+    )
 
 
 def test_steps_without_weight_do_not_enter():

@@ -37,7 +37,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     n_components : int, default=None
         Number of all latents. None is as many as principal components explain 99.9 % of the
         variance of the features, at most 32. Known latents are as many as there are features.
-    cv : int, splitter or iterable, default=3
+    cv : int, splitter or iterable, default=5
         Folds: a number of random ones, or whatever scikit-learn's ``cv`` takes. A sample
         in several test sets counts in the last.
     sparsities : array-like of float, default=None
@@ -82,9 +82,10 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         How much each task counts. None is equally: losses are in units of what knowing
         nothing costs, so neither scale nor number of labels counts.
     max_epochs : int, default=None
-        Epochs of a fit from scratch; the path of numbers of latents takes 0.6 of them, the
-        fit to all samples 0.8, heads without penalty a third and reconstruction 0.7. None is as
-        many as make 25 updates times the root of the number of samples: 2,500 at 10,000.
+        Epochs of a fit from scratch, such as that of reconstruction; the path of numbers of
+        latents takes 0.6 of them, the fit to all samples 0.8 and heads without penalty a third.
+        None is as many as make 25 updates times the root of the number of samples: 2,500 at
+        10,000.
     batch_size : int, default=128
         Number of steps in a batch; whole sequences, at least 16 of them.
     lr : float, default=0.03
@@ -189,7 +190,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         self,
         n_components: int | None = None,
         *,
-        cv: Any = 3,
+        cv: Any = 5,
         sparsities: Any = None,
         tolerance: float | None = None,
         stability_selection: int | None = None,

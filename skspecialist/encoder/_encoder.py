@@ -79,9 +79,9 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         How much each task counts. None is equally: losses are in units of what knowing
         nothing costs, so neither scale nor number of labels counts.
     max_epochs : int, default=None
-        Epochs of a fit from scratch; step 1 takes 0.6 of them, step 2 0.8 if it goes on from
-        step 1, step 3 a third and step 4 0.7. None is as many as make 25 updates times the
-        root of the number of samples: 2,500 at 10,000.
+        Epochs of a fit from scratch, such as step 4; step 1 takes 0.6 of them, step 2 0.8 if
+        it goes on from step 1 and step 3 a third. None is as many as make 25 updates times
+        the root of the number of samples: 2,500 at 10,000.
     batch_size : int, default=128
         Number of steps in a batch; whole sequences, at least 16 of them.
     lr : float, default=0.03

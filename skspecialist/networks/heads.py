@@ -34,7 +34,6 @@ class MaskedHeads(nn.Module):
     """
 
     outputs: torch.Tensor
-    owner: torch.Tensor
     step_scale: torch.Tensor
 
     def __init__(
@@ -54,7 +53,6 @@ class MaskedHeads(nn.Module):
         # Every task has room for the outputs of the largest; these are the ones in use.
         places = [task * width + k for task, count in enumerate(n_outputs) for k in range(count)]
         self.register_buffer("outputs", torch.tensor(places))
-        self.register_buffer("owner", torch.tensor(places) // width)
         self.register_buffer("step_scale", torch.ones(n_tasks))
         self.columns = nn.Parameter(torch.randn(n_groups, n_tasks, units, n_latents))
         bias = torch.zeros if self.linear else torch.randn
@@ -123,12 +121,6 @@ class MaskedHeads(nn.Module):
         if not self.linear:
             columns = columns * self.units**0.5
         return columns * mask[:, :, None]
-
-    def coefficients(self, mask: torch.Tensor) -> torch.Tensor:
-        """Return those of linear heads, (n_groups, n_outputs, n_latents), for a step."""
-        out = functional.normalize(self.out, dim=2)
-        slopes = torch.einsum("gtuk,gtuc->gtck", self.first_layer(mask), out)
-        return slopes.flatten(1, 2)[:, self.outputs]
 
     @torch.no_grad()
     def silence(self, tasks: torch.Tensor, intercept: torch.Tensor) -> None:

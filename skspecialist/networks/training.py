@@ -274,7 +274,7 @@ def fit_complement(
     )
     if module.decoder is None:
         return module.eval(), None
-    epochs = settings.epochs(data, 0.7)
+    epochs = settings.epochs(data)
     net = settings.train(module, data, epochs=epochs, stop_early=settings.early_stopping)
     if module.complement is not None:
         module.complement.freeze(data.rows)
