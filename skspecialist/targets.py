@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -136,6 +137,17 @@ class TaskTargets:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    def __add__(self, other: TaskTargets) -> TaskTargets:
+        """Return the tasks of both; a name that is taken becomes one by number."""
+        both = copy.copy(self)
+        names = set(self.names)
+        further = [
+            replace(task, name=f"task{len(self) + i}") if task.name in names else task
+            for i, task in enumerate(other.tasks)
+        ]
+        both.tasks, both.is_1d = [*self.tasks, *further], False
+        return both
 
     @property
     def names(self) -> list[str]:

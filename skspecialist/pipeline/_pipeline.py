@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import sem
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone, is_regressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .encoder import SparseSpecialistEncoder
-from .exceptions import SpecialistWarning
-from .fitting import TaskEstimatorMixin, all_or_nothing
-from .representation import Representation
-from .sequences import validate_sequences
-from .structure import TaskStructureIdentifier
-from .targets import Task, TaskTargets
+from ..encoder import SparseSpecialistEncoder
+from ..fitting import TaskEstimatorMixin, all_or_nothing
+from ..sequences import validate_sequences
+from ..structure import TaskStructureIdentifier
+from ..targets import TaskTargets
+from ._decision import n_splits
+from ._estimators import prepare
+from ._learning import STAGES, Learner, TaskModels
+from ._representation import AddedTasks, Representation
+from ._sample import Sample
 
 __all__ = ["SpecialistPipeline"]
-
-# What fitting passes through, for the progress bar.
-STAGES = ("generalist", "structure", "encoder", "estimators")
 
 
 class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -41,8 +37,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     *structure* finds the steps of each task, the *encoder* finds the latents that each
     task uses, and an *estimator* for each task predicts it from its own latents at its
     own steps. Beside it, an estimator of the same kind predicts each task from all of
-    the generalist. A part of the sequences that nothing else sees decides, task by task,
-    which of the two is used; everything is then fitted again on all of the data.
+    the generalist. Sequences that nothing else sees decide, task by task, which of the two
+    is used; everything is then fitted again on all of the data.
 
     Parameters
     ----------
@@ -52,7 +48,7 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         in :class:`sklearn.frozen.FrozenEstimator` to keep it.
     structure : estimator or None, default=None
         Answers ``task_steps``. None is :class:`TaskStructureIdentifier` with its
-        defaults.
+        defaults; where sequences have one step, that step serves every task.
     encoder : estimator or None, default=None
         Finds each task's latents. None is :class:`SparseSpecialistEncoder` with
         ``heads="linear"``, so that the latents are what a linear estimator can read.
@@ -65,8 +61,21 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     specialise : {"auto", "always", "never"}, default="auto"
         Whether tasks are predicted from the specialist representation: where it helps,
         wherever the structure and the encoder found something, or nowhere.
-    validation_fraction : float, default=0.25
-        Share of the sequences that decides, with "auto".
+    routing : {"structure", "dense"}, default="structure"
+        Whether a task reads its own latents at its own steps only, or all that some task
+        reads: for comparison, or where tasks are known to share everything.
+    split : sequence of float, int, splitter or iterable, default=(0.6, 0.2, 0.2)
+        Which sequences see what, with "auto". Three fractions: the first part fits the
+        representation, the estimators of both candidates see the second as well, so that
+        they do not trust latents on the sequences that these were learned from alone, and
+        the third decides. Two: what fits, what decides. A number of folds, or whatever
+        scikit-learn's ``cv`` takes: each sequence decides once, in the fold that holds it
+        out; this finds smaller gains and costs a fit more for each fold.
+    loss : {"auto", "huber", "pinball"} or callable, default="auto"
+        What decides. "auto" is the squared error, and the log loss for class labels.
+        "huber" counts large errors less, "pinball" is that of the estimator's
+        ``quantile`` (the median if it has none), both for continuous tasks. A callable
+        takes truth and prediction and returns one loss for each sequence.
     n_timesteps : int, default=None
         Number of steps of a 2-D ``X``. None takes every column for a step.
     random_state : int, RandomState instance or None, default=None
@@ -86,10 +95,15 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         Which tasks are predicted from the specialist representation.
     validation_gain_, validation_gain_se_ : ndarray of shape (n_tasks,)
         Mean loss of the generalist minus that of the specialist on the sequences that
-        decided, and its standard error: squared error in units of the task's variance,
-        log loss for class labels. NaN where nothing was compared.
+        decided, and its standard error (over groups, where they are given): squared
+        error in units of the task's variance, log loss for class labels. NaN where
+        nothing was compared.
     fallback_reason_ : list of (str or None)
         Why a task is predicted from the generalist, in words.
+    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+        Steps that the structure found for each task.
+    mask_ : ndarray of shape (n_tasks, n_latents)
+        How much each task uses each latent of ``encoder_``; no latents without one.
     n_features_used_ : ndarray of int of shape (n_tasks,)
         Number of features that each task's estimator reads.
     n_generalist_features_ : int
@@ -139,7 +153,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         "encoder": [HasMethods(["fit", "latents"]), None],
         "estimator": [HasMethods(["fit", "predict"]), None],
         "specialise": [StrOptions({"auto", "always", "never"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "routing": [StrOptions({"structure", "dense"})],
+        "split": [tuple, "array-like", "cv_object"],
+        "loss": [StrOptions({"auto", "huber", "pinball"}), callable],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -153,7 +169,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         estimator: Any = None,
         *,
         specialise: str = "auto",
-        validation_fraction: float = 0.25,
+        routing: str = "structure",
+        split: Any = (0.6, 0.2, 0.2),
+        loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -163,14 +181,18 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         self.encoder = encoder
         self.estimator = estimator
         self.specialise = specialise
-        self.validation_fraction = validation_fraction
+        self.routing = routing
+        self.split = split
+        self.loss = loss
         self.n_timesteps = n_timesteps
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: Any = None, groups: Any = None, environments: Any = None
+    ) -> Self:
         """Fit the parts and decide for each task.
 
         Parameters
@@ -181,6 +203,13 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Value of each task in each sequence. Columns of floats are continuous,
             columns of integers, booleans or strings are class labels.
+        groups : array-like of shape (n_sequences,), default=None
+            Sequences of one group, such as those of a person, are never torn apart by the
+            split, and count as one in the standard error.
+        environments : array-like of shape (n_sequences,), default=None
+            Where or when each sequence was recorded, two or more different values. Of a
+            task's latents only those are kept whose relation to the task is the same in all
+            environments, and estimators decide on environments that they were not fitted to.
 
         Returns
         -------
@@ -191,41 +220,60 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If ``y`` is missing, ``X`` or ``y`` have NaN or infinite values, a task is
-            constant, or a part refuses the data.
+            constant, there is one environment only, or a part refuses the data.
         """
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
-        random_state = check_random_state(self.random_state)
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=2)
-        self.validation_gain_ = np.full(len(tasks), np.nan)
-        self.validation_gain_se_ = np.full(len(tasks), np.nan)
-        n_fits = 2 if self.specialise == "auto" else 1
-        with tqdm(
-            total=n_fits * len(STAGES), desc=type(self).__name__, disable=not self.verbose
-        ) as bar:
-            reasons = self._decide(X, y, tasks, seeds[0], bar)
-            encode = any(reason is None for reason in reasons)
-            representation = self._fit_representation(X, y, len(tasks), seeds[1], bar, encode)
-            reasons = [a or b for a, b in zip(reasons, representation.missing, strict=True)]
-            columns = [
-                special if reason is None else np.arange(representation.n_generalist)
-                for special, reason in zip(representation.specialist_columns, reasons, strict=True)
-            ]
-            features = representation.features(X)
-            self.estimators_ = [
-                self._fit_estimator(task, features[:, subset], values, seeds[1])
-                for task, subset, values in zip(tasks.tasks, columns, tasks.split(y), strict=True)
-            ]
-            _advance(bar, "estimators")
-        self._columns, self._kept = columns, np.unique(np.concatenate(columns))
+        sample = Sample.build(X, y, tasks, groups=groups, environments=environments)
+        with self._learner(sample) as learner:
+            representation, models = learner.learn(
+                sample, partial(self._new_representation, X.shape[1])
+            )
         self._representation = representation
         self.generalist_ = representation.generalist
         self.structure_, self.encoder_ = representation.structure, representation.encoder
-        self.fallback_reason_ = reasons
-        self.use_specialist_ = np.array([reason is None for reason in reasons])
-        self.n_features_used_ = np.array([len(subset) for subset in columns])
         self.n_generalist_features_ = representation.n_generalist
-        self.tasks_, self.n_timesteps_ = tasks, X.shape[1]
+        self.n_timesteps_ = X.shape[1]
+        self._publish(models)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    @all_or_nothing
+    def add_task(self, X: ArrayLike, y: Any, groups: Any = None, environments: Any = None) -> Self:
+        """Add tasks to a fitted pipeline, which otherwise stays as it is.
+
+        Only the steps of the new tasks, their rows of the mask and their estimators are
+        learned, and whether to specialise them is decided as in :meth:`fit`. No earlier
+        prediction changes. The latents stay those that the earlier tasks and reconstruction
+        asked for: a task that they do not serve is predicted from the generalist.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
+                (n_sequences, n_features_in_)
+            Sequences, those of :meth:`fit` or others.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_new_tasks)
+            Values of the new tasks.
+        groups, environments : array-like of shape (n_sequences,), default=None
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        self : SpecialistPipeline
+            With the new tasks after the earlier ones, in attributes and predictions, which
+            have a column for each task from now on.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`.
+        """
+        X = self._validate(X)
+        tasks = TaskTargets.for_samples(y, X, estimator=self)
+        sample = Sample.build(X, y, tasks, groups=groups, environments=environments)
+        with self._learner(sample) as learner:
+            _, models = learner.learn(sample, self._new_tasks)
+        self._publish(self._models + models)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -262,13 +310,7 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
             continuous tasks and class labels.
         """
         X = self._validate(X)
-        features = self._representation.features(X)
-        return self.tasks_.join(
-            [
-                estimator.predict(features[:, columns])
-                for estimator, columns in zip(self.estimators_, self._columns, strict=True)
-            ]
-        )
+        return self.tasks_.join(self._models.predict(self._representation.features(X)))
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
@@ -303,119 +345,55 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
             Such as step3_latent0 and step3_generalist5.
         """
         check_is_fitted(self)
-        return self._representation.feature_names(self.n_timesteps_)[self._kept]
+        return self._representation.feature_names()[self._kept]
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
         return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
 
-    def _decide(
-        self, X: np.ndarray, y: Any, tasks: TaskTargets, seed: int, bar: tqdm
-    ) -> list[str | None]:
-        """Return for each task why it must be predicted from the generalist, or None.
+    @contextmanager
+    def _learner(self, sample: Sample) -> Iterator[Learner]:
+        """Give what learns, with a progress bar."""
+        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
+        n_fits = 1 + (n_splits(self.split, sample) if self.specialise == "auto" else 0)
+        total, name = n_fits * len(STAGES), type(self).__name__
+        with tqdm(total=total, desc=name, disable=not self.verbose) as bar:
 
-        With "auto", both representations are compared on sequences that no part has seen.
-        """
-        if self.specialise != "auto":
-            return ["specialise='never'" if self.specialise == "never" else None] * len(tasks)
-        X_fit, X_test, y_fit, y_test = train_test_split(
-            X, y, test_size=self.validation_fraction, random_state=seed
+            def done(stage: str) -> None:
+                bar.set_postfix_str(stage, refresh=False)
+                bar.update()
+
+            yield Learner(self.specialise, self.split, self.loss, self.estimator, seeds, done)
+
+    def _publish(self, models: TaskModels) -> None:
+        """Set the attributes of the tasks."""
+        self._models = models
+        self._kept = np.unique(np.concatenate(models.columns))
+        self.tasks_, self.estimators_ = models.tasks, models.estimators
+        self.step_tasks_, self.mask_ = models.steps, models.mask
+        self.n_features_used_ = np.array([len(columns) for columns in models.columns])
+        decision = models.decision
+        self.fallback_reason_ = decision.reasons
+        self.use_specialist_ = np.array([reason is None for reason in decision.reasons])
+        self.validation_gain_, self.validation_gain_se_ = decision.gains, decision.errors
+
+    def _new_representation(self, n_timesteps: int, seed: int, encode: bool) -> Representation:
+        """Return unfitted parts."""
+        structure, encoder = self.structure, self.encoder
+        if structure is None and n_timesteps > 1:
+            structure = TaskStructureIdentifier()
+        if encoder is None:
+            encoder = SparseSpecialistEncoder(heads="linear")
+        return Representation(
+            prepare(self.generalist, seed),
+            prepare(structure, seed) if self.specialise != "never" else None,
+            prepare(encoder, seed) if encode else None,
+            dense=self.routing == "dense",
         )
-        values, truths = tasks.split(y_fit), tasks.split(y_test)
-        for task, column in zip(tasks.tasks, values, strict=True):
-            if task.is_classification and len(np.unique(column)) < 2:
-                raise ValueError(
-                    f"A class of task {task.name!r} is too rare to hold some sequences out: "
-                    "what is left has one class only. Use specialise='always' or 'never', or "
-                    "another validation_fraction."
-                )
-        representation = self._fit_representation(X_fit, y_fit, len(tasks), seed, bar)
-        fit, test = representation.features(X_fit), representation.features(X_test)
-        generalist = np.arange(representation.n_generalist)
-        reasons = representation.missing
-        for i in np.flatnonzero([reason is None for reason in reasons]):
-            losses = []
-            for subset in (generalist, representation.specialist_columns[i]):
-                estimator = self._fit_estimator(tasks.tasks[i], fit[:, subset], values[i], seed)
-                losses.append(_loss(tasks.tasks[i], estimator, test[:, subset], truths[i]))
-            gain = losses[0] - losses[1]
-            self.validation_gain_[i] = gain.mean()
-            self.validation_gain_se_[i] = sem(gain)
-            if not self.validation_gain_[i] > self.validation_gain_se_[i]:
-                reasons[i] = (
-                    f"the gain of {self.validation_gain_[i]:.3g} in held-out loss is not larger "
-                    f"than its standard error of {self.validation_gain_se_[i]:.3g}"
-                )
-        _advance(bar, "estimators")
-        return reasons
 
-    def _fit_representation(
-        self,
-        X: np.ndarray,
-        y: Any,
-        n_tasks: int,
-        seed: int,
-        bar: tqdm,
-        encode: bool = True,
-    ) -> Representation:
-        structure = TaskStructureIdentifier() if self.structure is None else self.structure
-        encoder = SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
-        representation = Representation(
-            _prepare(self.generalist, seed),
-            _prepare(structure, seed) if self.specialise != "never" else None,
-            _prepare(encoder, seed) if encode else None,
-        )
-        return representation.fit(X, y, n_tasks, done=partial(_advance, bar))
-
-    def _fit_estimator(
-        self, task: Task, features: np.ndarray, values: np.ndarray, seed: int
-    ) -> Any:
-        estimator = self.estimator
-        if estimator is None:
-            estimator = make_pipeline(
-                StandardScaler(),
-                LogisticRegression(max_iter=1000)
-                if task.is_classification
-                else RidgeCV(alphas=np.logspace(-2, 5, 15)),
-            )
-        elif task.is_classification and is_regressor(estimator):
-            warnings.warn(
-                f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
-                "y.astype(float) if they are amounts.",
-                SpecialistWarning,
-                stacklevel=4,
-            )
-        return _prepare(estimator, seed).fit(features, values)
-
-
-def _prepare(part: Any, seed: int) -> Any:
-    """Return a clone whose open random states are set."""
-    if part is None:
-        return None
-    part = clone(part)
-    seeds = {
-        name: seed
-        for name, value in part.get_params(deep=True).items()
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    if seeds:
-        part.set_params(**seeds)
-    return part
-
-
-def _loss(task: Task, estimator: Any, features: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the loss of each sample: log loss, or squared error in units of the variance."""
-    if not task.is_classification:
-        return ((estimator.predict(features) - truth) / task.scale) ** 2
-    if not hasattr(estimator, "predict_proba"):
-        return (estimator.predict(features) != truth).astype(float)
-    probabilities = np.zeros((len(truth), task.n_classes))
-    # A class may be missing from the part of the data that the estimator saw.
-    probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
-    chosen = probabilities[np.arange(len(truth)), task.encode(truth)]
-    return -np.log(np.maximum(chosen, np.finfo(float).eps))
-
-
-def _advance(bar: tqdm, stage: str) -> None:
-    bar.set_postfix_str(stage, refresh=False)
-    bar.update()
+    def _new_tasks(self, seed: int, encode: bool) -> AddedTasks:
+        """Return the fitted parts with an unfitted structure, and mask, of further tasks."""
+        heads = getattr(self.encoder_, "heads", "linear")
+        rows = SparseSpecialistEncoder(heads=heads, hidden_layer_sizes=None)
+        structure = prepare(self.structure_, seed)
+        return AddedTasks(self._representation, structure, prepare(rows, seed))

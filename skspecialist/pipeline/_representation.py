@@ -1,0 +1,176 @@
+"""Generalist features and specialist latents side by side, and which belong to which task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from scipy.sparse import issparse
+
+from ._invariance import stable_latents
+from ._sample import Sample
+
+__all__ = ["AddedTasks", "Representation"]
+
+
+class Representation:
+    """Generalist, structure and encoder, fitted on the same sequences.
+
+    Its features are those of the generalist, step by step, followed by the encoder's
+    latents, step by step.
+
+    Parameters
+    ----------
+    generalist, structure, encoder : estimator or None
+        Unfitted parts, which are fitted in place. Without a structure all steps serve every
+        task. Without an encoder there are only generalist features.
+    dense : bool, default=False
+        Whether each task reads all latents and steps that some task uses.
+
+    Attributes
+    ----------
+    n_generalist : int
+        Number of generalist features.
+    steps : ndarray of shape (n_timesteps, n_tasks), bool
+        Steps of each task.
+    mask : ndarray of shape (n_tasks, n_latents), float
+        How much each task uses each latent.
+    specialist_columns : list of ndarray of int
+        Features of each task: its latents at its steps. Empty where the structure found
+        no step or the encoder no latent.
+    missing : list of (str or None)
+        What was not found, for tasks without specialist features.
+    """
+
+    n_latents = 0  # before fitting
+
+    def __init__(
+        self, generalist: Any, structure: Any, encoder: Any, *, dense: bool = False
+    ) -> None:
+        self.generalist, self.structure, self.encoder = generalist, structure, encoder
+        self.dense = dense
+
+    def fit(self, sample: Sample, done: Callable[[str], None]) -> Self:
+        """Fit all parts; ``done`` is told the name of each stage that is over."""
+        self._fit_generalist(sample.X)
+        done("generalist")
+        states = self._represent(sample.X)
+        self.n_generalist = states.shape[1] * states.shape[2]
+        weights = self._step_weights(states, sample)
+        done("structure")
+        self.steps = np.any(weights > 0, axis=0)
+        self.mask = np.zeros((len(sample.tasks), self.n_latents))
+        if self.encoder is not None and self.steps.any():
+            self.mask = self._learn_mask(states, sample.y, weights)
+        if not self.mask.shape[1]:
+            self.encoder = None
+        done("encoder")
+        self._assign(sample)
+        return self
+
+    def features(self, X: np.ndarray) -> np.ndarray:
+        """Return the features of sequences, shape (n_sequences, n_features)."""
+        states = self._represent(X)
+        blocks = [states] if self.encoder is None else [states, self.encoder.latents(states)]
+        return np.hstack([block.reshape(len(X), -1) for block in blocks])
+
+    def feature_names(self) -> np.ndarray:
+        """Return names such as step3_generalist5 and step3_latent0."""
+        n_timesteps = len(self.steps)
+        blocks = [("generalist", self.n_generalist // n_timesteps)]
+        if self.encoder is not None:
+            blocks.append(("latent", self.mask.shape[1]))
+        names = [
+            f"step{t}_{kind}{j}"
+            for kind, size in blocks
+            for t in range(n_timesteps)
+            for j in range(size)
+        ]
+        return np.array(names, dtype=object)
+
+    def _fit_generalist(self, X: np.ndarray) -> None:
+        if self.generalist is not None:
+            self.generalist.fit(X.reshape(-1, X.shape[2]), None)
+
+    def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
+        return np.asarray(self.encoder.fit(states, y, step_tasks=weights).mask_)
+
+    def _represent(self, X: np.ndarray) -> np.ndarray:
+        if self.generalist is None:
+            return X
+        rows = self.generalist.transform(X.reshape(-1, X.shape[2]))
+        rows = rows.toarray() if issparse(rows) else np.asarray(rows)
+        return rows.reshape(len(X), X.shape[1], -1)
+
+    def _step_weights(self, states: np.ndarray, sample: Sample) -> np.ndarray:
+        """Return the weights (n_sequences, n_timesteps, n_tasks) of each step in each task."""
+        n_tasks = len(sample.tasks)
+        if self.structure is None:
+            return np.ones((*states.shape[:2], n_tasks))
+        weights = self.structure.fit(states, sample.y).task_steps(states)
+        if weights.shape[2] != n_tasks:
+            raise ValueError(
+                f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
+                f"{n_tasks}: use one that learns from y, such as criterion='direct'."
+            )
+        if self.dense:
+            weights = np.repeat(weights.max(axis=2, keepdims=True), n_tasks, axis=2)
+        return np.asarray(weights)
+
+    def _assign(self, sample: Sample) -> None:
+        """Say which features belong to which task, or why there are none."""
+        used = self.mask > 0
+        if self.dense:
+            used = np.repeat(used.any(axis=0, keepdims=True), len(used), axis=0)
+        self.missing: list[str | None] = [
+            "no time step of this task was found"
+            if not steps.any()
+            else None
+            if latents.any()
+            else "no latent of this task was found"
+            for steps, latents in zip(self.steps.T, used, strict=True)
+        ]
+        self.specialist_columns = [
+            self.n_generalist + np.flatnonzero(np.outer(steps, latents))
+            for steps, latents in zip(self.steps.T, used, strict=True)
+        ]
+        if sample.environments is not None and self.encoder is not None:
+            self._keep_stable(sample, sample.environments)
+
+    def _keep_stable(self, sample: Sample, environments: np.ndarray) -> None:
+        """Drop features whose relation to the task is not the same in all environments."""
+        features = self.features(sample.X)
+        values, groups = sample.tasks.to_columns(sample.y)
+        for i, columns in enumerate(self.specialist_columns):
+            if not len(columns):
+                continue
+            stable = stable_latents(features[:, columns], values[:, groups[i]], environments)
+            self.specialist_columns[i] = columns[stable]
+            if not stable.any():
+                self.missing[i] = "no latent of this task is stable across environments"
+
+
+class AddedTasks(Representation):
+    """Steps and latents of further tasks in a representation that stays as it is.
+
+    Parameters
+    ----------
+    base : Representation
+        Fitted; its generalist and encoder are used.
+    structure : estimator or None
+        Unfitted: finds the steps of the new tasks.
+    rows : estimator
+        Unfitted encoder of known latents: finds which of the latents the new tasks use.
+    """
+
+    def __init__(self, base: Representation, structure: Any, rows: Any) -> None:
+        super().__init__(base.generalist, structure, base.encoder, dense=base.dense)
+        self.rows, self.n_latents = rows, base.mask.shape[1]
+
+    def _fit_generalist(self, X: np.ndarray) -> None:
+        """Leave it as it is."""
+
+    def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
+        latents = self.encoder.latents(states)
+        return np.asarray(self.rows.fit(latents, y, step_tasks=weights).mask_)

@@ -1,0 +1,57 @@
+"""Sequences and what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from ..targets import TaskTargets
+
+__all__ = ["Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sequences of shape (n_sequences, n_timesteps, n_features), tasks, and labels of each."""
+
+    X: np.ndarray
+    y: Any
+    tasks: TaskTargets
+    groups: np.ndarray | None = None
+    environments: np.ndarray | None = None
+
+    @classmethod
+    def build(cls, X: np.ndarray, y: Any, tasks: TaskTargets, **labels: Any) -> Sample:
+        """Validate labels of sequences, such as groups, and number them from 0.
+
+        Raises
+        ------
+        ValueError
+            If they are not as many as there are sequences.
+        """
+        codes = {}
+        for name, given in labels.items():
+            if given is not None:
+                check_consistent_length(X, given)
+                codes[name] = np.unique(column_or_1d(given), return_inverse=True)[1]
+        return cls(X, y, tasks, **codes)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def take(self, rows: np.ndarray) -> Sample:
+        """Return some of the sequences."""
+        groups, environments = (
+            None if labels is None else labels[rows] for labels in (self.groups, self.environments)
+        )
+        y = _safe_indexing(self.y, rows)
+        return Sample(self.X[rows], y, self.tasks, groups, environments)
+
+    @property
+    def values(self) -> list[np.ndarray]:
+        """Values of each task, (n_sequences,) each."""
+        return self.tasks.split(self.y)
