@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import KFold, check_cv
+from sklearn.model_selection import GroupKFold, KFold, check_cv
 
 from ._sample import Sample
 
@@ -106,7 +106,7 @@ def n_splits(split: Any, sample: Sample) -> int:
     """Return how many comparisons a split makes."""
     if is_fractions(split):
         return 1
-    return int(_splitter(split, 0).get_n_splits(sample.X, sample.y, sample.groups))
+    return int(_splitter(split, sample, 0).get_n_splits(sample.X, sample.y, sample.groups))
 
 
 def split_sequences(split: Any, sample: Sample, seed: int) -> Iterator[Parts]:
@@ -121,7 +121,7 @@ def split_sequences(split: Any, sample: Sample, seed: int) -> Iterator[Parts]:
     if is_fractions(split):
         yield _random_parts(split, sample, np.random.RandomState(seed))
         return
-    for fit, decision in _splitter(split, seed).split(sample.X, sample.y, sample.groups):
+    for fit, decision in _splitter(split, sample, seed).split(sample.X, sample.y, sample.groups):
         _check_classes(sample.take(fit))
         yield Parts(fit, fit, decision)
 
@@ -137,9 +137,10 @@ def transfers(fit: Sample, decision: Sample) -> Iterator[tuple[np.ndarray, np.nd
         yield others, np.flatnonzero(decision.environments == environment)
 
 
-def _splitter(split: Any, seed: int) -> Any:
+def _splitter(split: Any, sample: Sample, seed: int) -> Any:
     if isinstance(split, Integral):
-        return KFold(split, shuffle=True, random_state=seed)
+        folds = KFold if sample.groups is None else GroupKFold
+        return folds(split, shuffle=True, random_state=seed)
     return check_cv(split)
 
 

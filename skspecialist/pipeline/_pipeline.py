@@ -29,6 +29,9 @@ from ._sample import Sample
 
 __all__ = ["SpecialistPipeline"]
 
+# Parameters of the encoder that also say how the mask of later tasks is learned.
+FOR_ADDED_TASKS = ("heads", "max_epochs", "batch_size", "lr", "device")
+
 
 class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     """Predict several tasks from what each of them uses, where that helps.
@@ -393,7 +396,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
 
     def _new_tasks(self, seed: int, encode: bool) -> AddedTasks:
         """Return the fitted parts with an unfitted structure, and mask, of further tasks."""
-        heads = getattr(self.encoder_, "heads", "linear")
-        rows = SparseSpecialistEncoder(heads=heads, hidden_layer_sizes=None)
+        encoder = SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
+        params = {n: v for n, v in encoder.get_params(deep=False).items() if n in FOR_ADDED_TASKS}
+        rows = SparseSpecialistEncoder(hidden_layer_sizes=None, **params)
         structure = prepare(self.structure_, seed)
         return AddedTasks(self._representation, structure, prepare(rows, seed))

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomTreesEmbedding
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -77,6 +77,59 @@ def test_specialising_helps_on_real_images():
     assert auto.fallback_reason_ == [None, None]
     assert (auto.n_features_used_ <= auto.n_generalist_features_ / 2).all()
     assert auto.score(test.X, test.y) > never.score(test.X, test.y)
+
+
+def test_dense_routing_lets_every_task_read_what_some_task_reads(digits, fitted):
+    dense = clone(fitted).set_params(routing="dense").fit(digits.X, digits.y)
+    assert_array_equal(dense.step_tasks_[:, 0], fitted.structure_.step_tasks_.any(axis=1))
+    expected = dense.step_tasks_[:, 0].sum() * dense.encoder_.support_.sum()
+    assert_array_equal(dense.n_features_used_, [expected] * 2)
+
+
+def test_one_step_serves_every_task(digits):
+    rows = digits.X[:, 0]
+    y = np.column_stack([rows[:, :32].sum(axis=1), rows[:, 32:].sum(axis=1)])
+    pipeline = quick_pipeline(specialise="always").fit(rows[:, None], y)
+    assert pipeline.structure_ is None
+    assert pipeline.step_tasks_.all()
+    flat = quick_pipeline(specialise="always", n_timesteps=1).fit(rows, y)
+    assert_array_equal(flat.predict(rows), pipeline.predict(rows[:, None]))
+
+
+@pytest.mark.parametrize("split", [(0.7, 0.3), 2, ShuffleSplit(1, test_size=0.4, random_state=0)])
+def test_any_split_decides(chains, split):
+    pipeline = quick_pipeline(split=split).fit(chains.X, chains.y)
+    compared = ~np.isnan(pipeline.validation_gain_)
+    assert_array_equal(
+        pipeline.use_specialist_[compared],
+        (pipeline.validation_gain_ > pipeline.validation_gain_se_)[compared],
+    )
+
+
+def test_copies_in_one_group_decide_as_the_originals(chains):
+    gains = []
+    for times in (1, 3):
+        rows = np.repeat(np.arange(100), times)
+        pipeline = quick_pipeline(
+            structure=Everything(), encoder=Everything(), estimator=LinearRegression()
+        )
+        pipeline.fit(chains.X[rows], chains.y[rows], groups=rows)
+        gains.append([pipeline.validation_gain_, pipeline.validation_gain_se_])
+    assert_allclose(*gains)
+
+
+class Everything(BaseEstimator):
+    """A structure and an encoder that find everything."""
+
+    def fit(self, X, y, step_tasks=None):
+        self.mask_ = np.ones((y.shape[1], 2 * X.shape[2]))
+        return self
+
+    def task_steps(self, X):
+        return np.ones((*X.shape[:2], 2))
+
+    def latents(self, X):
+        return np.concatenate([X, X**2], axis=-1)
 
 
 def test_pure_noise_keeps_the_generalist():

@@ -1,0 +1,113 @@
+"""Tasks that come later leave what was fitted as it is."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.linear_model import Ridge
+
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
+from skspecialist.datasets import make_specialist_latents
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_specialist_latents(1500, 4, 2, 5, n_layers=1, random_state=0)
+
+
+def pipeline(**params):
+    encoder = SparseSpecialistEncoder(n_relevant=2, max_epochs=15, hidden_layer_sizes=(32,))
+    params = {"encoder": encoder, "specialise": "always", "random_state": 0} | params
+    return SpecialistPipeline(**params)
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    return pipeline().fit(data.X[:, None], data.y[:, :4])
+
+
+def copy(estimator):
+    return pickle.loads(pickle.dumps(estimator))
+
+
+def test_earlier_predictions_stay_bit_equal(data, fitted):
+    X = data.X[:, None]
+    before = fitted.predict(X)
+    more = copy(fitted).add_task(X, data.y[:, 4])
+    assert_array_equal(more.predict(X)[:, :4], before)
+    assert_array_equal(more.mask_[:4], fitted.mask_)
+    assert more.tasks_.names == [f"task{i}" for i in range(5)]
+    assert more.step_tasks_.shape == (1, 5)
+    assert len(more.estimators_) == len(more.fallback_reason_) == 5
+    assert more.use_specialist_.shape == more.validation_gain_.shape == (5,)
+    assert_array_equal(copy(more).predict(X), more.predict(X))
+
+
+def test_the_new_task_reads_the_latents_of_the_others_only(data, fitted):
+    X = data.X[:, None]
+    more = copy(fitted).add_task(X, data.y[:, 4])
+    assert more.use_specialist_[4]
+    assert 0 < more.n_features_used_[4] <= 2
+    assert not (more.mask_[4] > 0)[~fitted.encoder_.support_].any()
+
+
+def test_as_good_as_a_fit_of_all_tasks(data, fitted):
+    X, half = data.X[:, None], slice(1000, None)
+    later = pipeline().fit(X[:1000], data.y[:1000, :4]).add_task(X[:1000], data.y[:1000, 4])
+    together = pipeline().fit(X[:1000], data.y[:1000])
+    scores = [
+        model.tasks_.tasks[4].score(data.y[half, 4], model.predict(X[half])[:, 4])
+        for model in (later, together)
+    ]
+    assert scores[0] > scores[1] - 0.02
+
+
+def test_several_tasks_at_once_and_one_after_the_other(data):
+    X, y = data.X[:, None], data.y
+    start = pipeline().fit(X, y[:, 0])
+    assert start.predict(X).ndim == 1
+    once = copy(start).add_task(X, y[:, 1:3])
+    in_turn = copy(start).add_task(X, y[:, 1]).add_task(X, y[:, 2])
+    assert once.predict(X).shape == in_turn.predict(X).shape == (1500, 3)
+    assert_array_equal(once.predict(X)[:, 0], in_turn.predict(X)[:, 0])
+
+
+def test_names_are_kept_unless_they_are_taken(data, fitted):
+    frame = pd.DataFrame({"task0": data.y[:, 4], "mood": data.y[:, 3] > 0})
+    more = copy(fitted).add_task(data.X[:, None], frame)
+    assert more.tasks_.names == ["task0", "task1", "task2", "task3", "task4", "mood"]
+    assert set(more.predict(data.X[:, None])[:, 5]) == {True, False}
+
+
+def test_what_the_latents_do_not_tell_comes_from_the_generalist(data):
+    X = data.X[:, None]
+    narrow = pipeline(specialise="auto", estimator=Ridge()).fit(X, data.y[:, :4])
+    irrelevant = data.latents[:, ~data.relevant][:, 0]
+    narrow.add_task(X, irrelevant)
+    without = pipeline(specialise="never").fit(X, irrelevant)
+    score = narrow.tasks_.tasks[4].score(irrelevant, narrow.predict(X)[:, 4])
+    assert score > without.score(X, irrelevant) - 0.05
+
+
+def test_a_pipeline_without_encoder(data):
+    X = data.X[:, None]
+    never = pipeline(specialise="never").fit(X, data.y[:, 0]).add_task(X, data.y[:, 1])
+    assert never.fallback_reason_ == ["specialise='never'"] * 2
+    assert never.mask_.shape == (2, 0)
+    assert_array_equal(
+        never.predict(X)[:, 1], pipeline(specialise="never").fit(X, data.y[:, 1]).predict(X)
+    )
+
+
+def test_an_error_leaves_the_pipeline_as_it_was(data, fitted):
+    more = copy(fitted)
+    before = dict(vars(more))
+    with pytest.raises(ValueError, match="constant"):
+        more.add_task(data.X[:, None], np.ones(1500))
+    with pytest.raises(ValueError, match="features"):
+        more.add_task(data.X[:, None, :-1], data.y[:, 4])
+    assert vars(more) == before

@@ -1,0 +1,138 @@
+"""Who sees which sequences, and when a gain is one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import binom, norm, sem
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFold
+
+from skspecialist.pipeline._decision import (
+    Decision,
+    n_splits,
+    split_sequences,
+    standard_error,
+    transfers,
+)
+from skspecialist.pipeline._sample import Sample
+from skspecialist.targets import TaskTargets
+
+RNG = np.random.default_rng(0)
+
+
+def sample(n=200, groups=None, environments=None, y=None):
+    y = RNG.normal(size=n) if y is None else y
+    return Sample.build(
+        RNG.normal(size=(n, 2, 1)), y, TaskTargets(y), groups=groups, environments=environments
+    )
+
+
+@pytest.mark.parametrize("groups", [None, RNG.integers(30, size=200), np.arange(200) // 4])
+@pytest.mark.parametrize("split", [(0.6, 0.2, 0.2), [0.75, 0.25], (0.1, 0.9)])
+def test_parts_are_disjoint_whole_and_of_the_given_size(split, groups):
+    data = sample(groups=groups)
+    (parts,) = split_sequences(split, data, seed=3)
+    seen = np.concatenate([parts.estimators, parts.decision])
+    assert_array_equal(np.sort(seen), np.arange(200))
+    assert np.isin(parts.representation, parts.estimators).all()
+    slack = 2 if groups is None else 2 * np.bincount(groups).max()
+    assert abs(len(parts.representation) - 200 * split[0]) <= slack
+    assert abs(len(parts.decision) - 200 * split[-1]) <= slack
+    if groups is not None:
+        assert not np.intersect1d(groups[parts.decision], groups[parts.estimators]).size
+
+
+@pytest.mark.parametrize(
+    ("split", "count"), [(4, 4), (GroupKFold(3), 3), (LeaveOneGroupOut(), 20), ((0.5, 0.5), 1)]
+)
+def test_a_splitter_lets_every_sequence_decide_once(split, count):
+    data = sample(groups=np.arange(200) % 20)
+    parts = list(split_sequences(split, data, seed=0))
+    assert len(parts) == n_splits(split, data) == count
+    if count > 1:
+        decided = np.concatenate([part.decision for part in parts])
+        assert_array_equal(np.sort(decided), np.arange(200))
+        assert all(not np.intersect1d(part.decision, part.estimators).size for part in parts)
+
+
+def test_pairs_of_indices_are_a_split_too():
+    pairs = [(np.arange(150), np.arange(150, 200))]
+    (parts,) = split_sequences(pairs, sample(), seed=0)
+    assert_array_equal(parts.decision, np.arange(150, 200))
+
+
+def test_a_stratified_splitter_sees_the_labels():
+    y = np.arange(200) % 2
+    for parts in split_sequences(StratifiedKFold(4), sample(y=y), seed=0):
+        assert y[parts.decision].mean() == 0.5
+
+
+def test_a_rare_class_is_always_in_the_first_part():
+    y = np.zeros(100, dtype=int)
+    y[:2] = 1
+    for seed in range(20):
+        (parts,) = split_sequences((0.5, 0.5), sample(100, y=y), seed)
+        assert y[parts.representation].any()
+
+
+def test_a_part_without_sequences_is_an_error():
+    with pytest.raises(ValueError, match="leaves a part empty"):
+        list(split_sequences((0.6, 0.2, 0.2), sample(20, groups=np.zeros(20)), 0))
+
+
+def test_labels_of_sequences_are_checked():
+    with pytest.raises(ValueError, match="inconsistent"):
+        sample(20, groups=np.zeros(19))
+    with pytest.raises(ValueError, match="1d array"):
+        sample(20, environments=np.zeros((20, 2)))
+
+
+def test_rows_are_taken_from_everything():
+    y = pd.DataFrame({"a": RNG.normal(size=20), "b": list("xy") * 10})
+    data = sample(20, groups=np.arange(20), environments=list("uv") * 10, y=y)
+    rows = np.array([3, 1, 7])
+    part = data.take(rows)
+    assert_array_equal(part.X, data.X[rows])
+    assert_array_equal(part.groups, data.groups[rows])
+    assert_array_equal(part.environments, [1, 1, 1])
+    for short, long in zip(part.values, data.values, strict=True):
+        assert_array_equal(short, long[rows])
+
+
+def test_standard_error():
+    values = RNG.normal(size=50)
+    assert_allclose(standard_error(values, None), sem(values))
+    twice = standard_error(np.repeat(values, 2), np.repeat(np.arange(50), 2))
+    assert_allclose(twice, sem(values))  # a copy of each is no further evidence
+    assert np.isnan(standard_error(values, np.zeros(50, dtype=int)))
+    assert np.isnan(standard_error(values[:1], None))
+
+
+def test_no_gain_specialises_as_often_as_chance_says():
+    n_tasks, probability = 2000, norm.sf(1)
+    gains = np.random.default_rng(1).normal(size=(200, n_tasks))
+    decision = Decision.from_gains(gains, [None] * n_tasks, None)
+    specialised = sum(reason is None for reason in decision.reasons)
+    low, high = binom.ppf([0.0005, 0.9995], n_tasks, probability)
+    assert low <= specialised <= high
+
+
+def test_what_was_not_compared_is_not_counted():
+    gains = np.column_stack([np.tile([1.0, 2.0, np.nan], 10), np.full(30, np.nan)])
+    decision = Decision.from_gains(gains, [None, "not found"], None)
+    assert decision.reasons == [None, "not found"]
+    assert_allclose(decision.gains, [1.5, np.nan])
+    assert_allclose(decision.errors, [sem(np.tile([1.0, 2.0], 10)), np.nan])
+
+
+def test_other_environments_are_fitted_on():
+    environments = np.array(list("aabbbc") * 10)
+    data = sample(60, environments=environments)
+    seen = []
+    for rows, others in transfers(data, data):
+        assert len(np.unique(environments[others])) == 1
+        assert not np.isin(environments[rows], environments[others]).any()
+        seen.extend(others)
+    assert_array_equal(np.sort(seen), np.arange(60))
+    ((rows, others),) = transfers(sample(10), sample(5))
+    assert (len(rows), len(others)) == (10, 5)
