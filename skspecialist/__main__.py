@@ -22,7 +22,12 @@ from sklearn.utils import Bunch
 
 from . import SpecialistPipeline
 from .datasets import make_digit_sequences
-from .inspection import MaskDisplay, SequenceDisplay, TaskStructureDisplay
+from .inspection import (
+    MaskDisplay,
+    SequenceDisplay,
+    SpecialistGainDisplay,
+    TaskStructureDisplay,
+)
 from .metrics import structure_scores
 
 
@@ -149,7 +154,7 @@ def print_predictions(
 def write_figures(
     pipeline: SpecialistPipeline, train: Bunch, test: Bunch, folder: Path
 ) -> list[Path]:
-    """Write structure, mask and example sequences as pictures; return where."""
+    """Write structure, mask, gains and example sequences as pictures; return where."""
     folder.mkdir(parents=True, exist_ok=True)
     names = train.task_kinds
     steps = pipeline.structure_.step_tasks_
@@ -160,6 +165,7 @@ def write_figures(
         "sequences": SequenceDisplay(
             test.X[:4], steps, task_names=names, image_shape=(8, 8)
         ).plot(),
+        "gain": SpecialistGainDisplay.from_estimator(pipeline),
     }
     if pipeline.encoder_ is not None:
         displays["mask"] = MaskDisplay(pipeline.encoder_.mask_, task_names=names).plot()

@@ -4,6 +4,7 @@ from ._latent_traversal import LatentTraversalDisplay
 from ._mask import MaskDisplay
 from ._sequence import SequenceDisplay
 from ._sparsity_path import SparsityPathDisplay
+from ._specialist_gain import SpecialistGainDisplay
 from ._task_structure import TaskStructureDisplay
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "MaskDisplay",
     "SequenceDisplay",
     "SparsityPathDisplay",
+    "SpecialistGainDisplay",
     "TaskStructureDisplay",
 ]

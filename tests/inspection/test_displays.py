@@ -11,7 +11,13 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from skspecialist.inspection import MaskDisplay, SequenceDisplay, TaskStructureDisplay
+from skspecialist import SpecialistPipeline
+from skspecialist.inspection import (
+    MaskDisplay,
+    SequenceDisplay,
+    SpecialistGainDisplay,
+    TaskStructureDisplay,
+)
 
 FOUND = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]])
 TRUTH = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [0, 0]])
@@ -45,6 +51,7 @@ DISPLAYS = {
     "structure with truth": lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH),
     "mask": lambda: MaskDisplay(MASK),
     "images": lambda: SequenceDisplay(IMAGES, FOUND),
+    "gain": lambda: SpecialistGainDisplay([0.3, -0.1], [0.1, 0.2]),
     "curves": lambda: SequenceDisplay(IMAGES.reshape(2, 5, 12), FOUND),
 }
 
@@ -68,7 +75,7 @@ def test_plot_makes_a_figure_or_uses_the_axes_given(make):
     display = make()
     assert display.plot() is display
     assert display.ax_.figure is display.figure_
-    assert display.ax_.get_xlabel() in ("time step", "latent")
+    assert display.ax_.get_xlabel().split(" in ")[0] in ("time step", "latent", "gain")
 
     _, ax = plt.subplots()
     n_figures = len(plt.get_fignums())
@@ -125,6 +132,24 @@ def test_mask_of_zeros_and_mask_without_zeros():
     assert MaskDisplay(np.ones((2, 3))).plot().ax_.get_legend() is None
 
 
+def test_gains_have_bars_and_tasks_without_one_a_reason():
+    reasons = [None, "too small", "no step"]
+    display = SpecialistGainDisplay([0.3, 0.1, np.nan], [0.1, 0.2, np.nan], reasons=reasons)
+    np.testing.assert_array_equal(display.use_specialist, [True, False, False])
+    ax = display.plot().ax_
+    centres = [path.vertices.mean(axis=0) for c in ax.collections for path in c.get_paths()]
+    np.testing.assert_allclose(centres, [[0.3, 0], [0.1, 1]])
+    assert [text.get_text() for text in ax.texts] == ["no step"]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["specialist", "generalist kept"]
+
+
+def test_gains_that_were_never_measured():
+    display = SpecialistGainDisplay([np.nan] * 2, [np.nan] * 2, use_specialist=[True, True])
+    texts = [text.get_text() for text in display.plot().ax_.texts]
+    assert texts == ["specialist, without comparison"] * 2
+
+
 @pytest.mark.parametrize("task", [1, "grasp"])
 def test_sequences_frame_the_steps_of_the_task(task):
     display = SequenceDisplay(IMAGES, FOUND, task_names=["reach", "grasp"]).plot(task=task)
@@ -179,6 +204,8 @@ def test_from_estimator_wants_a_fitted_one():
         TaskStructureDisplay.from_estimator(identifier)
     with pytest.raises(NotFittedError):
         MaskDisplay.from_estimator(encoder)
+    with pytest.raises(NotFittedError):
+        SpecialistGainDisplay.from_estimator(SpecialistPipeline())
 
 
 @pytest.mark.parametrize(
@@ -198,6 +225,8 @@ def test_from_estimator_wants_a_fitted_one():
         ),
         (lambda: MaskDisplay([0.0]), "mask must be a matrix"),
         (lambda: MaskDisplay(MASK, latent_names=["z"]), "latent_names must hold 3 names"),
+        (lambda: SpecialistGainDisplay([0.1, 0.2], [0.1]), "gain_se must have one entry"),
+        (lambda: SpecialistGainDisplay(0.1, 0.2), "gain must have one entry"),
         (lambda: SequenceDisplay(IMAGES[0, 0], FOUND), "sequences must have shape"),
         (lambda: SequenceDisplay(IMAGES, FOUND[:3]), "step_weights must have shape"),
         (lambda: SequenceDisplay(IMAGES, FOUND, image_shape=(5, 5)), "needs 25 features a step"),

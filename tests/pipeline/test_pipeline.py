@@ -2,6 +2,7 @@
 
 import pickle
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +24,7 @@ from skspecialist import (
 )
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
 from skspecialist.exceptions import SpecialistWarning
+from skspecialist.inspection import SpecialistGainDisplay
 
 # Two tasks and fits of a moment: as many latents as outputs, and masks that stay dense.
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
@@ -77,6 +79,13 @@ def test_specialising_helps_on_real_images():
     assert auto.fallback_reason_ == [None, None]
     assert (auto.n_features_used_ <= auto.n_generalist_features_ / 2).all()
     assert auto.score(test.X, test.y) > never.score(test.X, test.y)
+
+
+def test_the_gains_as_a_picture(chains):
+    pipeline = quick_pipeline().fit(chains.X, pd.DataFrame(chains.y, columns=["walk", "wave"]))
+    ax = SpecialistGainDisplay.from_estimator(pipeline).ax_
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["walk", "wave"]
+    plt.close(ax.figure)
 
 
 def test_dense_routing_lets_every_task_read_what_some_task_reads(digits, fitted):

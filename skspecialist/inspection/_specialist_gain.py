@@ -1,0 +1,168 @@
+"""Display of what specialising gained on held-out sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from . import _drawing as drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+
+class SpecialistGainDisplay:
+    """How much less each task loses with its specialist than with the generalist.
+
+    A point is the gain in held-out loss, its bar one standard error to either side: a task
+    is specialised where the whole bar is to the right of zero. Tasks that were not compared
+    say why instead.
+
+    Parameters
+    ----------
+    gain : array-like of shape (n_tasks,)
+        Loss of the generalist minus that of the specialist; NaN where not compared.
+    gain_se : array-like of shape (n_tasks,)
+        Its standard error.
+    use_specialist : array-like of shape (n_tasks,), default=None
+        Which tasks are specialised. None is where the gain exceeds its standard error.
+    reasons : sequence of (str or None), default=None
+        Why a task is not specialised; shown where nothing was compared.
+    task_names : sequence of str, default=None
+        Names of the tasks. None numbers them.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not have one entry for each task.
+
+    See Also
+    --------
+    MaskDisplay : The latents that each task uses.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skspecialist.inspection import SpecialistGainDisplay
+    >>> display = SpecialistGainDisplay([0.3, -0.1], [0.1, 0.1]).plot()
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        gain: ArrayLike,
+        gain_se: ArrayLike,
+        *,
+        use_specialist: ArrayLike | None = None,
+        reasons: Sequence[str | None] | None = None,
+        task_names: Sequence[str] | None = None,
+    ) -> None:
+        self.gain, self.gain_se = np.asarray(gain, dtype=float), np.asarray(gain_se, dtype=float)
+        n_tasks = len(np.atleast_1d(self.gain))
+        if use_specialist is None:
+            use_specialist = self.gain > self.gain_se
+        self.use_specialist = np.asarray(use_specialist, dtype=bool)
+        self.reasons = [None] * n_tasks if reasons is None else list(reasons)
+        for name in ("gain", "gain_se", "use_specialist", "reasons"):
+            if np.shape(getattr(self, name)) != (n_tasks,):
+                raise ValueError(f"{name} must have one entry for each of {n_tasks} tasks.")
+        self.task_names = drawing.check_names(
+            task_names, n=n_tasks, prefix="task", argument="task_names"
+        )
+
+    @classmethod
+    def from_estimator(cls, pipeline: Any, *, ax: Axes | None = None) -> Self:
+        """Draw what a fitted pipeline found.
+
+        Parameters
+        ----------
+        pipeline : SpecialistPipeline
+            A fitted one.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : SpecialistGainDisplay
+            The display, drawn.
+        """
+        check_is_fitted(pipeline, "use_specialist_")
+        return cls(
+            pipeline.validation_gain_,
+            pipeline.validation_gain_se_,
+            use_specialist=pipeline.use_specialist_,
+            reasons=pipeline.fallback_reason_,
+            task_names=pipeline.tasks_.names,
+        ).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw the gains.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure whose height follows the tasks.
+
+        Returns
+        -------
+        self : SpecialistGainDisplay
+            The display, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        n_tasks = len(self.gain)
+        ax = drawing.make_axes(self, ax, width=6.5, height=1.6 + 0.3 * n_tasks)
+        ax.axvline(0.0, color="0.4", lw=0.8)
+        places = np.arange(n_tasks)
+        for used, color, marker, label in (
+            (True, drawing.BLUE, "o", "specialist"),
+            (False, drawing.ORANGE, "s", "generalist kept"),
+        ):
+            chosen = (self.use_specialist == used) & np.isfinite(self.gain)
+            if chosen.any():
+                ax.errorbar(
+                    self.gain[chosen],
+                    places[chosen],
+                    xerr=self.gain_se[chosen],
+                    ls="",
+                    marker=marker,
+                    color=color,
+                    capsize=2,
+                    label=label,
+                )
+        for place in places[~np.isfinite(self.gain)]:
+            text = self.reasons[place] or "specialist, without comparison"
+            ax.annotate(
+                text,
+                (0.0, place),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize="small",
+                color="0.3",
+            )
+        if np.isfinite(self.gain).any():
+            ax.legend(
+                loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2
+            )
+        height = drawing.axes_inches(ax)[1]
+        drawing.label_ticks(ax.yaxis, self.task_names, inches=height, each=0.18)
+        ax.set(xlabel="gain in held-out loss, with one standard error", ylim=(n_tasks - 0.5, -0.5))
+        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
