@@ -113,6 +113,16 @@ def test_random_tasks_give_an_empty_support(data):
     assert encoder.transform(data.X).shape == (300, 0)
 
 
+def test_threads_do_not_disturb_each_other(data):
+    def fit(seed):
+        return quick(random_state=seed).fit(data.X, data.y).transform(data.X)
+
+    fits = (joblib.delayed(fit)(seed) for seed in range(3))
+    together = joblib.Parallel(3, backend="threading")(fits)
+    for seed, latents in enumerate(together):
+        assert_array_equal(latents, fit(seed))
+
+
 def test_the_same_seed_gives_the_same_bits_and_torch_is_left_alone(data):
     torch.manual_seed(3)
     before = torch.random.get_rng_state()

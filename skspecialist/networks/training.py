@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ EARLY_STOPPING_FRACTION = 0.1  # of the samples, held out to see when to stop
 WARMUP = 0.3  # share of a fit before the penalty sets in
 
 
+# Torch's generator is one for all threads: fits take turns, so that each has its own numbers.
+_TURN = RLock()
+
+
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
     """Seed torch, and leave its global generators as they were.
@@ -43,7 +48,7 @@ def seeded(seed: int, device: str) -> Iterator[None]:
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"device={device!r} is not to be had: {error}") from error
     devices = range(torch.cuda.device_count()) if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _TURN, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 
