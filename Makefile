@@ -17,8 +17,8 @@ EXTRAS_test := plot,test
 EXTRAS_dev := plot,test,docs,bench,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types docstrings docs bench bench-structure \
-	bench-encoder bench-pipeline bench-independence coverage clean
+.PHONY: help demo test test-slow lint format types docstrings docs bench bench-board \
+	bench-structure bench-encoder bench-pipeline bench-independence coverage clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
@@ -57,7 +57,10 @@ docs: $(VENV)/.installed-dev ## Build the documentation; a warning is an error
 	$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-bench: bench-structure bench-encoder bench-pipeline bench-independence ## Run all benchmarks (hours)
+bench: bench-board bench-structure bench-encoder bench-pipeline bench-independence ## Run all benchmarks (hours)
+
+bench-board: $(VENV)/.installed-dev ## Compare the pipeline with its peers on many data sets
+	$(ONE_THREAD) $(PY) benchmarks/board.py
 
 bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structure
 	$(PY) benchmarks/structure.py
