@@ -12,8 +12,11 @@ from sklearn.model_selection import GroupKFold, KFold, check_cv
 
 from ._sample import Sample
 
-__all__ = ["Decision", "n_splits", "split_sequences", "transfers"]
+__all__ = ["KINDS", "Decision", "n_splits", "split_sequences", "transfers"]
 
+# What a task may be predicted from instead of the generalist.
+KINDS = ("latents", "steps")
+TOLERANCE = 0.01  # of the loss of the generalist, that something sparser may lose
 MAX_DRAWS = 25  # of a random split, until no class is missing where it is needed
 
 
@@ -28,63 +31,94 @@ class Parts:
 
 @dataclass(frozen=True)
 class Decision:
-    """What speaks for the specialist, task by task.
+    """What each task is predicted from, and what speaks for it.
 
-    ``reasons`` are in words, None where the specialist is used; gains and their standard
-    errors are NaN where nothing was compared.
+    ``kinds`` are "latents", "steps", "generalist", or None for the first of these that there
+    is; ``reasons`` against specialising are in words, None where there is none; gains and their
+    standard errors are NaN where nothing was compared.
     """
 
+    kinds: list[str | None]
     reasons: list[str | None]
     gains: np.ndarray
     errors: np.ndarray
 
     def __add__(self, other: Decision) -> Decision:
         return Decision(
+            self.kinds + other.kinds,
             self.reasons + other.reasons,
             np.append(self.gains, other.gains),
             np.append(self.errors, other.errors),
         )
 
-    def unless(self, missing: list[str | None]) -> Decision:
-        """Return it with further reasons against the specialist."""
-        reasons = [a or b for a, b in zip(self.reasons, missing, strict=True)]
-        return Decision(reasons, self.gains, self.errors)
+    def given(self, columns: list[dict[str, Any]], missing: list[str | None]) -> Decision:
+        """Return it for what was found in the end: of each task the kinds, or why none."""
+        kinds: list[str | None] = []
+        reasons: list[str | None] = []
+        for kind, reason, found, why in zip(
+            self.kinds, self.reasons, columns, missing, strict=True
+        ):
+            if kind != "generalist" and not (found if kind is None else kind in found):
+                kind, reason = "generalist", why or f"no {kind} of this task were found in the end"
+            kinds.append(next(iter(found)) if kind is None else kind)
+            reasons.append(reason)
+        return Decision(kinds, reasons, self.gains, self.errors)
 
     @classmethod
     def without_comparison(cls, reason: str | None, n_tasks: int) -> Decision:
         """Return the same decision for all tasks."""
-        nothing = np.full(n_tasks, np.nan)
-        return cls([reason] * n_tasks, nothing, nothing)
+        kind, nothing = None if reason is None else "generalist", np.full(n_tasks, np.nan)
+        return cls([kind] * n_tasks, [reason] * n_tasks, nothing, nothing)
 
     @classmethod
     def from_gains(
-        cls, gains: np.ndarray, missing: list[str | None], groups: np.ndarray | None
+        cls,
+        gains: np.ndarray,
+        losses: np.ndarray,
+        missing: list[str | None],
+        groups: np.ndarray | None,
     ) -> Decision:
-        """Decide by the rule of one standard error.
+        """Decide by the rule of one standard error: the sparser where it loses next to nothing.
+
+        Next to nothing is no more than the standard error, and no more than ``TOLERANCE`` of
+        the loss of the generalist: with few sequences the standard error excuses too much.
 
         Parameters
         ----------
-        gains : ndarray of shape (n_sequences, n_tasks)
-            Loss of the generalist minus that of the specialist; NaN where not compared.
+        gains : ndarray of shape (n_sequences, n_tasks, 2)
+            Loss of the generalist minus that of each of ``KINDS``; NaN where not compared.
+        losses : ndarray of shape (n_tasks,)
+            Mean loss of the generalist.
         missing : list of (str or None)
             Why a task was never compared.
         groups : ndarray of shape (n_sequences,) or None
             Sequences of one group may be alike: the standard error is one over groups.
         """
-        reasons, means, errors = [], [], []
-        for column, reason in zip(gains.T, missing, strict=True):
-            seen = ~np.isnan(column)
-            mean = column[seen].mean() if seen.any() else np.nan
-            error = standard_error(column[seen], None if groups is None else groups[seen])
-            if reason is None and not mean > error:
-                reason = (
-                    f"the gain of {mean:.3g} in held-out loss is not larger than its standard "
-                    f"error of {error:.3g}"
-                )
-            reasons.append(reason)
-            means.append(mean)
-            errors.append(error)
-        return cls(reasons, np.array(means), np.array(errors))
+        decisions = [
+            cls._of_one_task(table, loss, reason, groups)
+            for table, loss, reason in zip(gains.swapaxes(0, 1), losses, missing, strict=True)
+        ]
+        return sum(decisions[1:], start=decisions[0])
+
+    @classmethod
+    def _of_one_task(
+        cls, gains: np.ndarray, loss: float, missing: str | None, groups: np.ndarray | None
+    ) -> Decision:
+        compared = [column[~np.isnan(column)] for column in gains.T]
+        means = [values.mean() if len(values) else -np.inf for values in compared]
+        best = int(np.argmax(means))
+        mean = means[best] if len(compared[best]) else np.nan
+        rows = ~np.isnan(gains[:, best])
+        error = standard_error(compared[best], None if groups is None else groups[rows])
+        kind: str | None = KINDS[best]
+        if missing is None and not mean >= -min(error, TOLERANCE * loss):
+            missing = (
+                f"it would add {-mean:.3g} to the held-out loss of {loss:.3g}, with a standard "
+                f"error of {error:.3g}"
+            )
+        if missing is not None:
+            kind = "generalist"
+        return cls([kind], [missing], np.array([mean]), np.array([error]))
 
 
 def standard_error(values: np.ndarray, groups: np.ndarray | None) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..targets import TaskTargets
-from ._decision import Decision, split_sequences, transfers
+from ._decision import KINDS, Decision, split_sequences, transfers
 from ._estimators import fit_estimator, sample_losses
 from ._representation import Representation
 from ._sample import Sample
@@ -84,16 +84,14 @@ class Learner:
     ) -> tuple[Representation, TaskModels]:
         """Return the fitted representation and the models of the tasks."""
         decision = self._decide(sample, new_representation)
-        encode = any(reason is None for reason in decision.reasons)
+        encode = any(kind in ("latents", None) for kind in decision.kinds)
         seed = self.seeds[1]
         representation = new_representation(seed, encode).fit(sample, self.done)
-        decision = decision.unless(representation.missing)
+        decision = decision.given(representation.columns, representation.missing)
         generalist = np.arange(representation.n_generalist)
         columns = [
-            special if reason is None else generalist
-            for special, reason in zip(
-                representation.specialist_columns, decision.reasons, strict=True
-            )
+            found.get(str(kind), generalist)
+            for kind, found in zip(decision.kinds, representation.columns, strict=True)
         ]
         features = representation.features(sample.X)
         estimators = [
@@ -116,48 +114,59 @@ class Learner:
         if self.specialise != "auto":
             reason = "specialise='never'" if self.specialise == "never" else None
             return Decision.without_comparison(reason, n_tasks)
-        gains = np.full((len(sample), n_tasks), np.nan)
+        losses = np.full((len(sample), n_tasks, 1 + len(KINDS)), np.nan)
         missing: list[str | None] = []
         for parts in split_sequences(self.split, sample, self.seeds[0]):
             representation = new_representation(self.seeds[0], True)
             representation.fit(sample.take(parts.representation), self.done)
-            gains[parts.decision] = self._gains(
+            losses[parts.decision] = self._losses(
                 representation, sample.take(parts.estimators), sample.take(parts.decision)
             )
             missing = representation.missing
             self.done("estimators")
+        gains = losses[:, :, :1] - losses[:, :, 1:]
         missing = [
-            reason if np.isnan(column).all() else None
-            for reason, column in zip(missing, gains.T, strict=True)
+            reason if np.isnan(table).all() else None
+            for reason, table in zip(missing, gains.swapaxes(0, 1), strict=True)
         ]
-        return Decision.from_gains(gains, missing, sample.groups)
+        generalist = [column[~np.isnan(column)].mean() for column in losses[:, :, 0].T]
+        return Decision.from_gains(gains, np.array(generalist), missing, sample.groups)
 
-    def _gains(self, representation: Representation, fit: Sample, decision: Sample) -> np.ndarray:
-        """Return what each task and sequence gains, NaN for tasks without specialist features."""
-        features, held_out = representation.features(fit.X), representation.features(decision.X)
-        gains = np.full((len(decision), len(fit.tasks)), np.nan)
-        generalist = np.arange(representation.n_generalist)
-        for i, task in enumerate(fit.tasks.tasks):
-            if representation.missing[i] is not None:
-                continue
-            for rows, others in transfers(fit, decision):
-                losses = []
-                for subset in (generalist, representation.specialist_columns[i]):
-                    estimator = fit_estimator(
-                        self.estimator,
-                        task,
-                        features[np.ix_(rows, subset)],
-                        fit.values[i][rows],
-                        self.seeds[0],
-                    )
-                    losses.append(
-                        sample_losses(
-                            self.loss,
-                            task,
-                            estimator,
-                            held_out[np.ix_(others, subset)],
-                            decision.values[i][others],
-                        )
-                    )
-                gains[others, i] = losses[0] - losses[1]
-        return gains
+    def _losses(self, representation: Representation, fit: Sample, decision: Sample) -> np.ndarray:
+        """Return those of the generalist and of each kind; NaN for what was not found."""
+        features = representation.features(fit.X), representation.features(decision.X)
+        losses = np.full((len(decision), len(fit.tasks), 1 + len(KINDS)), np.nan)
+        everything = np.arange(representation.n_generalist)
+        for i, columns in enumerate(representation.columns):
+            losses[:, i, 0] = self._task_losses(i, everything, features, fit, decision)
+            for kind, part in columns.items():
+                place = 1 + KINDS.index(kind)
+                losses[:, i, place] = self._task_losses(i, part, features, fit, decision)
+        return losses
+
+    def _task_losses(
+        self,
+        i: int,
+        columns: np.ndarray,
+        features: tuple[np.ndarray, np.ndarray],
+        fit: Sample,
+        decision: Sample,
+    ) -> np.ndarray:
+        """Return the held-out loss (n_sequences,) of a task that reads some of the features."""
+        task, losses = fit.tasks.tasks[i], np.empty(len(decision))
+        for rows, others in transfers(fit, decision):
+            estimator = fit_estimator(
+                self.estimator,
+                task,
+                features[0][np.ix_(rows, columns)],
+                fit.values[i][rows],
+                self.seeds[0],
+            )
+            losses[others] = sample_losses(
+                self.loss,
+                task,
+                estimator,
+                features[1][np.ix_(others, columns)],
+                decision.values[i][others],
+            )
+        return losses

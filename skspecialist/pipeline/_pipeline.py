@@ -30,7 +30,7 @@ from ._sample import Sample
 __all__ = ["SpecialistPipeline"]
 
 # Parameters of the encoder that also say how the mask of later tasks is learned.
-FOR_ADDED_TASKS = ("heads", "max_epochs", "batch_size", "lr", "device")
+FOR_ADDED_TASKS = ("heads", "batch_size", "lr", "device")
 
 
 class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -39,9 +39,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     Four parts work one after the other: the *generalist* represents each step, the
     *structure* finds the steps of each task, the *encoder* finds the latents that each
     task uses, and an *estimator* for each task predicts it from its own latents at its
-    own steps. Beside it, an estimator of the same kind predicts each task from all of
-    the generalist. Sequences that nothing else sees decide, task by task, which of the two
-    is used; everything is then fitted again on all of the data.
+    own steps. Beside it, estimators of the same kind predict each task from the generalist at
+    its steps, and from all of the generalist. Sequences that nothing else sees decide, task by
+    task, which is used; everything is then fitted again on all of the data.
 
     Parameters
     ----------
@@ -62,18 +62,19 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         :class:`~sklearn.linear_model.LogisticRegression` for class labels, on
         standardised features.
     specialise : {"auto", "always", "never"}, default="auto"
-        Whether tasks are predicted from the specialist representation: where it helps,
-        wherever the structure and the encoder found something, or nowhere.
+        Whether tasks are specialised: where it helps; wherever latents, or else steps, were
+        found; or nowhere.
     routing : {"structure", "dense"}, default="structure"
         Whether a task reads its own latents at its own steps only, or all that some task
         reads: for comparison, or where tasks are known to share everything.
-    split : sequence of float, int, splitter or iterable, default=(0.6, 0.2, 0.2)
-        Which sequences see what, with "auto". Three fractions: the first part fits the
-        representation, the estimators of both candidates see the second as well, so that
-        they do not trust latents on the sequences that these were learned from alone, and
-        the third decides. Two: what fits, what decides. A number of folds, or whatever
-        scikit-learn's ``cv`` takes: each sequence decides once, in the fold that holds it
-        out; this finds smaller gains and costs a fit more for each fold.
+    split : int, sequence of float, splitter or iterable, default=3
+        Which sequences see what, with "auto". A number of folds, or whatever scikit-learn's
+        ``cv`` takes: each sequence decides once, in the fold that holds it out. Fractions are
+        one random draw, with fewer fits and, of a few hundred sequences, a noisy decision:
+        of two, the first part fits and the second decides; of three, such as
+        (0.6, 0.2, 0.2), the first fits the representation, estimators see the second too, so
+        that they do not trust latents on the sequences alone that these were learned from,
+        and the third decides.
     loss : {"auto", "huber", "pinball"} or callable, default="auto"
         What decides. "auto" is the squared error, and the log loss for class labels.
         "huber" counts large errors less, "pinball" is that of the estimator's
@@ -91,11 +92,14 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     generalist_, structure_, encoder_ : estimator or None
         The fitted parts. ``generalist_`` is None if none was given, the other two are
         None where they were not needed: with ``specialise="never"``, and the encoder
-        also if no task is specialised.
+        also if no task is predicted from latents.
     estimators_ : list of estimator
         The fitted estimator of each task.
     use_specialist_ : ndarray of bool of shape (n_tasks,)
-        Which tasks are predicted from the specialist representation.
+        Which tasks are specialised.
+    predicted_from_ : list of {"latents", "steps", "generalist"}
+        What each task is predicted from: its latents at its steps, the generalist at its
+        steps, or all of the generalist.
     validation_gain_, validation_gain_se_ : ndarray of shape (n_tasks,)
         Mean loss of the generalist minus that of the specialist on the sequences that
         decided, and its standard error (over groups, where they are given): squared
@@ -127,8 +131,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A task is specialised with "auto" if its gain is larger than one standard error: the
-    larger, better known representation has the benefit of the doubt.
+    With "auto" the rule is that of one standard error: a task is specialised unless that adds
+    more to the held-out loss than the standard error of the difference, or more than one per
+    cent. Of its latents and its steps the one with less loss is used.
 
     References
     ----------
@@ -173,7 +178,7 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         *,
         specialise: str = "auto",
         routing: str = "structure",
-        split: Any = (0.6, 0.2, 0.2),
+        split: Any = 3,
         loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
         random_state: Any = None,
@@ -291,8 +296,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         features : ndarray of shape (n_sequences, n_features_out)
-            Latents at the steps of the specialised tasks; all of the generalist as well
-            if a task is predicted from it.
+            Latents, or generalist, at the steps of the specialised tasks; all of the
+            generalist as well if a task is predicted from it.
         """
         X = self._validate(X)
         return self._representation.features(X)[:, self._kept].astype(X.dtype, copy=False)
@@ -377,7 +382,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         self.n_features_used_ = np.array([len(columns) for columns in models.columns])
         decision = models.decision
         self.fallback_reason_ = decision.reasons
-        self.use_specialist_ = np.array([reason is None for reason in decision.reasons])
+        self.predicted_from_ = decision.kinds
+        self.use_specialist_ = np.array([kind != "generalist" for kind in decision.kinds])
         self.validation_gain_, self.validation_gain_se_ = decision.gains, decision.errors
 
     def _new_representation(self, n_timesteps: int, seed: int, encode: bool) -> Representation:

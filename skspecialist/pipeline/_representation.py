@@ -18,7 +18,9 @@ class Representation:
     """Generalist, structure and encoder, fitted on the same sequences.
 
     Its features are those of the generalist, step by step, followed by the encoder's
-    latents, step by step.
+    latents, step by step. A latent counts the same at each step, which takes few data to
+    learn; a task that weighs the features of its steps in many ways is better off with the
+    generalist at these steps.
 
     Parameters
     ----------
@@ -36,11 +38,11 @@ class Representation:
         Steps of each task.
     mask : ndarray of shape (n_tasks, n_latents), float
         How much each task uses each latent.
-    specialist_columns : list of ndarray of int
-        Features of each task: its latents at its steps. Empty where the structure found
-        no step or the encoder no latent.
+    columns : list of dict of {"latents", "steps"} to ndarray of int
+        Features of each task: its latents at its steps, and the generalist at its steps. Kinds
+        of which nothing was found, or all steps, are left out.
     missing : list of (str or None)
-        What was not found, for tasks without specialist features.
+        What was not found, for tasks without any of them.
     """
 
     n_latents = 0  # before fitting
@@ -123,32 +125,42 @@ class Representation:
         used = self.mask > 0
         if self.dense:
             used = np.repeat(used.any(axis=0, keepdims=True), len(used), axis=0)
-        self.missing: list[str | None] = [
-            "no time step of this task was found"
-            if not steps.any()
-            else None
-            if latents.any()
-            else "no latent of this task was found"
+        n_features = self.n_generalist // len(self.steps)
+        self.columns = [
+            {
+                "latents": self.n_generalist + np.flatnonzero(np.outer(steps, latents)),
+                "steps": np.flatnonzero(np.repeat(steps, n_features)),
+            }
             for steps, latents in zip(self.steps.T, used, strict=True)
         ]
-        self.specialist_columns = [
-            self.n_generalist + np.flatnonzero(np.outer(steps, latents))
-            for steps, latents in zip(self.steps.T, used, strict=True)
-        ]
-        if sample.environments is not None and self.encoder is not None:
+        if sample.environments is not None:
             self._keep_stable(sample, sample.environments)
+        # All features of the generalist at all steps are nothing special.
+        self.columns = [
+            {k: part for k, part in columns.items() if len(part) not in (0, self.n_generalist)}
+            for columns in self.columns
+        ]
+        self.missing = [
+            None if columns else self._why_nothing(steps, sample)
+            for columns, steps in zip(self.columns, self.steps.T, strict=True)
+        ]
+
+    def _why_nothing(self, steps: np.ndarray, sample: Sample) -> str:
+        if not steps.any():
+            return "no time step of this task was found"
+        if sample.environments is None:
+            return "no latent of this task was found"
+        return "no feature of this task is stable across environments"
 
     def _keep_stable(self, sample: Sample, environments: np.ndarray) -> None:
         """Drop features whose relation to the task is not the same in all environments."""
         features = self.features(sample.X)
         values, groups = sample.tasks.to_columns(sample.y)
-        for i, columns in enumerate(self.specialist_columns):
-            if not len(columns):
-                continue
-            stable = stable_latents(features[:, columns], values[:, groups[i]], environments)
-            self.specialist_columns[i] = columns[stable]
-            if not stable.any():
-                self.missing[i] = "no latent of this task is stable across environments"
+        for columns, group in zip(self.columns, groups, strict=True):
+            for kind, part in columns.items():
+                if len(part):
+                    stable = stable_latents(features[:, part], values[:, group], environments)
+                    columns[kind] = part[stable]
 
 
 class AddedTasks(Representation):

@@ -38,7 +38,7 @@ class Sample:
             if given is not None:
                 check_consistent_length(X, given)
                 codes[name] = np.unique(column_or_1d(given), return_inverse=True)[1]
-        return cls(X, y, tasks, **codes)
+        return cls(X, y if hasattr(y, "iloc") else np.asarray(y), tasks, **codes)
 
     def __len__(self) -> int:
         return len(self.X)
