@@ -9,6 +9,7 @@ from .tables import sequences_from_frame
 
 if TYPE_CHECKING:
     from .encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+    from .generalist import TorchGeneralist
     from .pipeline import SpecialistPipeline
 
 __version__ = "0.1.0.dev0"
@@ -18,6 +19,7 @@ __all__ = [
     "SparseSpecialistEncoderCV",
     "SpecialistPipeline",
     "TaskStructureIdentifier",
+    "TorchGeneralist",
     "__version__",
     "sequences_from_frame",
     "sequences_needed",
@@ -28,6 +30,7 @@ _LAZY = {
     "SparseSpecialistEncoder": "encoder",
     "SparseSpecialistEncoderCV": "encoder",
     "SpecialistPipeline": "pipeline",
+    "TorchGeneralist": "generalist",
 }
 
 

@@ -1,12 +1,14 @@
 """Small, quick instances of every public estimator, for scikit-learn's own checks."""
 
 from sklearn.linear_model import Ridge
+from torch import nn
 
 from skspecialist import (
     SparseSpecialistEncoder,
     SparseSpecialistEncoderCV,
     SpecialistPipeline,
     TaskStructureIdentifier,
+    TorchGeneralist,
 )
 from skspecialist.baselines import (
     CCABaseline,
@@ -42,6 +44,8 @@ INSTANCES = [
         random_state=0,
     ),
     SpecialistPipeline(specialise="never", random_state=0),
+    TorchGeneralist(nn.Identity()),
+    TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layer="0", batch_size=7),
     CCABaseline(),
     GroupLassoBaseline(),
     GraphicalLassoBaseline(),
