@@ -18,7 +18,11 @@ from sklearn.decomposition import PCA
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
 from skspecialist.datasets import make_digit_sequences
-from skspecialist.inspection import SequenceDisplay, TaskStructureDisplay
+from skspecialist.inspection import (
+    SequenceDisplay,
+    SpecialistGainDisplay,
+    TaskStructureDisplay,
+)
 
 train = make_digit_sequences(600, n_timesteps=12, subset="train", random_state=0)
 test = make_digit_sequences(600, n_timesteps=12, subset="test", random_state=0)
@@ -29,7 +33,7 @@ y_train = pd.DataFrame(train.y, columns=train.task_kinds)
 # ---
 #
 # Principal components stand for a generalist representation. The pipeline finds the steps of
-# each task and the latents that it uses, and compares on sequences set aside whether predicting
+# each task and the latents that it uses, and compares on sequences held out whether predicting
 # from these alone is better than predicting from everything.
 
 pipeline = SpecialistPipeline(
@@ -40,7 +44,7 @@ pipeline = SpecialistPipeline(
 
 pd.DataFrame(
     {
-        "specialist": pipeline.use_specialist_,
+        "predicted from": pipeline.predicted_from_,
         "gain": pipeline.validation_gain_.round(3),
         "standard error": pipeline.validation_gain_se_.round(3),
         "features": pipeline.n_features_used_,
@@ -49,6 +53,11 @@ pd.DataFrame(
     },
     index=train.task_kinds,
 )
+
+# %%
+# The gains as a picture:
+
+SpecialistGainDisplay.from_estimator(pipeline)
 
 # %%
 # Is it better?

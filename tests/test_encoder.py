@@ -334,7 +334,11 @@ def test_the_dtype_is_kept(data, dtype):
         (lambda X, y: (X, None), ValueError, "requires y"),
         (lambda X, y: (X, y[:-1]), ValueError, "inconsistent"),
         (lambda X, y: (sparse.csr_matrix(X), y), TypeError, "[Ss]parse"),
-        (lambda X, y: (X.astype(str) + "a", y), ValueError, "could not convert|numeric"),
+        (
+            lambda X, y: (np.char.add(X.astype(str), "a"), y),
+            ValueError,
+            "could not convert|numeric",
+        ),
     ],
 )
 def test_what_cannot_be_fitted_says_so(data, change, error, message):

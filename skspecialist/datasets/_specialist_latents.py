@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -96,6 +97,9 @@ def make_specialist_latents(
             Which task uses which latent.
         relevant : ndarray of shape (n_latents,), bool
             Latents that some task uses.
+        mix : callable
+            Takes latents of shape (n, n_latents) to the features that show them, as it took
+            ``latents`` to ``X``: for data whose latents are distributed otherwise.
         condition_numbers : ndarray of shape (n_layers,), float64
             Condition numbers of the mixing layers: the lower, the easier to undo.
         DESCR : str
@@ -120,8 +124,12 @@ def make_specialist_latents(
     --------
     >>> from skspecialist.datasets import make_specialist_latents
     >>> data = make_specialist_latents(n_samples=100, random_state=0)
-    >>> data.X.shape, data.y.shape, data.relevant.sum()
-    ((100, 6), (100, 4), np.int64(3))
+    >>> data.X.shape, data.y.shape, int(data.relevant.sum())
+    ((100, 6), (100, 4), 3)
+
+    The same world with its irrelevant latents moved:
+
+    >>> X_shifted = data.mix(data.latents + 2.0 * ~data.relevant)
     """
     n_features = n_latents if n_features is None else n_features
     _check_sizes(n_latents, n_relevant, n_tasks, n_features, n_latents_per_task)
@@ -131,20 +139,23 @@ def make_specialist_latents(
     own = rng.standard_normal((n_samples, n_latents))
     latents = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
     mask = _draw_mask(rng, n_latents, n_relevant, n_tasks, n_latents_per_task)
-    X, condition_numbers = _mix(rng, latents, n_layers)
+    layers = [_draw_layer(rng, n_latents) for _ in range(n_layers)]
+    condition_numbers = np.linalg.cond(layers)
+    embedding = None
     if n_features > n_latents:
-        isometry, _ = np.linalg.qr(rng.standard_normal((n_features, n_latents)))
-        X = X @ isometry.T
+        embedding = np.linalg.qr(rng.standard_normal((n_features, n_latents)))[0].T
+    mix = partial(_mix, layers=layers, embedding=embedding)
     y = np.column_stack([_task_values(rng, latents[:, used]) for used in mask])
     y = y + noise * rng.standard_normal(y.shape)
     if task_kind == "classification":
         y = (y > np.median(y, axis=0)).astype(np.int64)
     return Bunch(
-        X=X,
+        X=mix(latents),
         y=y,
         latents=latents,
         mask=mask,
         relevant=mask.any(axis=0),
+        mix=mix,
         condition_numbers=condition_numbers,
         DESCR=(
             f"{n_samples} rows of {n_features} features: {n_latents} Gaussian latents mixed by "
@@ -187,20 +198,17 @@ def _draw_mask(
     return mask
 
 
-def _mix(
-    rng: np.random.RandomState, latents: np.ndarray, n_layers: int
-) -> tuple[np.ndarray, np.ndarray]:
-    X, condition_numbers = latents, np.empty(n_layers)
-    for layer in range(n_layers):
-        if layer > 0:
-            X = np.where(X > 0, X, SLOPE * X)
-        draws = rng.uniform(-1, 1, size=(N_DRAWS, X.shape[1], X.shape[1]))
-        draws /= np.linalg.norm(draws, axis=1, keepdims=True)
-        conditions = np.linalg.cond(draws)
-        best = conditions.argmin()
-        condition_numbers[layer] = conditions[best]
-        X = X @ draws[best]
-    return X, condition_numbers
+def _draw_layer(rng: np.random.RandomState, size: int) -> np.ndarray:
+    draws = rng.uniform(-1, 1, size=(N_DRAWS, size, size))
+    draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    return np.asarray(draws[np.linalg.cond(draws).argmin()])
+
+
+def _mix(latents: np.ndarray, layers: list[np.ndarray], embedding: np.ndarray | None) -> np.ndarray:
+    X = latents @ layers[0]
+    for layer in layers[1:]:
+        X = np.where(X > 0, X, SLOPE * X) @ layer
+    return X if embedding is None else X @ embedding
 
 
 def _task_values(rng: np.random.RandomState, latents: np.ndarray) -> np.ndarray:

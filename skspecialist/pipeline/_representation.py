@@ -141,14 +141,14 @@ class Representation:
             for columns in self.columns
         ]
         self.missing = [
-            None if columns else self._why_nothing(steps, sample)
-            for columns, steps in zip(self.columns, self.steps.T, strict=True)
+            None if columns else self._why_nothing(steps, latents)
+            for columns, steps, latents in zip(self.columns, self.steps.T, used, strict=True)
         ]
 
-    def _why_nothing(self, steps: np.ndarray, sample: Sample) -> str:
+    def _why_nothing(self, steps: np.ndarray, used: np.ndarray) -> str:
         if not steps.any():
             return "no time step of this task was found"
-        if sample.environments is None:
+        if not used.any():
             return "no latent of this task was found"
         return "no feature of this task is stable across environments"
 

@@ -158,6 +158,33 @@ class Everything(BaseEstimator):
         return np.concatenate([X, X**2], axis=-1)
 
 
+class Identity(Everything):
+    """The features are the latents, and every task uses all of them."""
+
+    def fit(self, X, y, step_tasks=None):
+        self.mask_ = np.ones((1, X.shape[2]))
+        return self
+
+    def latents(self, X):
+        return X
+
+
+def test_what_holds_in_one_environment_only_is_dropped():
+    rng = np.random.default_rng(0)
+    environments = np.repeat(["home", "abroad"], 300)
+    X = rng.normal(size=(600, 4))
+    y = X[:, 0] + X[:, 1] + rng.normal(size=600)
+    X[:, 3] = np.where(environments == "home", y, -y) + 0.3 * rng.normal(size=600)
+    pipeline = quick_pipeline(encoder=Identity(), n_timesteps=1, estimator=LinearRegression())
+    pipeline.fit(X, y, environments=environments)
+    assert pipeline.use_specialist_.all()
+    columns = {int(name[-1]) for name in pipeline.get_feature_names_out()}
+    assert {0, 1} <= columns
+    assert 3 not in columns
+    with pytest.raises(ValueError, match="environments has the one value"):
+        pipeline.fit(X, y, environments=np.zeros(600))
+
+
 def test_what_loses_too_much_is_left_to_the_generalist():
     class FirstHalf(Everything):
         def task_steps(self, X):
