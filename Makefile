@@ -3,6 +3,7 @@
 #     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 WORKERS ?= auto
 
 BIN := $(VENV)/bin
@@ -15,10 +16,12 @@ PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8
 EXTRAS_demo := plot
 EXTRAS_test := plot,test
 EXTRAS_dev := plot,test,docs,bench,dev
+EXTRAS_package := package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types docstrings docs bench bench-board \
-	bench-structure bench-encoder bench-pipeline bench-independence coverage clean
+.PHONY: help demo test test-slow test-min package lint format types docstrings docs bench \
+	bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-independence \
+	coverage clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
@@ -35,6 +38,10 @@ test: $(VENV)/.installed-test ## Run the tests, without the slow ones
 
 test-slow: $(VENV)/.installed-test ## Run the slow tests
 	$(PYTEST) -m slow
+
+test-min: ## Run the tests with the oldest versions supported, in .venv-min
+	$(MAKE) VENV=.venv-min CONSTRAINTS=constraints-min.txt .venv-min/.installed-test
+	$(ONE_THREAD) .venv-min/bin/python -m pytest -n $(WORKERS) --maxprocesses=8
 
 coverage: $(VENV)/.installed-test ## Run the tests and report the lines they miss
 	$(PYTEST) --cov --cov-report=term --cov-report=html
@@ -57,7 +64,18 @@ docs: $(VENV)/.installed-dev ## Build the documentation; a warning is an error
 	$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-bench: bench-board bench-structure bench-encoder bench-pipeline bench-independence ## Run all benchmarks (hours)
+# The wheel is tried where the checkout cannot be imported by mistake.
+package: $(VENV)/.installed-package ## Build the sdist and the wheel, and try the wheel in a new environment
+	rm -rf build dist
+	$(PY) -m build
+	$(BIN)/twine check --strict dist/*
+	new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && cp -r tests "$$new" \
+		&& $(PY) -m venv "$$new/venv" && pip="$$new/venv/bin/python -m pip" \
+		&& $$pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) dist/*.whl pytest \
+		&& $$pip check && cd "$$new" \
+		&& $(ONE_THREAD) venv/bin/python -m pytest -q tests/test_common.py -k TaskStructure
+
+bench: bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-independence ## Run all benchmarks (hours)
 
 bench-board: $(VENV)/.installed-dev ## Compare the pipeline with its peers on many data sets
 	$(ONE_THREAD) $(PY) benchmarks/board.py
@@ -73,8 +91,12 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hour
 	$(ONE_THREAD) $(PY) benchmarks/encoder_support.py
 	$(PY) benchmarks/encoder_speed.py
 
-bench-pipeline: $(VENV)/.installed-dev ## Run the benchmark of the pipeline
+bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
+	$(ONE_THREAD) $(PY) benchmarks/specialise.py
+
+bench-shift: $(VENV)/.installed-dev ## Measure what shifts after training cost
+	$(ONE_THREAD) $(PY) benchmarks/shift.py
 
 bench-independence: $(VENV)/.installed-dev ## Measure level, power and speed of the independence tests (hours)
 	$(ONE_THREAD) $(PY) benchmarks/calibration.py
@@ -93,7 +115,7 @@ $(PY):
 		echo "No virtual environment could be made (on Debian: apt install python3-venv)." >&2; \
 		exit 1; }
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(PY)
 	@echo "Installing what '$*' needs into $(VENV) (once)"
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS_$*)]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[$(EXTRAS_$*)]"
 	@touch $@

@@ -63,7 +63,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "install": [], "glossary": [], "changelog": [], "contributing": []}
+html_sidebars = dict.fromkeys(
+    ("index", "install", "comparison", "glossary", "changelog", "contributing"), []
+)
 
 # A gallery is read without its warnings; the tests turn ours into errors.
 warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -292,7 +292,8 @@ def _scale_shares(ax: Axes, positions: np.ndarray, *, starts_at_zero: bool) -> N
 
     first = positions[1] if starts_at_zero else positions[0]
     n_decades = np.log10(positions[-1] / first)
-    subs = (1, 2, 5) if n_decades < 3 else (1,)
+    # At a single position, matplotlib before 3.11 gives the same tick many times for several subs.
+    subs = (1, 2, 5) if 0 < n_decades < 3 else (1,)
     inside = 0.999 * first, 1.001 * positions[-1]
     candidates = LogLocator(subs=subs, numticks=12).tick_values(first, positions[-1])
     ticks = [tick for tick in candidates if inside[0] <= tick <= inside[1]]

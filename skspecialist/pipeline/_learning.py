@@ -56,7 +56,7 @@ class TaskModels:
 class Learner:
     """Decides for each task, then fits everything to all sequences.
 
-    Parameters
+    Attributes
     ----------
     specialise : {"auto", "always", "never"}
         Whether there is a decision to make.
