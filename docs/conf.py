@@ -63,9 +63,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = dict.fromkeys(
-    ("index", "install", "comparison", "glossary", "changelog", "contributing"), []
-)
+WIDE_PAGES = ("index", "install", "comparison", "glossary", "changelog", "contributing")
+html_sidebars = {page: [] for page in WIDE_PAGES}
 
 # A gallery is read without its warnings; the tests turn ours into errors.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
