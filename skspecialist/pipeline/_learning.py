@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..exceptions import SpecialistWarning
 from ..targets import TaskTargets
 from ._decision import KINDS, Decision, split_sequences, transfers
 from ._estimators import fit_estimator, sample_losses
@@ -118,10 +120,13 @@ class Learner:
         missing: list[str | None] = []
         for parts in split_sequences(self.split, sample, self.seeds[0]):
             representation = new_representation(self.seeds[0], True)
-            representation.fit(sample.take(parts.representation), self.done)
-            losses[parts.decision] = self._losses(
-                representation, sample.take(parts.estimators), sample.take(parts.decision)
-            )
+            with warnings.catch_warnings():
+                # The fit to all sequences says it again, once.
+                warnings.simplefilter("ignore", SpecialistWarning)
+                representation.fit(sample.take(parts.representation), self.done)
+                losses[parts.decision] = self._losses(
+                    representation, sample.take(parts.estimators), sample.take(parts.decision)
+                )
             missing = representation.missing
             self.done("estimators")
         gains = losses[:, :, :1] - losses[:, :, 1:]
