@@ -179,9 +179,8 @@ def draw_figure(measured):
     import matplotlib.pyplot as plt
 
     groups = sorted({key[:3] for key in measured}, key=str)
-    figure, axes = plt.subplots(
-        2, -(-len(groups) // 2), figsize=(3.2 * -(-len(groups) // 2), 9), sharex=True, squeeze=False
-    )
+    n_rows = -(-len(groups) // 4)
+    figure, axes = plt.subplots(n_rows, 4, figsize=(14, 3.4 * n_rows), sharex=True, squeeze=False)
     for ax, group in zip(axes.flat, groups, strict=False):
         means = {}
         for method in METHODS:
