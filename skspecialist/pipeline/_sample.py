@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Sample:
         y = _safe_indexing(self.y, rows)
         return Sample(self.X[rows], y, self.tasks, groups, environments)
 
-    @property
+    @cached_property
     def values(self) -> list[np.ndarray]:
         """Values of each task, (n_sequences,) each."""
         return self.tasks.split(self.y)
