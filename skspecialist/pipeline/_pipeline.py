@@ -386,24 +386,26 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         self.use_specialist_ = np.array([kind != "generalist" for kind in decision.kinds])
         self.validation_gain_, self.validation_gain_se_ = decision.gains, decision.errors
 
+    def _given_encoder(self) -> Any:
+        """Return the unfitted encoder, or the default one."""
+        return SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
+
     def _new_representation(self, n_timesteps: int, seed: int, encode: bool) -> Representation:
         """Return unfitted parts."""
-        structure, encoder = self.structure, self.encoder
+        structure = self.structure
         if structure is None and n_timesteps > 1:
             structure = TaskStructureIdentifier()
-        if encoder is None:
-            encoder = SparseSpecialistEncoder(heads="linear")
         return Representation(
             prepare(self.generalist, seed),
             prepare(structure, seed) if self.specialise != "never" else None,
-            prepare(encoder, seed) if encode else None,
+            prepare(self._given_encoder(), seed) if encode else None,
             dense=self.routing == "dense",
         )
 
     def _new_tasks(self, seed: int, encode: bool) -> AddedTasks:
         """Return the fitted parts with an unfitted structure, and mask, of further tasks."""
-        encoder = SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
-        params = {n: v for n, v in encoder.get_params(deep=False).items() if n in FOR_ADDED_TASKS}
+        given = self._given_encoder().get_params(deep=False)
+        params = {name: value for name, value in given.items() if name in FOR_ADDED_TASKS}
         rows = SparseSpecialistEncoder(hidden_layer_sizes=None, **params)
         structure = prepare(self.structure_, seed)
         return AddedTasks(self._representation, structure, prepare(rows, seed))
