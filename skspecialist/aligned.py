@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .exceptions import SpecialistWarning
 from .fitting import TaskEstimatorMixin
 from .sequences import n_dimensions, validate_sequences
+from .validation import check_numbers
 
 __all__ = ["AlignedStructureMixin"]
 
@@ -127,11 +128,19 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
 
         Raises
         ------
-        ValueError
-            If the shape is not that of the kept steps.
+        ValueError or TypeError
+            If ``X`` does not hold numbers, or the shape is not that of the kept steps.
         """
         check_is_fitted(self)
-        kept = np.asarray(X)
+        kept = check_numbers(
+            X,
+            "X",
+            dtype="numeric",
+            allow_nd=True,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=0,
+            ensure_min_features=0,
+        )
         n_features, n_kept = self.n_features_in_ // self.n_timesteps_, int(self.support_.sum())
         if kept.shape[1:] not in [(n_kept, n_features), (n_kept * n_features,)]:
             raise ValueError(

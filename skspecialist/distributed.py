@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array
 
 from .folds import FoldedMoments
 from .targets import TaskTargets
+from .validation import check_numbers, refuse_huge
 
 __all__ = ["fold_dask", "is_dask"]
 
@@ -91,8 +91,9 @@ def _learn_targets(pieces: list) -> TaskTargets:
 
 
 def _fold_block(X: np.ndarray, y: Any, targets: TaskTargets | None, first: int) -> FoldedMoments:
-    flat = check_array(X.reshape(len(X), -1), input_name="X")
+    flat = check_numbers(X.reshape(len(X), -1), "X")
     columns = np.empty((len(X), 0)) if targets is None else targets.to_columns(y)[0]
+    refuse_huge(flat, "X")
     return FoldedMoments.from_data(flat, columns, first)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from sklearn.utils import Tags
 
+from .documentation import DocLinkMixin
+
 __all__ = ["TaskEstimatorMixin", "all_or_nothing"]
 
 
@@ -27,8 +29,8 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class TaskEstimatorMixin:
-    """Tags of an estimator of sequences and tasks."""
+class TaskEstimatorMixin(DocLinkMixin):
+    """Tags and page of an estimator of sequences and tasks."""
 
     def __sklearn_tags__(self) -> Tags:
         """Tasks are required, there may be several, and sequences may have 3 dimensions."""

@@ -19,6 +19,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .documentation import DocLinkMixin
 from .fitting import all_or_nothing
 from .networks.hidden_states import HiddenStates
 from .sequences import validate_steps
@@ -29,7 +30,9 @@ __all__ = ["TorchGeneralist"]
 N_TRIED = 2
 
 
-class TorchGeneralist(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TorchGeneralist(
+    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Represent steps by the hidden states of a torch module that is already trained.
 
     The module is used, not trained: ``fit`` learns nothing, no gradient is computed, and

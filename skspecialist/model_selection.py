@@ -13,6 +13,8 @@ from scipy.stats import sem
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import validate_params
 
+from .validation import naming
+
 __all__ = ["neg_n_features_used", "sparsest_within_one_standard_error"]
 
 N_FEATURES = "neg_n_features_used"
@@ -107,14 +109,16 @@ def sparsest_within_one_standard_error(
     {'alpha': 3.0}
     """
     metric = _only_metric(cv_results) if metric is None else metric
-    means = _column(cv_results, f"mean_test_{metric}")
-    density = _density(cv_results, order)
+    params = _candidates(cv_results)
+    with naming("metric"):
+        means = _column(cv_results, f"mean_test_{metric}")
+    density = _density(cv_results, params, order)
     comparable = np.isfinite(means) & ~np.isnan(density).any(axis=1)
     if "iter" in cv_results:
         comparable &= np.asarray(cv_results["iter"]) == np.max(cv_results["iter"])
     if not comparable.any():
         raise ValueError(
-            f"No candidate has a finite {metric!r}: every fit failed. Search with "
+            f"No candidate of cv_results has a finite {metric!r}: every fit failed. Search with "
             "error_score='raise' to see why."
         )
     best = means[comparable].max()
@@ -185,7 +189,19 @@ def _only_metric(cv_results: Mapping[str, Any]) -> str:
         return metrics.pop()
     if "score" in metrics:
         return "score"
-    raise ValueError(f"Set metric to the one to judge by, out of {sorted(metrics)}.")
+    raise ValueError(
+        f"Set metric to the one to judge by, out of those of cv_results, {sorted(metrics)}."
+    )
+
+
+def _candidates(cv_results: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    params = cv_results.get("params", ())
+    if not isinstance(params, Sequence) or not params or not isinstance(params[0], Mapping):
+        raise ValueError(
+            "cv_results must be those of a search: its 'params' must list the parameters of each "
+            f"candidate, got {params!r}."
+        )
+    return params
 
 
 def _metrics(cv_results: Mapping[str, Any]) -> set[str]:
@@ -198,7 +214,14 @@ def _column(cv_results: Mapping[str, Any], name: str) -> np.ndarray:
         raise ValueError(
             f"cv_results has no {name!r}; its metrics are {sorted(_metrics(cv_results))}."
         )
-    return np.asarray(cv_results[name], dtype=float)
+    with naming("cv_results"):
+        column = np.asarray(cv_results[name], dtype=float)
+    if column.shape != (len(cv_results["params"]),):
+        raise ValueError(
+            f"cv_results must have in {name!r} a value for each of its "
+            f"{len(cv_results['params'])} candidates, got shape {column.shape}."
+        )
+    return column
 
 
 def _standard_errors(
@@ -211,11 +234,14 @@ def _standard_errors(
     return sem(scores, axis=1) if len(splits) > 1 else np.zeros(len(scores))
 
 
-def _density(cv_results: Mapping[str, Any], order: Mapping[str, str] | None) -> np.ndarray:
+def _density(
+    cv_results: Mapping[str, Any],
+    params: Sequence[Mapping[str, Any]],
+    order: Mapping[str, str] | None,
+) -> np.ndarray:
     """Return numbers, a row for each candidate, that are smaller the sparser it is."""
     if order is None and f"mean_test_{N_FEATURES}" in cv_results:
         return -_column(cv_results, f"mean_test_{N_FEATURES}")[:, np.newaxis]
-    params = cv_results["params"]
     names = sorted(set().union(*params))
     columns = []
     for suffix, sparsest in (ORDER if order is None else order).items():
@@ -235,7 +261,8 @@ def _density(cv_results: Mapping[str, Any], order: Mapping[str, str] | None) -> 
 def _density_of(name: str, params: Sequence[Mapping[str, Any]], sparsest: str) -> list[float]:
     if sparsest not in SIGNS:
         raise ValueError(
-            f"The sparsest value of {name!r} must be 'smallest' or 'largest'; got {sparsest!r}."
+            f"order must say of {name!r} whether its sparsest value is 'smallest' or 'largest'; "
+            f"got {sparsest!r}."
         )
     values = [candidate.get(name) for candidate in params]
     for value in values:

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
 
+from .documentation import DocLinkMixin
 
-class Part(BaseEstimator):
+
+class Part(DocLinkMixin, BaseEstimator):
     """Base of every exchangeable part (independence test, aggregation, penalty).
 
     A direct subclass opens a *kind* of part and names it; a subclass of that with

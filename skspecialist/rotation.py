@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
-from sklearn.utils import check_array
+
+from .validation import check_numbers, naming
 
 __all__ = ["SparseRotation", "sparse_rotation"]
 
@@ -126,7 +127,7 @@ def sparse_rotation(
     >>> np.round(np.abs(found.coefficients), 6).tolist()
     [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 2.0], [0.0, 3.0], [1.0, 1.0]]
     """
-    rows = check_array(coefficients, dtype=np.float64, input_name="coefficients")
+    rows = check_numbers(coefficients, "coefficients")
     covariance, factor = _check_covariance(covariance, rows.shape[1])
     whitened = _standardise(rows @ factor, _check_noise(noise, len(rows)))
     rotation = np.diag(1 / np.sqrt(np.diag(covariance)))
@@ -139,7 +140,7 @@ def sparse_rotation(
 
 def _check_covariance(covariance: ArrayLike, n_latents: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the covariance and its Cholesky factor."""
-    checked = check_array(covariance, dtype=np.float64, input_name="covariance")
+    checked = check_numbers(covariance, "covariance")
     if checked.shape != (n_latents, n_latents):
         raise ValueError(
             f"covariance must have shape ({n_latents}, {n_latents}), as many latents as "
@@ -159,7 +160,8 @@ def _check_covariance(covariance: ArrayLike, n_latents: int) -> tuple[np.ndarray
 def _check_noise(noise: ArrayLike | None, n_rows: int) -> np.ndarray | None:
     if noise is None:
         return None
-    checked = np.asarray(noise, dtype=np.float64)
+    with naming("noise"):
+        checked = np.asarray(noise, dtype=np.float64)
     if checked.shape not in ((), (n_rows,)) or not (np.isfinite(checked) & (checked >= 0)).all():
         raise ValueError(
             f"noise must be a non-negative number, or {n_rows}, one for each row of "

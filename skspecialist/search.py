@@ -84,6 +84,7 @@ class Search:
 
     def run(self, problem: SegmentedData) -> Finding:
         """Choose the segments where that is asked for, find the structure, and try halves."""
+        self._refuse_unknown()
         if self.segments is None and self.segment_length == "auto":
             problem = problem.with_segments(self._choose_segments(problem))
         finding = self.find(problem)
@@ -169,6 +170,11 @@ class Search:
             for training, held_out in problem.folded.splits(N_SPLITS)
         ]
         return float(np.mean(gains))
+
+    def _refuse_unknown(self) -> None:
+        """Raise for unknown parts, also for one that this criterion does not need."""
+        self._test()
+        BaseAggregation.resolve(self.aggregation, argument="aggregation")
 
     def _test(self) -> BaseIndependenceTest | None:
         """Return the test, with these workers and this seed; None leaves it to the criterion."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .validation import naming
+
 __all__ = [
     "collider_sets",
     "direct_sets",
@@ -76,7 +78,8 @@ def validate_segments(segments: ArrayLike, n_timesteps: int) -> np.ndarray:
     ValueError
         If they are no such pairs, overlap, or reach beyond the steps.
     """
-    pairs = np.asarray(segments)
+    with naming("segments"):
+        pairs = np.asarray(segments)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
         raise ValueError(
             "segments must be pairs of integers, the first step of a segment and the step after "

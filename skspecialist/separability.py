@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 from sklearn.model_selection import KFold
-from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
+
+from .validation import check_numbers, check_same_length, naming
 
 __all__ = ["inseparable_groups", "select_support"]
 
@@ -87,14 +88,14 @@ def select_support(
     >>> select_support(latents, targets).astype(int).tolist()
     [[1, 0, 0], [0, 1, 1]]
     """
-    design = check_array(latents, dtype=np.float64, input_name="latents")
-    outputs = check_array(targets, dtype=np.float64, ensure_2d=False, input_name="targets")
+    design = check_numbers(latents, "latents")
+    outputs = check_numbers(targets, "targets", ensure_2d=False)
     outputs = outputs[:, None] if outputs.ndim == 1 else outputs
-    check_consistent_length(design, outputs)
+    check_same_length(latents=design, targets=outputs)
     n_samples, n_latents = design.shape
     if n_samples - -(-n_samples // n_folds) <= n_latents or n_samples < n_folds:
         raise ValueError(
-            f"latents has {n_samples} samples: too few for {n_folds} folds and a fit to "
+            f"latents has {n_samples} samples: too few for n_folds={n_folds} and a fit to "
             f"{n_latents} latents."
         )
     columns = _check_groups(groups, outputs.shape[1])
@@ -219,13 +220,14 @@ def inseparable_groups(
     >>> inseparable_groups([[1, 1, 0]] * 3 + [[1, 1, 1]] + [[0, 0, 1]] * 3)
     [(0, 1)]
     """
-    uses = check_array(support, dtype=np.float64, input_name="support") != 0
+    uses = check_numbers(support, "support") != 0
     if groups is not None:
-        if len(groups) != len(uses):
-            raise ValueError(
-                f"support has {len(uses)} rows, but groups names the columns of {len(groups)} "
-                "tasks."
-            )
+        with naming("groups"):
+            if len(groups) != len(uses):
+                raise ValueError(
+                    f"support has {len(uses)} rows, but groups names the columns of {len(groups)} "
+                    "tasks."
+                )
         uses = np.repeat(uses, [np.size(group) for group in groups], axis=0)
     linked = np.zeros((uses.shape[1], uses.shape[1]), dtype=bool)
     used = np.flatnonzero(uses.any(axis=0))

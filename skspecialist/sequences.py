@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-__all__ = ["n_dimensions", "validate_sequences", "validate_steps"]
+from .validation import naming, refuse_dates, refuse_huge
+
+__all__ = ["FLOATS", "n_dimensions", "validate_sequences", "validate_steps"]
 
 FLOATS = [np.float64, np.float32]
 
 
 def n_dimensions(X: Any) -> int:
     """Return the number of dimensions of anything array-like."""
-    return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+    with naming("X"):
+        return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
 
 
 def validate_sequences(
@@ -45,9 +48,10 @@ def validate_sequences(
 
     Raises
     ------
-    ValueError
-        If the number of steps does not fit the array.
+    ValueError or TypeError
+        If ``X`` does not hold numbers, or the number of steps does not fit the array.
     """
+    refuse_dates(X, "X")
     if n_dimensions(X) == 3:
         X = np.asarray(X)
         if n_timesteps is not None and X.shape[1] != n_timesteps:
@@ -57,7 +61,9 @@ def validate_sequences(
             )
         n_timesteps = X.shape[1]
         X = X.reshape(len(X), X.shape[1] * X.shape[2])
-    X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+    with naming("X"):
+        X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+        refuse_huge(X, "X")
     n_timesteps = X.shape[1] if n_timesteps is None else n_timesteps
     if X.shape[1] % n_timesteps:
         raise ValueError(
@@ -85,10 +91,19 @@ def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any)
     -------
     X : ndarray of the same shape
         float64, or float32 where the input was.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If ``X`` does not hold numbers, or other features than in ``fit``.
     """
-    if n_dimensions(X) != 3:
-        return validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
-    X = np.asarray(X)
-    steps = X.reshape(X.shape[0] * X.shape[1], X.shape[2])
-    steps = validate_data(estimator, steps, reset=reset, dtype=FLOATS, **checks)
-    return steps.reshape(X.shape)
+    refuse_dates(X, "X")
+    shape = None
+    if n_dimensions(X) == 3:
+        X = np.asarray(X)
+        shape = X.shape
+        X = X.reshape(shape[0] * shape[1], shape[2])
+    with naming("X"):
+        X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+        refuse_huge(X, "X")
+    return X if shape is None else X.reshape(shape)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_array
+
+from .validation import check_numbers
 
 __all__ = ["as_sequences", "validate_step_tasks"]
 
@@ -22,13 +23,7 @@ def validate_step_tasks(step_tasks: Any, X: np.ndarray, n_tasks: int) -> np.ndar
         return np.broadcast_to(np.ones(shape[1:]), shape)
     if X.ndim == 2:
         raise ValueError("step_tasks needs sequences: X has two dimensions, each row a step.")
-    weights = check_array(
-        step_tasks,
-        dtype=np.float64,
-        allow_nd=True,
-        ensure_non_negative=True,
-        input_name="step_tasks",
-    )
+    weights = check_numbers(step_tasks, "step_tasks", allow_nd=True, ensure_non_negative=True)
     if weights.shape not in (shape, shape[1:]):
         raise ValueError(
             f"step_tasks must have shape (n_timesteps, n_tasks) = {shape[1:]} or, with the "

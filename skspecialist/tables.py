@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
+
+from .validation import refuse_dates
 
 __all__ = ["sequences_from_frame"]
 
@@ -45,9 +47,9 @@ def sequences_from_frame(
 
     Raises
     ------
-    ValueError
-        If a column is missing or is not numeric, there are no rows or features, a row has
-        no sequence or step, or a sequence has a step twice.
+    ValueError or TypeError
+        If ``frame`` is no table, a column is missing, there twice or not numeric, there are
+        no rows or features, a row has no sequence or step, or a sequence has a step twice.
 
     Examples
     --------
@@ -60,14 +62,29 @@ def sequences_from_frame(
     >>> data.sequences.tolist(), data.X[:, :, 0].tolist()
     (['a', 'b'], [[71.0, nan], [60.0, 64.0]])
     """
+    if not hasattr(frame, "columns"):
+        raise TypeError(f"frame must be a table of pandas or polars, got {type(frame).__name__}.")
     columns = [str(column) for column in frame.columns]
     if features is None:
         features = [column for column in columns if column not in (sequence, step)]
-    absent = [name for name in (sequence, step, *features) if name not in columns]
-    if absent:
-        raise ValueError(f"The table has no column {absent}; its columns are {columns}.")
+    if isinstance(features, str) or not isinstance(features, Iterable):
+        raise TypeError(f"features must be names of columns, got {features!r}.")
+    features = list(features)
+    for argument, names in (("sequence", [sequence]), ("step", [step]), ("features", features)):
+        if absent := [name for name in names if name not in columns]:
+            raise ValueError(
+                f"The table has no column {absent} ({argument}); its columns are {columns}."
+            )
     if not features or not len(frame):
-        raise ValueError("The table needs a row, and a column besides sequence and step.")
+        raise ValueError(
+            "The table needs a row, and a column besides sequence and step for the features."
+        )
+    named = [sequence, step, *features]
+    if any(columns.count(name) > 1 or named.count(name) > 1 for name in named):
+        raise ValueError(
+            f"sequence, step and features must be different columns with names of their own, got "
+            f"{named} out of {columns}."
+        )
     rows, sequences = _numbered(frame[sequence], sequence)
     places, steps = _numbered(frame[step], step)
     X = np.full((len(sequences), len(steps), len(features)), np.nan)
@@ -80,7 +97,7 @@ def sequences_from_frame(
         )
     for j, name in enumerate(features):
         X[rows, places, j] = _numeric(frame[name], name)
-    return Bunch(X=X, sequences=sequences, steps=steps, features=list(features))
+    return Bunch(X=X, sequences=sequences, steps=steps, features=features)
 
 
 def _numbered(column: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +106,8 @@ def _numbered(column: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     missing = [value is None or value != value for value in values]
     if any(missing):
         raise ValueError(f"{sum(missing)} rows have no {name}.")
+    if not all(isinstance(value, Hashable) for value in values):
+        raise TypeError(f"The values of {name} are lists, dicts or other collections.")
     try:
         found, numbers = np.unique(values, return_inverse=True)
     except TypeError as error:
@@ -97,8 +116,12 @@ def _numbered(column: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numeric(column: Any, name: str) -> np.ndarray:
+    refuse_dates(column, name)
     try:
-        return np.asarray(column, dtype=np.float64)
+        values = np.asarray(column)
+        if values.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        return values.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The feature {name!r} is not numeric ({error}): encode it, or name the "

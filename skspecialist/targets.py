@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import assert_all_finite, check_consistent_length
+from sklearn.utils.validation import assert_all_finite
 
-__all__ = ["Task", "TaskTargets", "pad_columns"]
+from .validation import check_same_length, naming, refuse_huge
+
+__all__ = ["Task", "TaskTargets", "is_missing", "pad_columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +47,8 @@ class Task:
         Missing values are NaN, and class indices beside them floats.
         """
         if self.classes is None:
-            return (values.astype(float) - self.mean) / self.scale
-        if (missing := _is_missing(values)).any():
+            return (_as_floats(values) - self.mean) / self.scale
+        if (missing := is_missing(values)).any():
             codes = np.full(len(values), np.nan)
             codes[~missing] = self.encode(values[~missing])
             return codes
@@ -71,7 +74,7 @@ class Task:
 
     def score(self, truth: np.ndarray, prediction: np.ndarray) -> float:
         """Return R2, or the accuracy where the values are class labels; missing do not count."""
-        present = ~_is_missing(truth)
+        present = ~is_missing(truth)
         truth, prediction = truth[present], prediction[present]
         if not present.any():
             return float("nan")
@@ -80,7 +83,7 @@ class Task:
             return float(np.mean(truth == prediction))
         if len(truth) < 2:
             return float("nan")  # as scikit-learn's r2_score, without its warning
-        return float(r2_score(truth.astype(float), prediction.astype(float)))
+        return float(r2_score(_as_floats(truth), prediction.astype(float)))
 
 
 class TaskTargets:
@@ -129,11 +132,14 @@ class TaskTargets:
             known = zip(columns, names, counts, strict=True)
             self.tasks = [_learn_task(*column) for column in known]
             return
-        if len(classes) != len(columns):
-            raise ValueError(f"classes has {len(classes)} entries, but y has {len(columns)} tasks.")
-        self.tasks = [
-            _named_task(name, labels) for name, labels in zip(names, classes, strict=True)
-        ]
+        with naming("classes"):
+            if len(classes) != len(columns):
+                raise ValueError(
+                    f"classes has {len(classes)} entries, but y has {len(columns)} tasks."
+                )
+            self.tasks = [
+                _named_task(name, labels) for name, labels in zip(names, classes, strict=True)
+            ]
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -160,7 +166,7 @@ class TaskTargets:
         if len(columns) != len(self):
             raise ValueError(f"y has {len(columns)} tasks, but fit saw {len(self)}.")
         if like is not None:
-            check_consistent_length(like, columns[0])
+            check_same_length(X=like, y=columns[0])
         return columns
 
     def encode(self, y: Any) -> list[np.ndarray]:
@@ -209,21 +215,23 @@ class TaskTargets:
     @staticmethod
     def count(y: Any) -> int:
         """Return the number of tasks in ``y``."""
-        shape = _shape(y)
-        return shape[1] if len(shape) > 1 else 1
+        return len(_split_columns(y, allow_missing=True)[0])
 
     @staticmethod
     def labels(y: Any) -> list[np.ndarray | None]:
         """Return the class labels of each task in ``y``, None where it is continuous."""
-        columns, _, _ = _split_columns(y)
-        return [None if values.dtype.kind == "f" else np.unique(values) for values in columns]
+        columns, names, _ = _split_columns(y)
+        return [
+            None if values.dtype.kind == "f" else _classes(values, name)
+            for values, name in zip(columns, names, strict=True)
+        ]
 
     @classmethod
     def for_samples(cls, y: Any, X: Any, *, estimator: Any, **options: Any) -> Self:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         if y is None:
             raise cls.missing(estimator)
-        check_consistent_length(X, y if hasattr(y, "iloc") else np.asarray(y))
+        check_same_length(X=X, y=_split_columns(y, allow_missing=True)[0][0])
         return cls(y, **options)
 
     @classmethod
@@ -253,23 +261,21 @@ def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
     return padded
 
 
-def _shape(y: Any) -> tuple[int, ...]:
-    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
-
-
 def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
-    shape = _shape(y)
-    if len(shape) not in (1, 2) or 0 in shape:
+    is_table = hasattr(y, "columns")
+    with naming("y"):
+        array = y if is_table else np.asarray(y)
+    if len(array.shape) not in (1, 2) or 0 in array.shape:
         raise ValueError(
             "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
-            f"got shape {shape}."
+            f"got shape {tuple(array.shape)}."
         )
-    if hasattr(y, "iloc") and y.ndim == 2:
-        columns = [np.asarray(y.iloc[:, j]) for j in range(y.shape[1])]
-        names = [str(name) for name in y.columns]
-        is_1d = False
+    if is_table:
+        # Tables of pandas have the columns of any name here, those of polars do without.
+        cells = getattr(y, "iloc", y)
+        columns = [np.asarray(cells[:, j]) for j in range(y.shape[1])]
+        names, is_1d = [str(name) for name in y.columns], False
     else:
-        array = np.asarray(y)
         is_1d = array.ndim == 1
         columns = [array] if is_1d else list(array.T)
         names = [f"task{j}" for j in range(len(columns))]
@@ -279,8 +285,12 @@ def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray
 def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
     if values.dtype.kind == "c":
         raise ValueError("Complex data not supported in y.")
+    if values.dtype.kind == "S":
+        raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
     if values.dtype == object:
-        missing = _is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
+        if not all(isinstance(value, Hashable) for value in values):
+            raise TypeError("y has lists, dicts or other collections where labels should be.")
+        missing = is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
         if all(
             isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
             for value in values[~missing]
@@ -290,14 +300,14 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
         if values.dtype.kind == "f" and np.isinf(values).any():
             raise ValueError("Input y contains infinity.")
         return values
-    if values.dtype.kind in "OmM" and _is_missing(values).any():
+    if values.dtype.kind in "OmM" and is_missing(values).any():
         raise ValueError("Input y contains missing values (None, NaN or NaT).")
     if values.dtype.kind == "f":
         assert_all_finite(values, input_name="y")
     return values
 
 
-def _is_missing(values: np.ndarray) -> np.ndarray:
+def is_missing(values: np.ndarray) -> np.ndarray:
     """Return where values are NaN, NaT, or None and pandas' NA among objects."""
     if values.dtype.kind == "O":
         # NA is neither equal nor unequal to itself.
@@ -314,17 +324,28 @@ def _named_task(name: str, labels: Any) -> Task:
     """Return a task of the given class labels, or a continuous one for None."""
     if labels is None:
         return Task(name)
-    try:
-        classes = np.unique(labels)
-    except TypeError as error:
-        raise TypeError(f"The labels of task {name!r} in y are of mixed types.") from error
+    classes = _classes(labels, name)
     if len(classes) < 2:
         raise ValueError(f"Task {name!r} of y has one class only: there is nothing to learn.")
     return Task(name, classes=classes)
 
 
+def _classes(labels: Any, name: str) -> np.ndarray:
+    try:
+        return np.unique(labels)
+    except TypeError as error:
+        raise TypeError(f"The labels of task {name!r} in y are of mixed types.") from error
+
+
+def _as_floats(values: np.ndarray) -> np.ndarray:
+    with naming("y"):
+        floats = values.astype(float)
+        refuse_huge(floats, "y")
+    return floats
+
+
 def _learn_task(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> Task:
-    present = ~_is_missing(values)
+    present = ~is_missing(values)
     if weights is not None:
         present &= weights > 0
     values, weights = values[present], None if weights is None else weights[present]
@@ -332,8 +353,9 @@ def _learn_task(values: np.ndarray, name: str, weights: np.ndarray | None = None
         raise ValueError(f"Task {name!r} of y has no value: all are missing, or of weight zero.")
     if values.dtype.kind != "f":
         return _named_task(name, values)
-    mean = float(np.average(values.astype(float), weights=weights))
-    scale = float(np.average((values.astype(float) - mean) ** 2, weights=weights)) ** 0.5
+    floats = _as_floats(values)
+    mean = float(np.average(floats, weights=weights))
+    scale = float(np.average((floats - mean) ** 2, weights=weights)) ** 0.5
     if scale <= 1e-12 * abs(mean) or scale == 0.0:
         raise ValueError(f"Task {name!r} of y is constant: there is nothing to learn.")
     return Task(name, mean=mean, scale=scale)

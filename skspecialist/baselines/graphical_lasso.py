@@ -134,7 +134,7 @@ def _sparse_precision(data: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         # A penalty whose optimum is not reached has a worse criterion.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for penalty in largest * PENALTIES:
+        for penalty in largest * PENALTIES if largest > 0 else ():
             try:
                 _, precision = graphical_lasso(correlation, penalty, tol=TOLERANCE)
             except FloatingPointError:  # too ill-conditioned, and so are smaller penalties

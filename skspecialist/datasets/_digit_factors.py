@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from ..validation import naming
 from ._specialist_latents import _draw_mask, _task_values
 
 __all__ = ["make_digit_factors"]
@@ -202,8 +203,10 @@ def make_digit_factors(
 
 
 def _check_names(argument: str, given: Sequence, known: list) -> list:
-    chosen = list(given)
-    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(known):
+    with naming(argument):
+        chosen = list(given)
+        distinct = set(chosen)
+    if not chosen or len(distinct) < len(chosen) or not distinct <= set(known):
         raise ValueError(f"{argument}={given!r} must be some of {known}, each at most once.")
     return chosen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import os
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ..exceptions import SpecialistWarning
 from ..fitting import TaskEstimatorMixin
@@ -30,9 +30,12 @@ from ..networks import (
     predict_tasks,
     seeded,
 )
-from ..sequences import validate_steps
+from ..sequences import FLOATS, validate_steps
 from ..step_tasks import as_sequences, validate_step_tasks
 from ..targets import TaskTargets
+from ..validation import check_numbers
+from ._callbacks import check_callbacks
+from ._checkpoints import open_checkpoints
 from ._diagnostics import diagnose
 from ._weights import validate_weights
 
@@ -63,6 +66,7 @@ class BaseSpecialistEncoder(
         "early_stopping": ["boolean"],
         "callbacks": [list, None],
         "device": [str],
+        "checkpoint_dir": [str, os.PathLike, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -93,6 +97,8 @@ class BaseSpecialistEncoder(
             Entries of :class:`Settings` that are not parameters of all encoders.
         """
         X = validate_steps(self, X, ensure_min_samples=2)
+        if y is None:
+            raise TaskTargets.missing(self)
         shape = (len(X), TaskTargets.count(y))
         counts, shares = validate_weights(y_weight, self.task_weight, shape)
         tasks = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True, weights=counts)
@@ -103,11 +109,12 @@ class BaseSpecialistEncoder(
         scaled = as_sequences(self._scale(X))
         data = StepData.from_arrays(scaled, weights, tasks.encode(y), counts, shares, folds)
         plan = self._settings(scaled, tasks, **settings)
-        with seeded(rng.randint(2**31 - 1), self.device):
+        seed = rng.randint(2**31 - 1)
+        plan.checkpoints = open_checkpoints(self, data, plan, seed, previous)
+        with seeded(seed, self.device):
             fit = fit_specialist(data, plan, previous)
-        self.module_, self.net_, self.history_ = fit.module, fit.net, fit.history
+        self.module_, self.history_, self.n_iter_ = fit.module, fit.history, fit.n_epochs
         self.inseparable_groups_ = fit.inseparable
-        self.n_iter_ = len(fit.net.history)
         self.mask_ = fit.module.task_mask().detach().numpy().copy()
         self.support_ = np.any(self.mask_, axis=0)
         self.n_components_ = self.mask_.shape[1]
@@ -144,7 +151,7 @@ class BaseSpecialistEncoder(
             lr=self.lr,
             refit=self.refit,
             early_stopping=self.early_stopping,
-            callbacks=copy.deepcopy(self.callbacks or []),
+            callbacks=check_callbacks(self.callbacks),
             device=self.device,
             verbose=self.verbose,
             n_classes=[task.n_classes for task in tasks.tasks],
@@ -299,7 +306,7 @@ class BaseSpecialistEncoder(
             Reconstructed features.
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32], allow_nd=True, ensure_min_features=0)
+        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True, ensure_min_features=0)
         if X.shape[-1] != self._n_features_out:
             raise ValueError(
                 f"X has {X.shape[-1]} latents, but {self._n_features_out} are in the support."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from ..fitting import all_or_nothing
 from ..networks import BasePenalty, Path
+from ..validation import check_same_length, naming
 from ._base import BaseSpecialistEncoder
 
 __all__ = ["SparseSpecialistEncoderCV"]
@@ -100,6 +102,13 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         Further callbacks for step 2.
     device : str, default="cpu"
         Where to train. The fitted networks are on the CPU.
+    checkpoint_dir : path-like, default=None
+        Directory in which the fit is saved while it runs, every 10 seconds at most, in a
+        folder of its own. A fit that was killed goes on when it is called again with the
+        same data, parameters and versions, and one that was finished returns at once; to the
+        last bit what an undisturbed fit gives on the same machine. It needs an integer
+        ``random_state``, and no ``callbacks``. Nothing is removed: remove the directory when
+        you have the result. None saves nothing.
     random_state : int, RandomState instance or None, default=None
         Initial weights, batches and held-out samples. The same integer gives the same
         numbers; torch's global generator is not touched.
@@ -152,8 +161,6 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         Weights of the steps where they are the same for all sequences.
     module_ : torch.nn.Module
         All networks, trained: latents of the tasks and their heads, the other latents, decoder.
-    net_ : skorch.NeuralNet
-        The net of step 2.
     n_features_in_ : int
         Number of features of a step.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -208,6 +215,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         early_stopping: bool = False,
         callbacks: list[Any] | None = None,
         device: str = "cpu",
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -230,6 +238,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         self.early_stopping = early_stopping
         self.callbacks = callbacks
         self.device = device
+        self.checkpoint_dir = checkpoint_dir
         self.random_state = random_state
         self.verbose = verbose
 
@@ -274,7 +283,8 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         Raises
         ------
         ValueError
-            If an array has a wrong shape, ``X`` is not finite, or a task is constant.
+            If an array has a wrong shape, ``X`` is not finite, a task is constant, or
+            ``checkpoint_dir`` cannot be used or holds a damaged file of this fit.
 
         Warns
         -----
@@ -305,8 +315,10 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     def _shares(self) -> tuple[float, ...]:
         if self.sparsities is None:
             return SHARES
-        shares = np.unique(np.asarray(self.sparsities, dtype=float))
-        if shares.ndim != 1 or not len(shares) or not ((shares > 0) & (shares < 1)).all():
+        with naming("sparsities"):
+            given = np.asarray(self.sparsities, dtype=float)
+        shares = np.unique(given)
+        if given.ndim != 1 or not len(shares) or not ((shares > 0) & (shares < 1)).all():
             raise ValueError(f"sparsities must be within (0, 1), got {self.sparsities!r}.")
         return tuple(shares.tolist())
 
@@ -317,8 +329,10 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
             n_splits = min(cv or 5, len(X))
             cv = KFold(max(2, n_splits), shuffle=True, random_state=rng.randint(2**31 - 1))
         folds = np.full(len(X), -1)
-        for fold, (_, test) in enumerate(check_cv(cv).split(X, y, groups)):
-            folds[test] = fold
+        check_same_length(X=X, groups=groups)
+        with naming("cv"):
+            for fold, (_, test) in enumerate(check_cv(cv).split(X, y, groups)):
+                folds[test] = fold
         present = np.unique(folds[folds >= 0])
         if not len(present):
             raise ValueError(f"cv={self.cv!r} holds out no sample.")

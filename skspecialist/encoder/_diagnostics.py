@@ -12,6 +12,7 @@ from ..networks import head_slopes
 
 __all__ = ["diagnose"]
 
+FEWEST_ROWS = 20  # that block_r2 takes
 MAX_ROWS = 2000
 UNUSED = 0.01  # of the mean slope of the most used latent
 DUPLICATE = 0.95  # R2 of a kept latent given another one
@@ -29,7 +30,14 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
         All latents of some rows.
     support : ndarray of shape (n_latents,), bool
         Those that some task uses.
+
+    Raises
+    ------
+    ValueError
+        If the rows are too few.
     """
+    if len(latents) < FEWEST_ROWS:
+        raise ValueError(f"X has {len(latents)} steps: {FEWEST_ROWS} or more are needed.")
     latents = latents[:MAX_ROWS]
     kept, others = latents[:, support], latents[:, ~support]
     jacobian = head_slopes(module, latents)[..., support]

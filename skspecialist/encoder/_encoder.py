@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -98,6 +99,13 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         Further callbacks for step 2.
     device : str, default="cpu"
         Where to train. The fitted networks are on the CPU.
+    checkpoint_dir : path-like, default=None
+        Directory in which the fit is saved while it runs, every 10 seconds at most, in a
+        folder of its own. A fit that was killed goes on when it is called again with the
+        same data, parameters and versions, and one that was finished returns at once; to the
+        last bit what an undisturbed fit gives on the same machine. It needs an integer
+        ``random_state``, and no ``callbacks``. Nothing is removed: remove the directory when
+        you have the result. None saves nothing.
     warm_start : bool, default=False
         Whether step 2 starts from the networks and the number of latents of the previous
         fit, without step 1. The data must have the same features and tasks.
@@ -137,8 +145,6 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         Weights of the steps where they are the same for all sequences.
     module_ : torch.nn.Module
         All networks, trained: latents of the tasks and their heads, the other latents, decoder.
-    net_ : skorch.NeuralNet
-        The net of step 2.
     n_features_in_ : int
         Number of features of a step.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -194,6 +200,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         validation_fraction: float = 0.2,
         callbacks: list[Any] | None = None,
         device: str = "cpu",
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -216,6 +223,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.validation_fraction = validation_fraction
         self.callbacks = callbacks
         self.device = device
+        self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -252,7 +260,8 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         Raises
         ------
         ValueError
-            If an array has a wrong shape, ``X`` is not finite, or a task is constant.
+            If an array has a wrong shape, ``X`` is not finite, a task is constant, or
+            ``checkpoint_dir`` cannot be used or holds a damaged file of this fit.
 
         Warns
         -----

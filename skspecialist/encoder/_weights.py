@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_array
+
+from ..validation import check_numbers
 
 __all__ = ["validate_weights"]
 
@@ -26,13 +27,7 @@ def validate_weights(
     """
     weights = np.ones(shape)
     if y_weight is not None:
-        each = check_array(
-            y_weight,
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_non_negative=True,
-            input_name="y_weight",
-        )
+        each = check_numbers(y_weight, "y_weight", ensure_2d=False, ensure_non_negative=True)
         if each.shape not in (shape, shape[:1]):
             raise ValueError(
                 f"y_weight must have shape (n_samples,) = {shape[:1]} or (n_samples, n_tasks) = "
@@ -42,13 +37,7 @@ def validate_weights(
         if not weights.any(axis=0).all():
             raise ValueError("y_weight is zero for all samples of a task.")
     if task_weight is not None:
-        tasks = check_array(
-            task_weight,
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_non_negative=True,
-            input_name="task_weight",
-        )
+        tasks = check_numbers(task_weight, "task_weight", ensure_2d=False, ensure_non_negative=True)
         if tasks.shape != shape[1:] or not tasks.any():
             raise ValueError(
                 f"task_weight must have one weight for each of the {shape[1]} tasks, one of "

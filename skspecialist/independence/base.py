@@ -11,10 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length
 
 from ..parts import Part
+from ..validation import check_numbers, check_same_length, naming
 
 __all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag", "normal_score"]
 
@@ -220,16 +219,17 @@ class BaseIndependenceTest(Part, room="skspecialist.independence"):
         """
         sides = {"x": x, "y": y} if z is None else {"x": x, "y": y, "z": z}
         blocks = [_as_columns(values, name) for name, values in sides.items()]
-        check_consistent_length(*blocks)
+        check_same_length(**dict(zip(sides, blocks, strict=True)))
         ends = np.cumsum([block.shape[1] for block in blocks])
         columns = [np.arange(e - b.shape[1], e)[None] for e, b in zip(ends, blocks, strict=True)]
         return self.test_many(np.hstack(blocks), *columns)[0]
 
 
 def _as_columns(values: ArrayLike, name: str) -> np.ndarray:
-    if np.ndim(values) == 1:
-        values = np.asarray(values)[:, None]
-    return check_array(values, dtype=np.float64, ensure_min_features=0, input_name=name)
+    with naming(name):
+        if np.ndim(values) == 1:
+            values = np.asarray(values)[:, None]
+    return check_numbers(values, name, ensure_min_features=0)
 
 
 def normal_score(pvalues: np.ndarray) -> np.ndarray:

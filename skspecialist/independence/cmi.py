@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.utils._param_validation import Interval
 
 from .base import IndependenceResult, ResultFlag
 from .sampled import SampledTest, answer, no_evidence
@@ -100,6 +104,16 @@ class CMI(SampledTest, short_name="cmi"):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SampledTest._parameter_constraints,
+        "n_permutations": [Interval(Integral, 1, None, closed="left")],
+        "group_size": [Interval(Integral, 2, None, closed="left")],
+        "hidden_units": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "device": [str],
+    }
+
     def __init__(
         self,
         *,
@@ -123,11 +137,6 @@ class CMI(SampledTest, short_name="cmi"):
 
     def _fewest_samples(self, p: int, q: int, r: int) -> int:
         return max(60, N_BLOCKS * self.group_size, 2 * (p + q + r))
-
-    def _check_size(self, n_samples: int, n_tests: int) -> None:
-        for name, smallest in (("n_permutations", 1), ("group_size", 2)):
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}.")
 
     def _test(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator

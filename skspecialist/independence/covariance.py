@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
+from ..validation import naming
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .moments import Moments
 
@@ -111,18 +111,11 @@ class CovarianceTest(BaseIndependenceTest):
         ValueError
             If the data have NaN or infinite values, or a column is out of range.
         """
-        moments = data if isinstance(data, Moments) else Moments.from_data(check_array(data))
-        n_columns, n_tests = len(moments.mean), len(np.asarray(x))
-        x, y, z, extra = (as_sets(s, n_tests, n_columns) for s in (x, y, z, given))
-        if not len(x) == len(y) == len(z):
-            raise ValueError(
-                f"x, y and z must list as many tests, got {len(x)}, {len(y)} and {len(z)}."
-            )
-        if given is None:
-            extra = np.empty((1, 0), dtype=np.intp)
+        moments = data if isinstance(data, Moments) else Moments.from_data(data)
+        x, y, z, extra = as_sets(x, y, z, given, n_columns=len(moments.mean))
         # One column more, of zeros, is what -1 points to.
         correlation = np.pad(moments.correlation(), (0, 1))
-        answers = _Answers(n_tests, len(extra), moments.n)
+        answers = _Answers(len(x), len(extra), moments.n)
 
         def answer(rows: slice) -> None:
             partial = _condition(correlation, moments.n, x[rows], y[rows], z[rows], extra)
@@ -198,16 +191,42 @@ class CovarianceTest(BaseIndependenceTest):
         """Return arrays of shape (n_given, n_triples) for a chunk of partial covariances."""
 
 
-def as_sets(columns: ArrayLike | None, n_tests: int, n_columns: int) -> np.ndarray:
-    if columns is None:
-        return np.empty((n_tests, 0), dtype=np.intp)
-    sets = np.asarray(columns)
+def as_sets(
+    x: ArrayLike,
+    y: ArrayLike,
+    z: ArrayLike | None,
+    given: ArrayLike | None,
+    *,
+    n_columns: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return column sets with a row each; without ``given`` there is one set of none."""
+    x, y = _as_set(x, "x", n_columns), _as_set(y, "y", n_columns)
+    z = np.empty((len(x), 0), dtype=np.intp) if z is None else _as_set(z, "z", n_columns)
+    if not len(x) == len(y) == len(z):
+        raise ValueError(
+            f"x, y and z must list as many tests, got {len(x)}, {len(y)} and {len(z)}."
+        )
+    if given is None:
+        return x, y, z, np.empty((1, 0), dtype=np.intp)
+    return x, y, z, _as_set(given, "given", n_columns)
+
+
+def _as_set(columns: ArrayLike, argument: str, n_columns: int) -> np.ndarray:
+    with naming(argument):
+        sets = np.asarray(columns)
     if sets.dtype.kind not in "iu":
-        raise TypeError(f"Column sets must be integers, got dtype {sets.dtype}.")
+        raise TypeError(
+            f"The column sets of {argument} must be integers, got {sets.dtype} in {columns!r}."
+        )
+    if sets.ndim not in (1, 2):
+        raise ValueError(
+            f"{argument} must have a row of columns for each test, got shape {sets.shape}."
+        )
     sets = sets[:, None] if sets.ndim == 1 else sets
     if sets.size and (sets.min() < -1 or sets.max() >= n_columns):
         raise ValueError(
-            f"Column sets must lie in -1..{n_columns - 1}, got {sets.min()}..{sets.max()}."
+            f"The column sets of {argument} must lie in -1..{n_columns - 1}, "
+            f"got {sets.min()}..{sets.max()}."
         )
     return sets.astype(np.intp, copy=False)
 

@@ -54,7 +54,7 @@ class FisherZ(CovarianceTest, short_name="fisher_z"):
     def _decide(self, partial: Partial) -> IndependenceResult:
         if partial.matrix.shape[0] != 2 or partial.p != 1:
             raise ValueError(
-                "fisher_z tests one column against one column, got "
+                "fisher_z tests one column of x against one of y, got "
                 f"{partial.p} against {partial.matrix.shape[0] - partial.p}; use "
                 "independence_test='wilks'."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -11,7 +11,9 @@ from sklearn.base import RegressorMixin, clone
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
 
+from ..validation import naming
 from .base import IndependenceResult, ResultFlag
 from .sampled import SampledTest, answer, no_evidence
 from .smoothing import RidgeSmoother
@@ -111,6 +113,12 @@ class GCM(SampledTest, short_name="gcm"):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SampledTest._parameter_constraints,
+        "features": [StrOptions({"linear", "quadratic"})],
+        "regressor": [HasMethods(["fit", "predict"]), None],
+    }
+
     def __init__(
         self,
         *,
@@ -123,10 +131,6 @@ class GCM(SampledTest, short_name="gcm"):
         self.regressor = regressor
         self.n_jobs = n_jobs
         self.random_state = random_state
-
-    def _check_size(self, n_samples: int, n_tests: int) -> None:
-        if self.features not in ("linear", "quadratic"):
-            raise ValueError(f"features must be 'linear' or 'quadratic', got {self.features!r}.")
 
     def _test(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
@@ -235,7 +239,8 @@ class _CrossFit:
         self.folds = KFold(N_FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
 
     def residuals(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        fitted = cross_val_predict(self.regressor, self.z, targets, cv=self.folds)
+        with naming("regressor"):
+            fitted = cross_val_predict(self.regressor, self.z, targets, cv=self.folds)
         return targets - fitted.reshape(targets.shape), np.empty((0, targets.shape[1]))
 
     def deflation(self, kept_x: np.ndarray, kept_y: np.ndarray) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import effective_n_jobs
 from scipy.linalg import eigh
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import gamma
+from sklearn.utils._param_validation import Interval
 
 from ..exceptions import SpecialistWarning
 from .base import IndependenceResult
@@ -86,6 +89,15 @@ class KCI(SampledTest, short_name="kci"):
     >>> bool(KCI().test(x, y).pvalue < 1e-3), bool(KCI().test(x, y, z).pvalue > 0.05)
     (True, True)
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SampledTest._parameter_constraints,
+        "width_x": [Interval(Real, 0, None, closed="neither"), None],
+        "width_y": [Interval(Real, 0, None, closed="neither"), None],
+        "width_z": [Interval(Real, 0, None, closed="neither"), None],
+        "regularisation": [Interval(Real, 0, None, closed="neither"), None],
+        "max_samples": [Interval(Integral, 1, None, closed="left")],
+    }
 
     def __init__(
         self,

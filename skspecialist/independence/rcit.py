@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .base import IndependenceResult
 from .sampled import SampledTest, answer
@@ -84,6 +88,14 @@ class RCIT(SampledTest, short_name="rcit"):
     (True, True)
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SampledTest._parameter_constraints,
+        "n_features": [Interval(Integral, 1, None, closed="left")],
+        "n_features_z": [Interval(Integral, 1, None, closed="left"), None],
+        "ridge": [Interval(Real, 0, None, closed="neither")],
+        "null": [StrOptions({"moments", "permutation"})],
+    }
+
     def __init__(
         self,
         *,
@@ -100,15 +112,6 @@ class RCIT(SampledTest, short_name="rcit"):
         self.null = null
         self.n_jobs = n_jobs
         self.random_state = random_state
-
-    def _check_size(self, n_samples: int, n_tests: int) -> None:
-        if self.null not in ("moments", "permutation"):
-            raise ValueError(f"null must be 'moments' or 'permutation', got {self.null!r}.")
-        if self.n_features < 1 or (self.n_features_z is not None and self.n_features_z < 1):
-            raise ValueError(
-                "n_features and n_features_z must be at least 1, got "
-                f"{self.n_features} and {self.n_features_z}."
-            )
 
     def _test(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator

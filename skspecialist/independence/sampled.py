@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from ..validation import check_numbers
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .covariance import RANK_TOLERANCE, as_sets
 
@@ -28,6 +31,11 @@ class SampledTest(BaseIndependenceTest):
     ``n_jobs`` and ``random_state``. Every test of a call has a random stream of its
     own, so that the answers are the same, bit by bit, for any number of workers.
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
 
     n_jobs: int | None
     random_state: int | np.random.RandomState | None
@@ -48,6 +56,7 @@ class SampledTest(BaseIndependenceTest):
         ValueError
             If the data have NaN or infinite values, or a column is out of range.
         """
+        self._validate_params()
         samples, triples, shape = flat_triples(data, x, y, z, given)
         self._check_size(len(samples), len(triples[0]))
         results = _collect(self._run(samples, triples), len(samples))
@@ -121,16 +130,10 @@ def flat_triples(
     given: ArrayLike | None,
 ) -> tuple[np.ndarray, Triples, tuple[int, int]]:
     """Return valid data, every triple with every given set in its z, and their numbers."""
-    samples = check_array(data, dtype=np.float64, input_name="data")
-    sets = [as_sets(s, len(np.asarray(x)), samples.shape[1]) for s in (x, y, z, given)]
-    if not len(sets[0]) == len(sets[1]) == len(sets[2]):
-        raise ValueError(
-            "x, y and z must list as many tests, got "
-            f"{len(sets[0])}, {len(sets[1])} and {len(sets[2])}."
-        )
-    extra = np.empty((1, 0), dtype=np.intp) if given is None else sets[3]
-    shape = len(sets[0]), len(extra)
-    left, right, shared = (np.repeat(columns, shape[1], axis=0) for columns in sets[:3])
+    samples = check_numbers(data, "data")
+    *sides, extra = as_sets(x, y, z, given, n_columns=samples.shape[1])
+    shape = len(sides[0]), len(extra)
+    left, right, shared = (np.repeat(columns, shape[1], axis=0) for columns in sides)
     shared = np.hstack([shared, np.tile(extra, (shape[0], 1))])
     return samples, (left, right, shared), shape
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+from typing import Any, ClassVar
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
+from sklearn.utils._param_validation import Interval
 
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .sampled import Triples, flat_triples
@@ -67,6 +71,12 @@ class Stratified(BaseIndependenceTest, short_name="stratified"):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "base": [str, BaseIndependenceTest],
+        "max_levels": [Interval(Integral, 0, None, closed="left")],
+        "min_samples": [Interval(Integral, 1, None, closed="left")],
+    }
+
     def __init__(
         self,
         base: str | BaseIndependenceTest = "wilks",
@@ -94,6 +104,7 @@ class Stratified(BaseIndependenceTest, short_name="stratified"):
         ValueError
             If the data have NaN or infinite values, or a column is out of range.
         """
+        self._validate_params()
         samples, triples, shape = flat_triples(data, x, y, z, given)
         test = BaseIndependenceTest.resolve(self.base, argument="base")
         result = self._test_by_strata(test, samples, *triples)

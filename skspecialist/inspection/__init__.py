@@ -2,6 +2,7 @@
 
 from ._latent_traversal import LatentTraversalDisplay
 from ._mask import MaskDisplay
+from ._pair_evidence import PairEvidenceDisplay
 from ._sequence import SequenceDisplay
 from ._sparsity_path import SparsityPathDisplay
 from ._specialist_gain import SpecialistGainDisplay
@@ -10,6 +11,7 @@ from ._task_structure import TaskStructureDisplay
 __all__ = [
     "LatentTraversalDisplay",
     "MaskDisplay",
+    "PairEvidenceDisplay",
     "SequenceDisplay",
     "SparsityPathDisplay",
     "SpecialistGainDisplay",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..validation import naming
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -50,10 +52,54 @@ def label_ticks(axis: Axis, names: Sequence[str], *, inches: float, each: float)
     axis.set_ticks(positions, [names[position] for position in positions])
 
 
+def legend_above(ax: Axes, **options: Any) -> None:
+    """Add the legend on one line above the axes, where it hides nothing."""
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        frameon=False,
+        borderaxespad=0.2,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        **options,
+    )
+
+
+def add_bar(ax: Axes, cells: Any, label: str, *, inches: tuple[float, float]) -> None:
+    """Explain the shades beside the axes, of ``inches``; two of them are high enough."""
+    width, height = inches
+    share = min(1.0, 2.0 / height)
+    beside = ax.inset_axes((1.0 + 0.1 / width, 1.0 - share, 0.14 / width, share))
+    ax.figure.colorbar(cells, cax=beside, label=label).outline.set_visible(False)
+
+
+def greys(darkest: float) -> Any:
+    """Return shades from white to a grey on which marks still show, up to 1 for black."""
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(matplotlib.colormaps["Greys"](np.linspace(0.0, darkest, 256)))
+
+
+def find_task(task: int | str, names: Sequence[str]) -> int:
+    """Return the position of a task that is given by its position or its name."""
+    if isinstance(task, str) and task in names:
+        return list(names).index(task)
+    if not isinstance(task, (int, np.integer)) or not 0 <= task < len(names):
+        raise ValueError(
+            f"task={task!r} is not known: use one of {list(names)} or a position "
+            f"from 0 to {len(names) - 1}."
+        )
+    return int(task)
+
+
 def check_names(names: Sequence[str] | None, *, n: int, prefix: str, argument: str) -> list[str]:
     """Return ``n`` names: the ones given, or numbered ones."""
     if names is None:
         return [f"{prefix}{i}" for i in range(n)]
+    with naming(argument):
+        names = list(names)
     if len(names) != n:
         raise ValueError(f"{argument} must hold {n} names, got {len(names)}.")
     return [str(name) for name in names]
@@ -61,9 +107,27 @@ def check_names(names: Sequence[str] | None, *, n: int, prefix: str, argument: s
 
 def check_matrix(values: Any, *, argument: str) -> np.ndarray:
     """Return ``values`` as an array of two dimensions without missing numbers."""
-    matrix = np.asarray(values)
+    with naming(argument):
+        matrix = np.asarray(values)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(f"{argument} must be a matrix that is not empty, got {matrix.shape}.")
     if matrix.dtype.kind not in "biuf" or not np.isfinite(matrix).all():
         raise ValueError(f"{argument} must hold finite numbers.")
     return matrix
+
+
+def check_floats(values: Any, *, argument: str) -> np.ndarray:
+    """Return numbers of any shape as float64; missing ones are NaN."""
+    with naming(argument):
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"{argument} must hold numbers, got {array.dtype}.")
+        return array.astype(np.float64)
+
+
+def check_image_shape(shape: Any) -> tuple[int, int]:
+    """Return the height and width of images."""
+    sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and s > 0 for s in sides):
+        raise ValueError(f"image_shape must be (height, width) in pixels, got {shape!r}.")
+    return sides

@@ -80,18 +80,20 @@ class LatentTraversalDisplay:
     ) -> None:
         self.features = _check_features(features)
         n_latents, n_values, n_features = self.features.shape
-        self.values = np.asarray(values, dtype=float)
+        self.values = drawing.check_floats(values, argument="values")
         if self.values.shape != (n_values,) or not np.isfinite(self.values).all():
             raise ValueError(
                 f"values must hold {n_values} finite numbers, one for each of the features' "
                 f"second axis, got shape {self.values.shape}."
             )
-        if image_shape is not None and np.prod(image_shape) != n_features:
-            raise ValueError(
-                f"image_shape={image_shape!r} needs {np.prod(image_shape)} features, but there "
-                f"are {n_features}."
-            )
-        self.image_shape = image_shape
+        self.image_shape = None
+        if image_shape is not None:
+            self.image_shape = drawing.check_image_shape(image_shape)
+            if np.prod(image_shape) != n_features:
+                raise ValueError(
+                    f"image_shape={image_shape!r} needs {np.prod(image_shape)} features, but there "
+                    f"are {n_features}."
+                )
         self.latent_names = drawing.check_names(
             latent_names, n=n_latents, prefix="", argument="latent_names"
         )
@@ -250,7 +252,7 @@ class LatentTraversalDisplay:
 
 
 def _check_features(features: ArrayLike) -> np.ndarray:
-    array = np.asarray(features, dtype=float)
+    array = drawing.check_floats(features, argument="features")
     if array.ndim != 3 or array.size == 0:
         raise ValueError(
             "features must have shape (n_latents, n_values, n_features) and not be empty, got "

@@ -124,17 +124,9 @@ class MaskDisplay:
         inches = drawing.axes_inches(ax)
         dot = np.clip(10 * min(inches[0] / n_latents, inches[1] / n_tasks), 0.8, 3.0)
         ax.plot(columns, rows, ls="", marker="o", ms=dot, mew=0, color="0.55", label="exactly 0")
-        bar = ax.figure.colorbar(cells, ax=ax, label="magnitude", pad=0.02)
-        bar.outline.set_visible(False)
+        drawing.add_bar(ax, cells, "magnitude", inches=inches)
         if len(rows):
-            ax.legend(
-                loc="lower left",
-                bbox_to_anchor=(0, 1),
-                frameon=False,
-                borderaxespad=0.2,
-                handletextpad=0.2,
-                markerscale=3 / dot,
-            )
+            drawing.legend_above(ax, markerscale=3 / dot)
 
         longest = max(len(name) for name in self.latent_names)
         drawing.label_ticks(

@@ -142,7 +142,7 @@ class SequenceDisplay:
         ValueError
             If there is no such task.
         """
-        position = self._find_task(task)
+        position = drawing.find_task(task, self.task_names)
         weights = self.step_weights[:, :, position]
         n_sequences, n_timesteps = weights.shape
         width = min(14.0, 1 + 0.7 * n_timesteps)
@@ -169,36 +169,29 @@ class SequenceDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _find_task(self, task: int | str) -> int:
-        if task in self.task_names:
-            return self.task_names.index(str(task))
-        if isinstance(task, str) or not 0 <= task < len(self.task_names):
-            raise ValueError(
-                f"task={task!r} is not known: use one of {self.task_names} or a position "
-                f"from 0 to {len(self.task_names) - 1}."
-            )
-        return int(task)
-
 
 def _check_sequences(sequences: ArrayLike, image_shape: tuple[int, int] | None) -> np.ndarray:
-    array = np.asarray(sequences, dtype=float)
+    array = drawing.check_floats(sequences, argument="sequences")
     if array.ndim not in (3, 4) or array.size == 0:
         raise ValueError(
             "sequences must have shape (n_sequences, n_timesteps, n_features) or (n_sequences, "
             f"n_timesteps, height, width) and not be empty, got {array.shape}."
         )
+    if np.isinf(array).any():
+        raise ValueError("sequences must hold finite numbers, or NaN for missing steps.")
     if image_shape is None:
         return array
-    if np.prod(image_shape) != np.prod(array.shape[2:]):
+    sides = drawing.check_image_shape(image_shape)
+    if np.prod(sides) != np.prod(array.shape[2:]):
         raise ValueError(
-            f"image_shape={image_shape!r} needs {np.prod(image_shape)} features a step, but "
+            f"image_shape={image_shape!r} needs {np.prod(sides)} features a step, but "
             f"sequences have {np.prod(array.shape[2:])}."
         )
-    return array.reshape(*array.shape[:2], *image_shape)
+    return array.reshape(*array.shape[:2], *sides)
 
 
 def _check_weights(step_weights: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    weights = np.asarray(step_weights, dtype=float)
+    weights = drawing.check_floats(step_weights, argument="step_weights")
     if weights.ndim == 2:
         weights = np.broadcast_to(weights, (shape[0], *weights.shape))
     if weights.ndim != 3 or weights.shape[:2] != shape or weights.shape[2] == 0:
@@ -206,6 +199,8 @@ def _check_weights(step_weights: ArrayLike, shape: tuple[int, ...]) -> np.ndarra
             f"step_weights must have shape {(shape[1], 'n_tasks')} or "
             f"{(*shape, 'n_tasks')}, got {np.shape(step_weights)}."
         )
+    if not np.isfinite(weights).all():
+        raise ValueError("step_weights must hold finite numbers.")
     return weights
 
 

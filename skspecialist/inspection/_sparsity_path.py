@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -91,7 +92,7 @@ class SparsityPathDisplay:
         if n_points < 2:
             raise ValueError("scores_path must have at least two points, got one.")
         self.n_active_path = _check_path(n_active_path, n_points, argument="n_active_path")
-        if not 0 <= best_index < n_points:
+        if not isinstance(best_index, (int, np.integer)) or not 0 <= best_index < n_points:
             raise ValueError(
                 f"best_index must be a position from 0 to {n_points - 1}, got {best_index!r}."
             )
@@ -104,9 +105,9 @@ class SparsityPathDisplay:
                 "n_active_path must fall from point to point where it is the horizontal axis: "
                 "pass sparsity_path as well."
             )
-        if not 0 <= tolerance <= 1:
+        if not isinstance(tolerance, Real) or not 0 <= tolerance <= 1:
             raise ValueError(f"tolerance must be within [0, 1], got {tolerance!r}.")
-        self.tolerance = float(tolerance)
+        self.tolerance: float = float(tolerance)
 
     @classmethod
     def from_estimator(cls, encoder: Any, *, ax: Axes | None = None) -> Self:
@@ -223,7 +224,7 @@ class SparsityPathDisplay:
 
 
 def _check_path(values: ArrayLike, n_points: int, *, argument: str) -> np.ndarray:
-    path = np.asarray(values, dtype=float)
+    path = drawing.check_floats(values, argument=argument)
     if path.shape != (n_points,) or not np.isfinite(path).all():
         raise ValueError(
             f"{argument} must hold {n_points} finite numbers, one a row of scores_path, "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..validation import naming
 from . import _drawing as drawing
 
 if TYPE_CHECKING:
@@ -68,15 +69,21 @@ class SpecialistGainDisplay:
         reasons: Sequence[str | None] | None = None,
         task_names: Sequence[str] | None = None,
     ) -> None:
-        self.gain, self.gain_se = np.asarray(gain, dtype=float), np.asarray(gain_se, dtype=float)
-        n_tasks = len(np.atleast_1d(self.gain))
-        if use_specialist is None:
-            use_specialist = self.gain > self.gain_se
-        self.use_specialist = np.asarray(use_specialist, dtype=bool)
-        self.reasons = [None] * n_tasks if reasons is None else list(reasons)
-        for name in ("gain", "gain_se", "use_specialist", "reasons"):
-            if np.shape(getattr(self, name)) != (n_tasks,):
-                raise ValueError(f"{name} must have one entry for each of {n_tasks} tasks.")
+        self.gain = _check_entries(gain, np.size(gain), argument="gain")
+        n_tasks = len(self.gain)
+        self.gain_se = _check_entries(gain_se, n_tasks, argument="gain_se")
+        if (self.gain_se < 0).any():
+            raise ValueError(f"gain_se must not be negative, got {self.gain_se.tolist()}.")
+        self.use_specialist = self.gain > self.gain_se
+        if use_specialist is not None:
+            chosen = _check_entries(use_specialist, n_tasks, argument="use_specialist")
+            self.use_specialist = chosen != 0
+        self.reasons: list[str | None] = [None] * n_tasks
+        if reasons is not None:
+            with naming("reasons"):
+                self.reasons = list(reasons)
+        if len(self.reasons) != n_tasks:
+            raise ValueError(f"reasons must have one entry for each of {n_tasks} tasks.")
         self.task_names = drawing.check_names(
             task_names, n=n_tasks, prefix="task", argument="task_names"
         )
@@ -156,9 +163,7 @@ class SpecialistGainDisplay:
                 color="0.3",
             )
         if np.isfinite(self.gain).any():
-            ax.legend(
-                loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2
-            )
+            drawing.legend_above(ax)
         height = drawing.axes_inches(ax)[1]
         drawing.label_ticks(ax.yaxis, self.task_names, inches=height, each=0.18)
         ax.set(xlabel="gain in held-out loss, with one standard error", ylim=(n_tasks - 0.5, -0.5))
@@ -166,3 +171,13 @@ class SpecialistGainDisplay:
         ax.tick_params(axis="y", length=0)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _check_entries(values: ArrayLike, n_tasks: int, *, argument: str) -> np.ndarray:
+    entries = drawing.check_floats(values, argument=argument)
+    if entries.shape != (n_tasks,) or not n_tasks or np.isinf(entries).any():
+        raise ValueError(
+            f"{argument} must have one entry, a number or NaN, for each of {n_tasks} tasks, "
+            f"got {entries.tolist()}."
+        )
+    return entries

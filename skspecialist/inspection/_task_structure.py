@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
+_SUREST = 5.0  # digits of a p-value beyond which nobody doubts it
+
 
 class TaskStructureDisplay:
     """Time steps (across) that belong to each task (down).
 
     Where the true structure is given, a step found rightly is a filled square, one that
     was missed an open square, and a false discovery a cross: the shapes tell them apart
-    without the colours.
+    without the colours. Where the confidence is given, it is the shade behind them, the
+    darker the surer: light behind a mark is a step that barely made it, dark without one
+    a step that barely did not.
 
     Parameters
     ----------
@@ -29,6 +33,10 @@ class TaskStructureDisplay:
     true_step_tasks : array-like of shape (n_timesteps, n_tasks), default=None
         The structure to compare with, its tasks in the same order. None shows the
         structure found alone.
+    confidence : array-like of shape (n_timesteps, n_tasks), default=None
+        How sure it is that a step belongs to a task, from 0 on. None shades nothing.
+    confidence_label : str, default="confidence"
+        What the confidence is, for the bar of its shades.
     task_names : sequence of str, default=None
         Names of the tasks. None numbers them.
 
@@ -57,6 +65,15 @@ class TaskStructureDisplay:
     >>> truth = [[1, 0], [1, 1], [0, 1], [0, 0]]
     >>> display = TaskStructureDisplay(found, true_step_tasks=truth).plot()
     >>> plt.close(display.figure_)
+
+    The evidence for each step and task, where a fitted identifier has it:
+
+    >>> from skspecialist import TaskStructureIdentifier
+    >>> from skspecialist.datasets import make_collider_sequences
+    >>> data = make_collider_sequences(2000, n_timesteps=8, n_tasks=2, random_state=0)
+    >>> identifier = TaskStructureIdentifier().fit(data.X, data.y)
+    >>> display = TaskStructureDisplay.from_estimator(identifier, confidence=True)
+    >>> plt.close(display.figure_)
     """
 
     def __init__(
@@ -64,25 +81,34 @@ class TaskStructureDisplay:
         step_tasks: ArrayLike,
         *,
         true_step_tasks: ArrayLike | None = None,
+        confidence: ArrayLike | None = None,
+        confidence_label: str = "confidence",
         task_names: Sequence[str] | None = None,
     ) -> None:
         self.step_tasks = drawing.check_matrix(step_tasks, argument="step_tasks") != 0
         self.true_step_tasks = None
         if true_step_tasks is not None:
-            truth = drawing.check_matrix(true_step_tasks, argument="true_step_tasks") != 0
-            if truth.shape != self.step_tasks.shape:
+            self.true_step_tasks = self._check_like(true_step_tasks, "true_step_tasks") != 0
+        self.confidence = None
+        if confidence is not None:
+            self.confidence = self._check_like(confidence, "confidence").astype(float)
+            if self.confidence.min() < 0:
                 raise ValueError(
-                    f"true_step_tasks has shape {truth.shape}, but step_tasks has shape "
-                    f"{self.step_tasks.shape}."
+                    f"confidence must not be negative, got {self.confidence.min():.3g}."
                 )
-            self.true_step_tasks = truth
+        self.confidence_label = confidence_label
         self.task_names = drawing.check_names(
             task_names, n=self.step_tasks.shape[1], prefix="task", argument="task_names"
         )
 
     @classmethod
     def from_estimator(
-        cls, identifier: Any, *, true_step_tasks: ArrayLike | None = None, ax: Axes | None = None
+        cls,
+        identifier: Any,
+        *,
+        true_step_tasks: ArrayLike | None = None,
+        confidence: bool = False,
+        ax: Axes | None = None,
     ) -> Self:
         """Draw the structure that a fitted identifier found.
 
@@ -92,6 +118,10 @@ class TaskStructureDisplay:
             A fitted one.
         true_step_tasks : array-like of shape (n_timesteps, n_tasks), default=None
             The structure to compare with.
+        confidence : bool, default=False
+            Whether to shade each cell by the evidence for it: minus the decimal logarithm
+            of the adjusted p-value, up to 5, or the ``selection_frequency_`` where there
+            are no p-values.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
 
@@ -99,11 +129,20 @@ class TaskStructureDisplay:
         -------
         display : TaskStructureDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If ``confidence`` is asked for and the identifier has neither p-values nor
+            frequencies.
         """
         check_is_fitted(identifier, "step_tasks_")
+        shade, label = _confidence(identifier) if confidence else (None, "")
         display = cls(
             identifier.step_tasks_,
             true_step_tasks=true_step_tasks,
+            confidence=shade,
+            confidence_label=label,
             task_names=identifier.task_names_,
         )
         return display.plot(ax=ax)
@@ -130,6 +169,8 @@ class TaskStructureDisplay:
         ax = drawing.make_axes(self, ax, width=2 + 0.3 * n_timesteps, height=1.3 + 0.3 * n_tasks)
         inches = drawing.axes_inches(ax)
         width = np.clip(18 * inches[0] / n_timesteps, 0.5, 1.6)  # of lines, in points
+        if self.confidence is not None:
+            self._draw_shades(ax, inches)
         if self.true_step_tasks is None:
             _draw_filled(ax, self.step_tasks)
         else:
@@ -147,6 +188,49 @@ class TaskStructureDisplay:
         ax.spines[:].set_color("0.7")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _check_like(self, values: ArrayLike, argument: str) -> np.ndarray:
+        matrix = drawing.check_matrix(values, argument=argument)
+        if matrix.shape != self.step_tasks.shape:
+            raise ValueError(
+                f"{argument} has shape {matrix.shape}, but step_tasks has shape "
+                f"{self.step_tasks.shape}."
+            )
+        return matrix
+
+    def _draw_shades(self, ax: Axes, inches: tuple[float, float]) -> None:
+        assert self.confidence is not None
+        n_timesteps, n_tasks = self.confidence.shape
+        cells = ax.pcolormesh(
+            np.arange(n_timesteps + 1) - 0.5,
+            np.arange(n_tasks + 1) - 0.5,
+            self.confidence.T,
+            cmap=drawing.greys(0.5),
+            vmin=0.0,
+            vmax=self.confidence.max() or 1.0,
+        )
+        drawing.add_bar(ax, cells, self.confidence_label, inches=inches)
+
+
+def _confidence(identifier: Any) -> tuple[np.ndarray, str]:
+    """Return the evidence for each step and task, and what it is."""
+    pvalues = getattr(identifier, "adjusted_pvalues_", np.nan)
+    frequency = getattr(identifier, "selection_frequency_", np.nan)
+    if np.isfinite(pvalues).all():
+        evidence = np.minimum(-np.log10(np.maximum(pvalues, 1e-300)), _SUREST)
+        label = "\N{MINUS SIGN}log\N{SUBSCRIPT ONE}\N{SUBSCRIPT ZERO} p"
+    elif np.isfinite(frequency).all():
+        evidence, label = frequency, "frequency"
+    else:
+        raise ValueError(
+            "confidence=True needs adjusted_pvalues_ or selection_frequency_, and this "
+            f"{type(identifier).__name__} has neither: with criterion='selection' leave "
+            "n_subsamples to its default."
+        )
+    steps = np.zeros(identifier.step_tasks_.shape)
+    for (first, stop), value in zip(identifier.segments_, evidence, strict=True):
+        steps[first:stop] = value
+    return steps, label
 
 
 def _squares(cells: np.ndarray) -> list[np.ndarray]:
@@ -166,7 +250,11 @@ def _draw_open(ax: Axes, cells: np.ndarray, width: float) -> None:
 
     ax.add_collection(
         PolyCollection(
-            _squares(cells), facecolors="none", edgecolors=drawing.ORANGE, linewidths=width
+            _squares(cells),
+            facecolors="none",
+            edgecolors=drawing.ORANGE,
+            linewidths=width,
+            path_effects=_halo(width),
         )
     )
 
@@ -175,7 +263,18 @@ def _draw_crossed(ax: Axes, cells: np.ndarray, width: float) -> None:
     from matplotlib.collections import LineCollection
 
     diagonals = [line for square in _squares(cells) for line in (square[::2], square[1::2])]
-    ax.add_collection(LineCollection(diagonals, colors=drawing.VERMILLION, linewidths=width))
+    ax.add_collection(
+        LineCollection(
+            diagonals, colors=drawing.VERMILLION, linewidths=width, path_effects=_halo(width)
+        )
+    )
+
+
+def _halo(width: float) -> list[Any]:
+    """Return a white border that sets lines off from shades of their own lightness."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5 * width, foreground="white")]
 
 
 def _explain(ax: Axes) -> None:
@@ -186,13 +285,4 @@ def _explain(ax: Axes) -> None:
         Line2D([], [], ls="", marker="s", color=drawing.ORANGE, mfc="none", label="missed"),
         Line2D([], [], ls="", marker="x", color=drawing.VERMILLION, label="found, false"),
     ]
-    ax.legend(
-        handles=marks,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        frameon=False,
-        borderaxespad=0.2,
-        handletextpad=0.2,
-        columnspacing=1.2,
-    )
+    drawing.legend_above(ax, handles=marks)

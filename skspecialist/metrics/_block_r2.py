@@ -12,8 +12,11 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
+
+from ..validation import check_numbers, check_same_length, refuse_huge
+from ._inputs import check_flags
 
 __all__ = ["block_r2"]
 
@@ -112,13 +115,15 @@ def block_r2(
     ([True, False], [True, False])
     """
     latents = _check_input(latents, "latents", ensure_min_features=0)
-    sources = check_array(sources, dtype=np.float64, ensure_2d=False, input_name="sources")
+    sources = _check_input(sources, "sources", ensure_2d=False)
     X = None if X is None else _check_input(X, "X")
-    check_consistent_length(latents, sources, X)
+    check_same_length(latents=latents, sources=sources, X=X)
     sources = sources.reshape(len(sources), -1)
     if (constant := np.flatnonzero(np.ptp(sources, axis=0) == 0)).size:
         raise ValueError(f"sources {constant.tolist()} are constant: R2 is not defined.")
-    best = None if relevant is None else _take_relevant(sources, relevant)
+    best = None
+    if relevant is not None:
+        best = sources[:, check_flags(relevant, "relevant", sources.shape[1])]
     rng = check_random_state(random_state)
     order, seed = rng.permutation(len(latents)), rng.randint(2**31 - 1)
     kinds = ["kernel", "mlp"] if probe == "strongest" else [probe]
@@ -137,17 +142,9 @@ def block_r2(
 
 
 def _check_input(inputs: Any, name: str, **options: Any) -> np.ndarray:
-    return check_array(inputs, dtype=np.float64, input_name=name, ensure_min_samples=20, **options)
-
-
-def _take_relevant(sources: np.ndarray, relevant: Any) -> np.ndarray:
-    mask = np.asarray(relevant)
-    if mask.dtype != bool or mask.shape != sources.shape[1:] or not mask.any():
-        raise ValueError(
-            f"relevant must be a bool for each of the {sources.shape[1]} sources, True for at "
-            f"least one; got {mask.tolist()}."
-        )
-    return sources[:, mask]
+    checked = check_numbers(inputs, name, ensure_min_samples=20, **options)
+    refuse_huge(checked, name)
+    return checked
 
 
 def _cross_fitted_r2(

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.utils import Bunch, check_consistent_length
+from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
+from ..validation import check_same_length
 from ._inputs import check_latents
 
 __all__ = ["consistency"]
@@ -72,8 +73,9 @@ def consistency(
     """
     if len(latents) < 2:
         raise ValueError(f"latents has {len(latents)} fits; two or more can be compared.")
-    fits = [check_latents(fit, f"latents[{index}]") for index, fit in enumerate(latents)]
-    check_consistent_length(*fits)
+    named = {f"latents[{index}]": fit for index, fit in enumerate(latents)}
+    fits = [check_latents(fit, name) for name, fit in named.items()]
+    check_same_length(**named)
     folds = KFold(5, shuffle=True, random_state=random_state)
     splits = list(folds.split(fits[0]))
     targets = np.hstack(fits)

@@ -17,6 +17,7 @@ from ._inputs import check_pair
 
 __all__ = ["dci"]
 
+FEWEST_SAMPLES = 10  # that five folds within each half take
 PREDICTED = 0.01  # held-out R2 below which a factor counts as not predicted
 
 
@@ -85,8 +86,8 @@ def dci(
     Raises
     ------
     ValueError
-        If an array is not finite, has a constant column or no more samples than columns,
-        or the two differ in length.
+        If an array is not finite, has a constant column, no more samples than columns or
+        fewer than ten, or the two differ in length.
 
     References
     ----------
@@ -103,6 +104,10 @@ def dci(
     (1.0, 1.0)
     """
     factors, latents = map(scale, check_pair(true, learned))
+    if len(factors) < FEWEST_SAMPLES:
+        raise ValueError(
+            f"true and learned have {len(factors)} samples: {FEWEST_SAMPLES} or more are needed."
+        )
     seed = check_random_state(random_state).randint(2**31 - 1)
     halves = KFold(2, shuffle=True, random_state=seed)
     model, attribute = _build_model(importances, seed)

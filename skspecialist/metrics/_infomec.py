@@ -99,8 +99,8 @@ def infomec(
     ------
     ValueError
         If an array is not finite, has a constant column or no more samples than columns,
-        the two differ in length, ``discrete`` has the wrong length, or a class has fewer
-        than five samples.
+        the two differ in length, ``discrete`` has the wrong length, a class has fewer than
+        five samples, or there are no more samples than ``n_neighbors``.
 
     References
     ----------
@@ -117,6 +117,10 @@ def infomec(
     (1.0, True)
     """
     sources, latents = check_pair(true, learned)
+    if len(sources) <= n_neighbors:
+        raise ValueError(
+            f"n_neighbors={n_neighbors} must be less than the number of samples, {len(sources)}."
+        )
     is_class = np.asarray(discrete, dtype=bool)
     if is_class.shape not in [(), (sources.shape[1],)]:
         raise ValueError(

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_consistent_length
 
-__all__ = ["check_latents", "check_pair"]
+from ..validation import check_numbers, check_same_length, naming, refuse_huge
+
+__all__ = ["check_cells", "check_flags", "check_latents", "check_pair"]
 
 
 def check_latents(latents: ArrayLike, name: str) -> np.ndarray:
     """Return finite latents that vary, as float64, with more samples than latents."""
-    checked = check_array(latents, dtype=np.float64, input_name=name)
+    checked = check_numbers(latents, name)
     n_samples, n_latents = checked.shape
     if n_samples <= n_latents:
         raise ValueError(
             f"{name} has {n_latents} latents and only {n_samples} samples: more samples than "
             "latents are needed (rows are samples)."
         )
-    if (constant := np.flatnonzero(np.ptp(checked, axis=0) == 0)).size:
+    refuse_huge(checked, name)
+    # The variance of tiny numbers underflows.
+    constant = (np.ptp(checked, axis=0) == 0) | (checked.var(axis=0) == 0)
+    if constant.any():
         raise ValueError(
-            f"{name} has constant columns, {constant.tolist()}: leave them out, nothing can be "
-            "said of them."
+            f"{name} has constant columns, {np.flatnonzero(constant).tolist()}: leave them out, "
+            "nothing can be said of them."
         )
     return checked
 
@@ -29,5 +33,23 @@ def check_latents(latents: ArrayLike, name: str) -> np.ndarray:
 def check_pair(true: ArrayLike, learned: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return true and learned latents of the same samples."""
     pair = check_latents(true, "true"), check_latents(learned, "learned")
-    check_consistent_length(*pair)
+    check_same_length(true=pair[0], learned=pair[1])
     return pair
+
+
+def check_cells(cells: ArrayLike, name: str) -> np.ndarray:
+    """Return a table of numbers as bool: what is not zero."""
+    options = {"ensure_min_samples": 0, "ensure_min_features": 0}
+    return check_numbers(cells, name, ensure_2d=False, allow_nd=True, **options) != 0
+
+
+def check_flags(flags: ArrayLike, name: str, n: int) -> np.ndarray:
+    """Return one bool for each of ``n``, True for at least one."""
+    with naming(name):
+        mask = np.asarray(flags)
+    if mask.dtype != bool or mask.shape != (n,) or not mask.any():
+        raise ValueError(
+            f"{name} must be a bool for each of the {n} sources, True for at least one; "
+            f"got {mask.tolist()}."
+        )
+    return mask

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
+from ..validation import naming
 from ._block_r2 import block_r2
 
 __all__ = ["specialisation_score"]
@@ -99,7 +100,8 @@ def specialisation_score(
     >>> round(scores.score, 1), scores.leakage
     (1.0, 0.0)
     """
-    mask = np.asarray(relevant)
+    with naming("relevant"):
+        mask = np.asarray(relevant)
     if mask.all() or not mask.any():
         raise ValueError(
             "relevant must mark at least one source and not all: the score compares the two "

@@ -8,6 +8,8 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import matthews_corrcoef
 from sklearn.utils import Bunch
 
+from ._inputs import check_cells
+
 __all__ = ["match_columns", "structure_scores"]
 
 
@@ -39,7 +41,8 @@ def structure_scores(true: ArrayLike, found: ArrayLike, *, match: bool = False) 
     Raises
     ------
     ValueError
-        If the shapes differ, with ``match`` the numbers of segments.
+        If the shapes differ, with ``match`` the numbers of segments, or a value is not a
+        finite number.
 
     Examples
     --------
@@ -48,8 +51,8 @@ def structure_scores(true: ArrayLike, found: ArrayLike, *, match: bool = False) 
     >>> round(scores.mcc, 2), round(scores.false_discovery_proportion, 2)
     (0.58, 0.33)
     """
-    true, found = np.asarray(true, dtype=bool), np.asarray(found, dtype=bool)
-    if match and true.shape[:1] == found.shape[:1]:
+    true, found = check_cells(true, "true"), check_cells(found, "found")
+    if match and true.ndim == found.ndim == 2 and len(true) == len(found):
         found = match_columns(true, found)
         true = np.pad(true, ((0, 0), (0, found.shape[1] - true.shape[1])))
     if true.shape != found.shape:
@@ -58,21 +61,28 @@ def structure_scores(true: ArrayLike, found: ArrayLike, *, match: bool = False) 
         )
     hits = (true & found).sum()
     return Bunch(
-        mcc=float(matthews_corrcoef(true.ravel(), found.ravel())),
+        mcc=_mcc(true.ravel(), found.ravel()),
         false_discovery_proportion=float(1 - hits / found.sum()) if found.any() else 0.0,
         recall=float(hits / true.sum()) if true.any() else 1.0,
-        accuracy=float((true == found).mean()),
+        accuracy=float((true == found).mean()) if true.size else 1.0,
     )
 
 
-def match_columns(reference: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _mcc(true: np.ndarray, found: np.ndarray) -> float:
+    """Return Matthews' coefficient; of constant cells scikit-learn would warn."""
+    if true.all() or not true.any() or found.all() or not found.any():
+        return 0.0
+    return float(matthews_corrcoef(true, found))
+
+
+def match_columns(reference: ArrayLike, columns: ArrayLike) -> np.ndarray:
     """Return columns in the order in which most cells agree with those of a reference.
 
     Parameters
     ----------
-    reference : ndarray of bool of shape (n_segments, n_tasks)
+    reference : array-like of bool of shape (n_segments, n_tasks)
         The structure to match, such as the true one.
-    columns : ndarray of bool of shape (n_segments, n_found)
+    columns : array-like of bool of shape (n_segments, n_found)
         A structure whose tasks have no order of their own.
 
     Returns
@@ -81,6 +91,11 @@ def match_columns(reference: np.ndarray, columns: np.ndarray) -> np.ndarray:
         The same tasks, each in the place of the one that it is assigned to; empty where
         there is none, and those without a partner last.
 
+    Raises
+    ------
+    ValueError
+        If the two are not tables with as many rows.
+
     Examples
     --------
     >>> import numpy as np
@@ -88,6 +103,12 @@ def match_columns(reference: np.ndarray, columns: np.ndarray) -> np.ndarray:
     >>> match_columns(np.eye(3, 2, dtype=bool), np.eye(3, dtype=bool)[:, ::-1]).astype(int).tolist()
     [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
+    reference, columns = check_cells(reference, "reference"), check_cells(columns, "columns")
+    if not (reference.ndim == columns.ndim == 2 and len(reference) == len(columns)):
+        raise ValueError(
+            "reference and columns must be tables with as many rows, got shapes "
+            f"{reference.shape} and {columns.shape}."
+        )
     width = max(reference.shape[1], columns.shape[1])
     reference, columns = (
         np.pad(structure, ((0, 0), (0, width - structure.shape[1])))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
+from ._inputs import check_cells
 from ._structure import match_columns
 
 __all__ = ["support_scores"]
@@ -40,8 +41,8 @@ def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike
     Raises
     ------
     ValueError
-        If the shapes differ, with ``match`` the numbers of tasks, or if ``match`` does
-        not name one column or none for each true one.
+        If the shapes differ, with ``match`` the numbers of tasks, a value is not a finite
+        number, or ``match`` does not name one column or none for each true one.
 
     Examples
     --------
@@ -51,7 +52,7 @@ def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike
     >>> support_scores([[1, 0], [0, 1]], [[0, 1], [1, 0]], match=True).f1
     1.0
     """
-    truth, support = np.asarray(true) != 0, np.asarray(found) != 0
+    truth, support = check_cells(true, "true"), check_cells(found, "found")
     if match is not False and truth.ndim == support.ndim == 2 and len(truth) == len(support):
         if match is True:
             support = match_columns(truth, support)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from .bottlenecks import Bottlenecks, divergence
 from .layers import Encoders, GroupedMLP
+from .portable import Portable
 
 
-class SpecialistAutoencoder(nn.Module):
+class SpecialistAutoencoder(Portable):
     """Latents that the tasks read, latents that only the decoder reads, and the decoder.
 
     The first latents are learnt from the tasks and stay as they are while the others

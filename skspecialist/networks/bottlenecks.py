@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .heads import MaskedHeads, TaskLoss
+from .heads import MaskedHeads
 from .layers import Encoders, only_group
+from .portable import Portable
 
 
-class Bottlenecks(nn.Module):
+class Bottlenecks(Portable):
     """Groups of an encoder and the task heads that read its latents through a mask.
 
     Parameters
@@ -20,8 +21,8 @@ class Bottlenecks(nn.Module):
         Features to latents.
     heads : MaskedHeads
         Masked latents to tasks, in as many groups.
-    task_loss : TaskLoss
-        Losses of the tasks.
+    task_loss : TaskLoss or PooledLoss
+        Losses of the tasks, for what the heads give.
     penalty : part
         Penalty on the mask.
     sparsity : tensor of shape (n_groups,)
@@ -43,7 +44,7 @@ class Bottlenecks(nn.Module):
         self,
         encoders: Encoders,
         heads: MaskedHeads,
-        task_loss: TaskLoss,
+        task_loss: Any,
         *,
         penalty: Any,
         sparsity: torch.Tensor,

@@ -9,11 +9,12 @@ from torch import nn
 from torch.nn import functional
 
 from .layers import SLOPE, uniform
+from .portable import Portable, Weights
 
 LINEAR_UNITS = 8
 
 
-class MaskedHeads(nn.Module):
+class MaskedHeads(Portable):
     """One small network for each task, all evaluated at once.
 
     The first layer of a head is a mask entry times a column of fixed norm for each
@@ -57,7 +58,7 @@ class MaskedHeads(nn.Module):
         self.columns = nn.Parameter(torch.randn(n_groups, n_tasks, units, n_latents))
         bias = torch.zeros if self.linear else torch.randn
         self.bias = nn.Parameter(bias(n_groups, n_tasks, units), requires_grad=not self.linear)
-        self.inner = nn.ParameterList(
+        self.inner = Weights(
             uniform(n_groups, n_tasks, units + 1, units, fan_in=units)
             for _ in range(len(hidden) - 1)
         )
@@ -84,18 +85,21 @@ class MaskedHeads(nn.Module):
         outputs : tensor of shape (n_groups, n_samples, n_outputs)
             Standardised values, and logits.
         """
-        out = self.out.flatten(0, 1)
-        if self.linear:
-            out = functional.normalize(out, dim=1)
-        outputs = torch.bmm(self._hidden(latents, mask), out)
-        outputs = outputs.view(self.n_groups, self.n_tasks, *step_tasks.shape[:2], -1)
-        outputs = outputs + self.step_bias[:, :, None, None]
+        outputs = self.per_step(latents, mask).unflatten(2, step_tasks.shape[:2])
         if step_tasks.shape[1] == 1:
             outputs = outputs[:, :, :, 0] * self._weights(step_tasks)[:, :, 0, None]
         else:
             outputs = torch.einsum("gtnsc,tns->gtnc", outputs, self._weights(step_tasks))
         outputs = outputs + self.intercept[:, :, None]
         return outputs.transpose(1, 2).flatten(2)[..., self.outputs]
+
+    def per_step(self, latents: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (n_groups, n_tasks, n_rows, width) of single steps."""
+        out = self.out.flatten(0, 1)
+        if self.linear:
+            out = functional.normalize(out, dim=1)
+        outputs = torch.bmm(self._hidden(latents, mask), out)
+        return outputs.unflatten(0, (self.n_groups, self.n_tasks)) + self.step_bias[:, :, None]
 
     def _weights(self, step_tasks: torch.Tensor) -> torch.Tensor:
         return (step_tasks / self.step_scale).permute(2, 0, 1)
@@ -133,7 +137,7 @@ class MaskedHeads(nn.Module):
         self.intercept[group, task] = constant.view(self.n_tasks, -1)[task]
 
 
-class TaskLoss(nn.Module):
+class TaskLoss(Portable):
     """Loss of each task in units of what knowing nothing costs.
 
     Squared error of standardised values, or cross entropy over the entropy of the

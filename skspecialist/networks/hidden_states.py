@@ -179,7 +179,8 @@ class HiddenStates:
         tensor = self._tensor(self.pooling(output) if callable(self.pooling) else output)
         if not tensor.ndim or len(tensor) != n_rows:
             raise ValueError(
-                f"{self._source} gave shape {tuple(tensor.shape)} for a batch of {n_rows} rows; "
+                f"{self._source} gave shape {tuple(tensor.shape)} for a batch of {n_rows} rows"
+                f"{' (after pooling)' if callable(self.pooling) else ''}; "
                 "the first axis must be the rows (batch_first=True in torch's own layers)."
             )
         tensor = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))

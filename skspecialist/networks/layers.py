@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .portable import Portable, Weights
+
 SLOPE = 0.2
 CHUNK = 8192  # rows that are passed at once where no gradient is needed
 
@@ -18,7 +20,7 @@ def uniform(*shape: int, fan_in: int) -> nn.Parameter:
     return nn.Parameter((torch.rand(shape) * 2 - 1) * fan_in**-0.5)
 
 
-class GroupedMLP(nn.Module):
+class GroupedMLP(Portable):
     """The same multilayer perceptron ``n_groups`` times, each with weights of its own.
 
     One product of batches of matrices serves all of them: small networks cost more in
@@ -35,8 +37,8 @@ class GroupedMLP(nn.Module):
     def __init__(self, sizes: Sequence[int], n_groups: int) -> None:
         super().__init__()
         pairs = list(pairwise(sizes))
-        self.weights = nn.ParameterList(uniform(n_groups, a, b, fan_in=a) for a, b in pairs)
-        self.biases = nn.ParameterList(uniform(n_groups, 1, b, fan_in=a) for a, b in pairs)
+        self.weights = Weights(uniform(n_groups, a, b, fan_in=a) for a, b in pairs)
+        self.biases = Weights(uniform(n_groups, 1, b, fan_in=a) for a, b in pairs)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Return outputs (n_groups, n_rows, n_outputs) of rows, of every group or shared."""
@@ -48,7 +50,7 @@ class GroupedMLP(nn.Module):
         return hidden
 
 
-class Encoders(nn.Module):
+class Encoders(Portable):
     """Features to latents of unit variance, in groups.
 
     Without a fixed variance the latents would grow as the mask shrinks, and no penalty

@@ -34,6 +34,10 @@ class SpecialistNet(NeuralNet):
 
     Attributes
     ----------
+    n_epochs_left_ : int
+        Number of epochs to come at the begin of training.
+    n_steps_ : int
+        Number of gradient steps so far.
     travel_ : float
         How far the penalty alone could have moved the mask entry that least stands against it.
     """
@@ -46,10 +50,10 @@ class SpecialistNet(NeuralNet):
         """Train; an interrupt is raised, unless it is skorch's way of stopping early."""
         if not self.initialized_:
             self.initialize()
-        self.n_steps_, self.travel_ = 0, 0.0
+        self.n_steps_, self.travel_, self.n_epochs_left_ = 0, 0.0, self.max_epochs
         self.notify("on_train_begin", X=X, y=y)
         try:
-            self.fit_loop(X, y, **fit_params)
+            self.fit_loop(X, y, epochs=self.n_epochs_left_, **fit_params)
         except KeyboardInterrupt:
             if not self._stopped_early():
                 raise

@@ -26,7 +26,7 @@ class Fit:
     """What comes out of a fit."""
 
     module: SpecialistAutoencoder
-    net: SpecialistNet  # of the tasks
+    n_epochs: int  # of the training on the tasks
     path: Path | None
     history: list[dict[str, Any]]
     inseparable: list[tuple[int, ...]]
@@ -82,7 +82,7 @@ def fit_specialist(
     frequency = None
     if settings.n_halves and width > 0:
         frequency = selection_frequency(everything, settings, module, share, settings.n_halves)
-    return Fit(module, net, path, history, groups, reaches_zero, frequency)
+    return Fit(module, len(net.history), path, history, groups, reaches_zero, frequency)
 
 
 def _search(
@@ -113,6 +113,6 @@ def _history(phase: str, net: SpecialistNet) -> list[dict[str, Any]]:
     """Return the losses of each epoch, without those of each batch."""
     return [
         {"phase": phase, "epoch": row["epoch"]}
-        | {key: row[key] for key in sorted(row) if key.endswith("_loss")}
+        | {key: float(row[key]) for key in sorted(row) if key.endswith("_loss")}
         for row in net.history
     ]

@@ -15,6 +15,7 @@ from skorch.callbacks import EarlyStopping
 
 from .autoencoder import SpecialistAutoencoder
 from .bottlenecks import Bottlenecks
+from .checkpoint import Checkpoints
 from .data import StepData, n_batches
 from .heads import MaskedHeads, TaskLoss
 from .layers import Encoders
@@ -76,6 +77,7 @@ class Settings:
     device: str
     verbose: int
     n_classes: Sequence[int] = field(default_factory=list)
+    checkpoints: Checkpoints | None = None
 
     @property
     def n_outputs(self) -> int:
@@ -110,6 +112,8 @@ class Settings:
             stop = EarlyStopping(patience=max(5, epochs // 3), load_best=True, sink=_silent)
             callbacks = [("early_stopping", stop), *callbacks]
             data, valid = _hold_out(data)
+        if self.checkpoints is not None:
+            callbacks = [*callbacks, ("checkpoint", self.checkpoints.next())]
         net = build_net(
             module,
             data,

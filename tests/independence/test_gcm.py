@@ -104,7 +104,7 @@ def test_a_regressor_that_fits_badly_shows():
 
 
 def test_unknown_features_are_named():
-    with pytest.raises(ValueError, match="features must be 'linear' or 'quadratic'"):
+    with pytest.raises(ValueError, match="'features' parameter of GCM"):
         GCM(features="cubic").test(np.arange(50.0), np.arange(50.0))
 
 

@@ -95,7 +95,7 @@ def test_few_features_of_z_leave_its_influence_in():
 
 def test_wrong_parameters_are_named():
     x, y = np.random.default_rng(4).normal(size=(2, 50))
-    with pytest.raises(ValueError, match="null must be 'moments' or 'permutation'"):
+    with pytest.raises(ValueError, match="'null' parameter of RCIT"):
         RCIT(null="gamma").test(x, y)
-    with pytest.raises(ValueError, match="n_features and n_features_z"):
+    with pytest.raises(ValueError, match="'n_features' parameter of RCIT"):
         RCIT(n_features=0).test(x, y)

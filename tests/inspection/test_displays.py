@@ -21,6 +21,7 @@ from skspecialist.inspection import (
 
 FOUND = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]])
 TRUTH = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [0, 0]])
+CONFIDENCE = np.random.default_rng(1).random(FOUND.shape)
 MASK = np.array([[0.9, 0.0, 1e-9], [0.0, -0.4, 0.0]])
 IMAGES = np.random.default_rng(0).random((2, 5, 4, 3))
 
@@ -37,6 +38,15 @@ class FakeIdentifier(BaseEstimator):
         return np.broadcast_to(FOUND, (len(X), *FOUND.shape))
 
 
+class FakeFinding(FakeIdentifier):
+    """Segments of two steps and of three, with p-values and frequencies."""
+
+    def __init__(self, pvalues=((0.01, 1.0), (1e-9, 0.3)), frequency=((0.9, 0.0), (1.0, 0.4))):
+        super().__init__()
+        self.segments_ = np.array([[0, 2], [2, 5]])
+        self.adjusted_pvalues_, self.selection_frequency_ = np.array(pvalues), np.array(frequency)
+
+
 class FakeEncoder(BaseEstimator):
     def __init__(self):
         self.mask_ = MASK
@@ -49,6 +59,9 @@ class FakeEncoder(BaseEstimator):
 DISPLAYS = {
     "structure": lambda: TaskStructureDisplay(FOUND),
     "structure with truth": lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH),
+    "structure with confidence": lambda: TaskStructureDisplay(
+        FOUND, true_step_tasks=TRUTH, confidence=CONFIDENCE
+    ),
     "mask": lambda: MaskDisplay(MASK),
     "images": lambda: SequenceDisplay(IMAGES, FOUND),
     "gain": lambda: SpecialistGainDisplay([0.3, -0.1], [0.1, 0.2]),
@@ -103,9 +116,36 @@ def test_structure_with_truth_counts_hits_misses_and_false_discoveries():
     assert texts == ["found, true", "missed", "found, false"]
 
 
+def test_confidence_shades_its_own_cells():
+    display = TaskStructureDisplay(FOUND, confidence=CONFIDENCE, confidence_label="sure").plot()
+    shades = display.ax_.collections[0]
+    np.testing.assert_array_equal(np.reshape(shades.get_array(), (2, 5)), CONFIDENCE.T)
+    assert [bar.get_ylabel() for bar in display.ax_.child_axes] == ["sure"]
+    lightness = shades.to_rgba(np.linspace(0, CONFIDENCE.max(), 9))[:, :3].mean(axis=1)
+    assert (np.diff(lightness) < 0).all(), "darker for surer"
+    assert lightness[0] == 1.0
+    assert lightness[-1] > 0.5, "marks of any colour show on the darkest shade"
+
+
+def test_confidence_of_a_finding_is_that_of_the_segment():
+    display = TaskStructureDisplay.from_estimator(FakeFinding(), confidence=True)
+    digits = np.array([[2.0, 0.0], [5.0, -np.log10(0.3)]])  # at most five
+    np.testing.assert_allclose(display.confidence, digits[[0, 0, 1, 1, 1]])
+    without = FakeFinding(pvalues=np.full((2, 2), np.nan))
+    display = TaskStructureDisplay.from_estimator(without, confidence=True)
+    np.testing.assert_allclose(display.confidence, without.selection_frequency_[[0, 0, 1, 1, 1]])
+    assert TaskStructureDisplay.from_estimator(without).confidence is None
+    without.selection_frequency_ = np.full((2, 2), np.nan)
+    for unsure in (without, FakeIdentifier()):
+        with pytest.raises(ValueError, match="confidence=True needs adjusted_pvalues_ or"):
+            TaskStructureDisplay.from_estimator(unsure, confidence=True)
+
+
+@pytest.mark.parametrize("confidence", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (20, 4), (100, 40), (1000, 3)])
-def test_no_labels_overlap_whatever_the_size(shape):
-    display = TaskStructureDisplay(np.ones(shape)).plot()
+def test_no_labels_overlap_whatever_the_size(shape, confidence):
+    shade = np.ones(shape) if confidence else None
+    display = TaskStructureDisplay(np.ones(shape), confidence=shade).plot()
     display.figure_.canvas.draw()
     for axis, (start, end) in (
         (display.ax_.xaxis, ("x0", "x1")),
@@ -218,6 +258,14 @@ def test_from_estimator_wants_a_fitted_one():
         (
             lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH[:3]),
             r"true_step_tasks has shape \(3, 2\), but step_tasks has shape \(5, 2\)",
+        ),
+        (
+            lambda: TaskStructureDisplay(FOUND, confidence=TRUTH[:3]),
+            r"confidence has shape \(3, 2\), but step_tasks has shape \(5, 2\)",
+        ),
+        (
+            lambda: TaskStructureDisplay(FOUND, confidence=-CONFIDENCE),
+            "confidence must not be negative, got -",
         ),
         (
             lambda: TaskStructureDisplay(FOUND, task_names=["one"]),

@@ -1,0 +1,90 @@
+"""
+Which layer of your own network
+===============================
+
+The generalist may be a network that you have already, and each of its layers is a representation.
+Near the pixels there is everything, in a form that simple models cannot use; near the output there
+is what the network was trained for. Which layer serves your tasks is seen on new sequences.
+"""
+
+# %%
+# A network
+# ---------
+#
+# A small one, trained to name single digits. It stands for the foundation model.
+
+import matplotlib.pyplot as plt
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from torch import nn
+
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TorchGeneralist
+from skspecialist.datasets import make_digit_sequences
+from skspecialist.inspection import TaskStructureDisplay
+
+singles = make_digit_sequences(4000, n_timesteps=2, n_tasks=1, subset="train", random_state=1)
+images = torch.tensor(singles.X, dtype=torch.float32).reshape(-1, 1, 8, 8)
+labels = torch.tensor(singles.digits).flatten()
+
+torch.manual_seed(0)
+network = nn.Sequential(
+    nn.Conv2d(1, 16, 3, padding=1),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Flatten(),
+    nn.Linear(256, 32),
+    nn.ReLU(),
+    nn.Linear(32, 10),
+)
+optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+for _ in range(4):
+    for batch in torch.randperm(len(images)).split(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+        optimizer.step()
+
+# %%
+# Layer by layer
+# --------------
+#
+# The tasks are functions of the digits in some steps of a sequence, which is not what the network
+# was trained for, and the images to predict from are new to it. Principal components keep the
+# number of columns small for the tests of the structure. A task reads all of them, at its own
+# steps, by a ridge regression.
+
+train, test = (
+    make_digit_sequences(500, n_timesteps=12, subset=half, random_state=0)
+    for half in ("train", "test")
+)
+layers = {"pixels": None, "convolution": "2", "hidden units": "5", "output": "6"}
+pipelines = {}
+for name, layer in layers.items():
+    states = TorchGeneralist(network, layer=layer, input_shape=(1, 8, 8))
+    pipelines[name] = SpecialistPipeline(
+        generalist=PCA(10) if layer is None else make_pipeline(states, PCA(10, random_state=0)),
+        encoder=SparseSpecialistEncoder(
+            hidden_layer_sizes=None, heads="linear", sparsity=0.0, max_epochs=5
+        ),
+        estimator=RidgeCV(),
+        random_state=0,
+    ).fit(train.X, train.y)
+scores = {name: pipeline.score(test.X, test.y) for name, pipeline in pipelines.items()}
+
+figure, ax = plt.subplots(figsize=(5.5, 2.6), layout="constrained")
+bars = ax.barh(list(scores), list(scores.values()), color="#0072B2")
+ax.bar_label(bars, fmt="%.2f", padding=3)
+ax.invert_yaxis()
+ax.set(xlabel="R2 of the tasks, new sequences", xlim=(0, 1))
+ax.spines[["top", "right"]].set_visible(False)
+
+# %%
+# The steps found
+# ---------------
+
+best = max(scores, key=scores.get)
+print(f"Best: {best}")
+display = TaskStructureDisplay.from_estimator(
+    pipelines[best].structure_, true_step_tasks=train.step_tasks, confidence=True
+)

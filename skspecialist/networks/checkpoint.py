@@ -1,0 +1,237 @@
+"""Half-trained networks on disk: a fit that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+if TYPE_CHECKING:
+    from .data import StepData
+    from .nets import SpecialistNet
+    from .training import Settings
+
+INTERVAL = 10.0  # seconds between two writings of a running training, at least
+DIGEST_SIZE = hashlib.sha256().digest_size
+# What comes of reading a file that holds something else.
+REFUSED = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+
+
+class Checkpoints:
+    """Hands out the files of the trainings of one fit, in their order.
+
+    They are in a folder of their own, named after all that the fit depends on: another fit
+    has another folder, and one that ran before finds its own. Trainings follow
+    each other in the same order whenever that is the same, so their numbers name them.
+
+    Parameters
+    ----------
+    directory : path-like
+        Where the folders are.
+    data : StepData
+        What the fit learns from.
+    settings : Settings
+        How.
+    seed : int
+        Of the fit.
+    start : Module or None
+        Trained networks that it goes on from.
+
+    Raises
+    ------
+    ValueError
+        If the folder cannot be made.
+    """
+
+    def __init__(
+        self, directory: Any, data: StepData, settings: Settings, seed: int, start: nn.Module | None
+    ) -> None:
+        self.fit = fingerprint(data, settings, seed, start)
+        self.folder = Path(directory) / self.fit[:32]
+        self.n_trainings = 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint_dir={os.fspath(directory)!r} cannot be used: {error}. Pass a "
+                "directory that can be written to."
+            ) from error
+
+    def next(self) -> Checkpoint:
+        """Return the callback of the next training."""
+        self.n_trainings += 1
+        name = f"training{self.n_trainings:04d}"
+        return Checkpoint(self.folder / f"{name}.pt", f"{self.fit} {name}")
+
+
+class Checkpoint(Callback):
+    """Saves a training at ends of epochs, and takes up what was saved before.
+
+    It must come after all other callbacks, to see what they did.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    title : str
+        Names the training in the file, which is refused if it names another.
+    """
+
+    def __init__(self, path: Path, title: str) -> None:
+        self.path = path
+        self.title = title
+
+    def on_train_begin(self, net: SpecialistNet, **kwargs: Any) -> None:
+        """Take up what was saved."""
+        self.saved_at_ = time.monotonic()
+        self.is_finished_ = False
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        try:
+            self.is_finished_ = restore(net, self._unpack(content))
+        except REFUSED as error:
+            raise ValueError(
+                f"{self.path} is damaged, or was not written by this fit: remove the directory "
+                f"{self.path.parent} to start the fit anew, or pass another checkpoint_dir. "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def on_epoch_end(self, net: SpecialistNet, **kwargs: Any) -> None:
+        """Save, unless that was done a moment ago."""
+        if time.monotonic() - self.saved_at_ >= INTERVAL:
+            self._write(snapshot(net, finished=False))
+            self.saved_at_ = time.monotonic()
+
+    def on_train_end(self, net: SpecialistNet, **kwargs: Any) -> None:
+        """Save what later trainings need."""
+        if not self.is_finished_:
+            self._write(snapshot(net, finished=True))
+
+    def _write(self, state: dict[str, Any]) -> None:
+        """Replace the file at once: a kill at any moment leaves the old one or the new one."""
+        buffer = io.BytesIO()
+        torch.save({"title": self.title, "state": state}, buffer)
+        payload = buffer.getvalue()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=self.path.parent, prefix=self.path.stem, suffix=".tmp", delete=False
+        ) as file:
+            file.write(hashlib.sha256(payload).digest() + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, self.path)
+
+    def _unpack(self, content: bytes) -> dict[str, Any]:
+        """Return what was saved."""
+        digest, payload = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+        if hashlib.sha256(payload).digest() != digest:
+            raise ValueError("its digest is another")
+        # Tensors, containers and numbers only: nothing in the file can run.
+        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if saved["title"] != self.title:
+            raise ValueError("it is of another training")
+        state: dict[str, Any] = saved["state"]
+        return state
+
+
+def snapshot(net: SpecialistNet, *, finished: bool) -> dict[str, Any]:
+    """Return all that a training goes on from, or what is left of one that is finished."""
+    state = {
+        "finished": finished,
+        "module": net.module_.state_dict(),
+        "is_penalised": getattr(net.module_, "is_penalised", None),
+        # Without the single batches, which nobody looks at afterwards.
+        "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
+        "n_steps": net.n_steps_,
+        "travel": net.travel_,
+        "random": _random_states(net.device),
+    }
+    if not finished:
+        callbacks = dict(net.callbacks_)
+        state["optimizer"] = net.optimizer_.state_dict()
+        state["schedule"] = callbacks["schedule"].lr_scheduler_.state_dict()
+        if "early_stopping" in callbacks:
+            fitted = vars(callbacks["early_stopping"]).items()
+            state["early_stopping"] = {k: v for k, v in fitted if k.endswith("_")}
+    plain: dict[str, Any] = _plain(state)
+    return plain
+
+
+def restore(net: SpecialistNet, state: dict[str, Any]) -> bool:
+    """Bring a new net, and torch's random numbers, to where a snapshot was taken.
+
+    Returns
+    -------
+    finished : bool
+        Whether that is the end of the training.
+    """
+    net.module_.load_state_dict(state["module"])
+    if state["is_penalised"] is not None:
+        net.module_.is_penalised = state["is_penalised"]
+    net.history.extend(state["history"])
+    net.n_epochs_left_ = 0 if state["finished"] else net.max_epochs - len(net.history)
+    net.n_steps_, net.travel_ = state["n_steps"], state["travel"]
+    if not state["finished"]:
+        callbacks = dict(net.callbacks_)
+        net.optimizer_.load_state_dict(state["optimizer"])
+        callbacks["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
+        if "early_stopping" in state:
+            vars(callbacks["early_stopping"]).update(state["early_stopping"])
+    torch.set_rng_state(state["random"]["cpu"])
+    if "cuda" in state["random"]:
+        torch.cuda.set_rng_state(state["random"]["cuda"], net.device)
+    return bool(state["finished"])
+
+
+def fingerprint(data: StepData, settings: Settings, seed: int, start: nn.Module | None) -> str:
+    """Return a hash of all that the result of a fit depends on."""
+    from .. import __version__
+
+    options = vars(settings) | {"penalty": None, "verbose": None}
+    penalty = type(settings.penalty), settings.penalty.get_params()
+    versions = __version__, torch.__version__, np.__version__
+    digest = hashlib.sha256(repr((versions, seed, options, penalty)).encode())
+    tensors = dict(vars(data)) if start is None else vars(data) | start.state_dict()
+    for name, tensor in tensors.items():
+        # Weights of steps that all samples share are there once.
+        once = tensor[:1] if tensor.dim() and tensor.stride(0) == 0 else tensor
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(once.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _random_states(device: str) -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.device(device).type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _plain(value: Any) -> Any:
+    """Return the same in types that torch loads without unpickling anything else."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,142 @@
+"""Checks of arguments, whose errors name the argument whoever finds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import _num_samples
+
+__all__ = ["check_numbers", "check_same_length", "naming", "refuse_dates", "refuse_huge"]
+
+LARGEST = 1e150  # sums of squares of as large numbers are finite
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Have the errors of what is within name an argument.
+
+    scikit-learn and numpy say what is wrong with a value, but often not with which.
+
+    Parameters
+    ----------
+    argument : str
+        The argument that the block checks.
+
+    Raises
+    ------
+    ValueError or TypeError
+        In place of an error that does not name the argument.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        named = re.search(rf"(?<!\w){re.escape(argument)}(?!\w)", str(error))
+        if named and isinstance(error, kind):
+            raise
+        raise kind(f"{argument} is not valid: {error}") from None
+
+
+def refuse_dates(values: Any, argument: str) -> None:
+    """Refuse dates and durations, which numpy would take for numbers.
+
+    Parameters
+    ----------
+    values : object
+        An array, a table, or anything else.
+    argument : str
+        Its name.
+
+    Raises
+    ------
+    TypeError
+        If an array or a column of a pandas table holds dates.
+    """
+    dtypes = [values.dtype] if hasattr(values, "dtype") else getattr(values, "dtypes", [])
+    if any(getattr(dtype, "kind", "") in ("m", "M") for dtype in dtypes):
+        raise TypeError(
+            f"{argument} holds dates or durations: turn them into numbers, such as seconds since "
+            "an event."
+        )
+
+
+def refuse_huge(array: np.ndarray, argument: str) -> None:
+    """Refuse numbers whose squares are infinite in double precision.
+
+    Parameters
+    ----------
+    array : ndarray
+        Numbers; NaN is none.
+    argument : str
+        Its name.
+
+    Raises
+    ------
+    ValueError
+        If one is larger than 1e150 in size.
+    """
+    if array.dtype != np.float64 or not array.size:
+        return
+    largest = max(np.fmax.reduce(array, axis=None), -np.fmin.reduce(array, axis=None))
+    if largest > LARGEST:
+        raise ValueError(
+            f"{argument} has values of size {largest:.3g}, but their squares must be finite: "
+            "rescale them."
+        )
+
+
+def check_numbers(values: Any, argument: str, **checks: Any) -> np.ndarray:
+    """Return an array of finite float64 numbers.
+
+    Parameters
+    ----------
+    values : array-like
+        What was given.
+    argument : str
+        Its name.
+    **checks : dict
+        Passed on to :func:`sklearn.utils.check_array`.
+
+    Returns
+    -------
+    array : ndarray
+        With two dimensions, unless ``checks`` say otherwise.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If they are no such numbers.
+    """
+    refuse_dates(values, argument)
+    with naming(argument):
+        return check_array(values, **({"dtype": np.float64, "input_name": argument} | checks))
+
+
+def check_same_length(**arguments: Any) -> None:
+    """Check that arguments, but those that are None, have as many samples.
+
+    Parameters
+    ----------
+    **arguments : array-like
+        The arguments by name.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If their numbers differ, or one has no length.
+    """
+    lengths = {}
+    for argument, values in arguments.items():
+        if values is not None:
+            with naming(argument):
+                lengths[argument] = _num_samples(values)
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"{' and '.join(lengths)} have inconsistent numbers of samples: "
+            f"{list(lengths.values())}."
+        )

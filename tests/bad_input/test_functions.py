@@ -1,0 +1,374 @@
+"""Generators, tables, searches and displays refuse what makes no sense."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.sparse import csr_array
+from sklearn.linear_model import LogisticRegression
+
+from skspecialist import sequences_from_frame, sequences_needed
+from skspecialist.datasets import (
+    make_collider_sequences,
+    make_digit_factors,
+    make_digit_sequences,
+    make_specialist_latents,
+)
+from skspecialist.inspection import (
+    LatentTraversalDisplay,
+    MaskDisplay,
+    SequenceDisplay,
+    SparsityPathDisplay,
+    SpecialistGainDisplay,
+    TaskStructureDisplay,
+)
+from skspecialist.model_selection import neg_n_features_used, sparsest_within_one_standard_error
+from tests.bad_input.estimators import INF, NAN, changed
+from tests.bad_input.refusals import Refusals, check_refusal
+
+refusals = Refusals()
+
+TRUE = np.ones((40, 3))
+# ------------------------------------------------------------------ generators, sample sizes
+
+
+def arguments(where, function, mistakes):
+    """Add mistakes in the arguments of a function."""
+    for argument, values in mistakes.items():
+        refusals.add(
+            where, argument, lambda v, argument=argument: function(**{argument: v}), values
+        )
+
+
+arguments(
+    "make_collider_sequences",
+    make_collider_sequences,
+    {
+        "n_sequences": [0, -1, 2.5, "many", None],
+        "n_timesteps": [0, 2.5, 1],
+        "n_tasks": [0, "two"],
+        "segment_length": [0, 21, 1.5],
+        "n_features": [0, None],
+        "segment_probability": [-0.1, 1.1, NAN, "a"],
+        "n_null_tasks": [-1, 0.5],
+        "chain_probability": [-0.1, 1.1, NAN],
+        "action_effect": [NAN, INF, "strong"],
+        "action_noise": [-1, NAN, INF],
+        "task_noise": [0, -1, NAN, INF],
+        "selection": ["yes", None, 2],
+        "random_state": [-1, "seed", 0.5],
+    },
+)
+arguments(
+    "make_specialist_latents",
+    make_specialist_latents,
+    {
+        "n_samples": [1, 2.5, "a"],
+        "n_latents": [0, 2],
+        "n_relevant": [0, 7, 9],
+        "n_tasks": [0, 1],
+        "n_features": [0, 5],
+        "n_latents_per_task": [0, 4],
+        "correlation": [1.0, -0.1, NAN],
+        "n_layers": [0, 1.5],
+        "noise": [-1, NAN, INF],
+        "task_kind": ["ranking", None],
+    },
+)
+arguments(
+    "make_digit_sequences",
+    make_digit_sequences,
+    {
+        "n_sequences": [0, 1.5],
+        "n_timesteps": [0, 1],
+        "segment_length": [0, 17],
+        "subset": ["validation", None],
+        "noise": [-1, NAN],
+        "random_state": ["seed"],
+    },
+)
+arguments(
+    "make_digit_factors",
+    make_digit_factors,
+    {
+        "n_samples": [1, "a"],
+        "n_tasks": [0, 1],
+        "factors": [[], ["shear"], ["scale", "scale"], "scale", None, [3], [["scale"]], 3],
+        "n_relevant": [0, 6],
+        "relevant": [[], ["shear"], "scale", [0], ["scale", "scale"]],
+        "n_factors_per_task": [0, 4],
+        "digits": [[], [10], [2, 2], ["two"], None, [NAN], 2],
+        "image_size": [7, 8.5],
+        "noise": [-0.1, INF],
+        "subset": ["half"],
+    },
+)
+arguments(
+    "sequences_needed",
+    lambda effect_size=0.3, **others: sequences_needed(effect_size, **others),
+    {
+        "effect_size": [0, 1, -0.3, NAN, "weak", None, 1e-9],
+        "n_segments": [0, 2.5],
+        "n_features": [0, "a"],
+        "segment_length": [0, None],
+        "evidence": ["all", None],
+        "alpha": [0, 1, NAN],
+        "power": [0, 1, 1.5],
+    },
+)
+
+# ------------------------------------------------------------------ searches
+
+RESULTS = {
+    "params": [{"sparsity": 0.1}, {"sparsity": 0.2}],
+    "mean_test_score": [0.5, 0.6],
+    "split0_test_score": [0.5, 0.6],
+    "split1_test_score": [0.4, 0.6],
+}
+refusals.add(
+    "sparsest",
+    "cv_results",
+    sparsest_within_one_standard_error,
+    {
+        "None": None,
+        "list": [1],
+        "number": 3,
+        "text": "results",
+        "empty": {},
+        "no parameters": {"mean_test_score": [0.5]},
+        "parameters are a number": RESULTS | {"params": 3},
+        "words": RESULTS | {"mean_test_score": ["good", "bad"]},
+        "different lengths": RESULTS | {"mean_test_score": [0.5]},
+        "different splits": RESULTS | {"split1_test_score": [0.5]},
+    },
+)
+refusals.add(
+    "sparsest",
+    "metric",
+    lambda v: sparsest_within_one_standard_error(RESULTS, metric=v),
+    [3, ["score"], "r2"],
+)
+refusals.add(
+    "sparsest",
+    "order",
+    lambda v: sparsest_within_one_standard_error(RESULTS, order=v),
+    [
+        {"sparsity": "most"},
+        {"alpha": "largest"},
+        "sparsity",
+        3,
+        {"sparsity": None},
+        {3: "largest"},
+        {},
+    ],
+)
+refusals.add(
+    "sparsest",
+    "sparsity",
+    sparsest_within_one_standard_error,
+    {"words": RESULTS | {"params": [{"sparsity": "a"}, {"sparsity": "b"}]}},
+)
+refusals.add(
+    "neg_n_features_used",
+    "estimator",
+    lambda v: neg_n_features_used(v, TRUE),
+    [None, "pipeline", LogisticRegression(), LogisticRegression],
+)
+
+# ------------------------------------------------------------------ tables
+
+TABLE = {"who": ["a", "a", "b"], "when": [1, 2, 1], "value": [0.1, 0.2, 0.3]}
+
+
+def read(table, **columns):
+    return sequences_from_frame(table, **({"sequence": "who", "step": "when"} | columns))
+
+
+for library in (pd, pl):
+    frame = library.DataFrame
+    name = library.__name__
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "who",
+        read,
+        {
+            "absent": frame({"when": [1], "value": [1.0]}),
+            "missing": frame(TABLE | {"who": ["a", None, "b"]}),
+            "a step twice": frame(TABLE | {"when": [1, 1, 1]}),
+        },
+    )
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "when",
+        read,
+        {
+            "absent": frame({"who": [1], "value": [1.0]}),
+            "missing": frame(TABLE | {"when": [1.0, None, 1.0]}),
+        },
+    )
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "value",
+        read,
+        {
+            "words": frame(TABLE | {"value": ["x", "y", "z"]}),
+            "lists": frame(TABLE | {"value": [[1.0], [2.0], [3.0]]}),
+        },
+    )
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "table",
+        read,
+        {
+            "no rows": frame(TABLE)[:0],
+            "no features": frame(TABLE)[["who", "when"]],
+        },
+    )
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "features",
+        lambda v, frame=frame: read(frame(TABLE), features=v),
+        [[], ["other"], "value", 3, [3], ["who"], ["value", "value"], [None]],
+    )
+refusals.add(
+    "sequences_from_frame", "frame", read, [None, 3, "table", TABLE, [[1, 2]], np.ones((3, 3))]
+)
+refusals.add(
+    "sequences_from_frame",
+    "sequence",
+    lambda v: read(pd.DataFrame(TABLE), sequence=v),
+    ["id", None, 3, ["who"], "when"],
+)
+refusals.add(
+    "sequences_from_frame",
+    "step",
+    lambda v: read(pd.DataFrame(TABLE), step=v),
+    ["id", None, 3, ["when"], "who"],
+)
+refusals.add(
+    "sequences_from_frame",
+    "when",
+    read,
+    {
+        "mixed": pd.DataFrame(TABLE | {"when": [1, "a", 2]}),
+        "lists": pd.DataFrame(TABLE | {"when": [[1], [2, 3], [4]]}),
+    },
+)
+refusals.add(
+    "sequences_from_frame",
+    "value",
+    read,
+    {
+        "dates": pd.DataFrame(TABLE | {"value": pd.to_datetime(["2020-01-01"] * 3)}),
+        "complex": pd.DataFrame(TABLE | {"value": [1j, 2j, 3j]}),
+        "columns of one name": pd.DataFrame(
+            [["a", 1, 2.0, 3.0]], columns=["who", "when", "value", "value"]
+        ),
+    },
+)
+
+
+SQUARE = np.eye(3)
+# ------------------------------------------------------------------ displays
+
+WEIGHTS = {
+    "None": None,
+    "number": 1.0,
+    "text": "mask",
+    "vector": [1.0, 2.0],
+    "empty": np.ones((0, 3)),
+    "nan": changed(SQUARE, (1, 1), NAN),
+    "words": np.full((3, 3), "word"),
+    "complex": SQUARE + 1j,
+    "three dimensions": np.ones((3, 3, 2)),
+    "dict": {0: 1.0},
+    "ragged": [[1.0], [1.0, 2.0]],
+    "None inside": changed(SQUARE, (1, 1), None, object),
+    "sparse": csr_array(SQUARE),
+}
+refusals.add("MaskDisplay", "mask", MaskDisplay, WEIGHTS)
+NAMES = [["a"], "ab", 3, ["a"] * 4, []]
+refusals.add("MaskDisplay", "task_names", lambda v: MaskDisplay(SQUARE, task_names=v), NAMES)
+refusals.add("MaskDisplay", "latent_names", lambda v: MaskDisplay(SQUARE, latent_names=v), NAMES)
+refusals.add("TaskStructureDisplay", "step_tasks", TaskStructureDisplay, WEIGHTS)
+refusals.add(
+    "TaskStructureDisplay",
+    "true_step_tasks",
+    lambda v: TaskStructureDisplay(SQUARE, true_step_tasks=v),
+    {name: v for name, v in WEIGHTS.items() if name != "None"} | {"more": np.ones((4, 3))},
+)
+STATES = np.ones((2, 3, 4))
+refusals.add(
+    "SequenceDisplay",
+    "sequences",
+    lambda v: SequenceDisplay(v, SQUARE),
+    {name: v for name, v in WEIGHTS.items() if name != "three dimensions"} | {"inf": STATES * INF},
+)
+refusals.add(
+    "SequenceDisplay",
+    "step_weights",
+    lambda v: SequenceDisplay(STATES, v),
+    WEIGHTS | {"more steps": np.ones((4, 2)), "more sequences": np.ones((3, 3, 2))},
+)
+refusals.add(
+    "SequenceDisplay",
+    "image_shape",
+    lambda v: SequenceDisplay(STATES, SQUARE, image_shape=v),
+    [(2, 3), (4,), 4, "2x2", (2.0, 2.0), (-2, -2), (2, 2, 1), (None, 4)],
+)
+refusals.add(
+    "SequenceDisplay.plot",
+    "task",
+    lambda v: SequenceDisplay(STATES, SQUARE).plot(task=v),
+    [3, -1, "other", None, 0.5, [0]],
+)
+refusals.add(
+    "LatentTraversalDisplay", "features", lambda v: LatentTraversalDisplay(v, [0, 1]), WEIGHTS
+)
+refusals.add(
+    "LatentTraversalDisplay",
+    "values",
+    lambda v: LatentTraversalDisplay(STATES, v),
+    [[0, 1], [0, 1, NAN], 3, "abc", ["a", "b", "c"], None, [[0, 1, 2]], {0: 1}, [0, 1, 2j]],
+)
+refusals.add(
+    "LatentTraversalDisplay",
+    "image_shape",
+    lambda v: LatentTraversalDisplay(STATES, [0, 1, 2], image_shape=v),
+    [(2, 3), (4,), 4, "2x2", (-2, -2)],
+)
+PATH = [[0.9], [0.5], [0.1]]
+path = {"scores_path": PATH, "n_active_path": [3, 2, 1], "best_index": 0}
+for argument, values in {
+    "scores_path": [[0.1, 0.2], [[0.1]], [[NAN]] * 3, "path", None, [["a"]] * 3, []],
+    "n_active_path": [[3, 2], [3, 2, NAN], [1, 2, 3], [3, 3, 3], None, "abc", ["a", "b", "c"]],
+    "best_index": [3, -1, None, "first", NAN, 0.5],
+    "sparsity_path": [[0, 1], [0, 0.5, 2], [0.2, 0.1, 0], [NAN] * 3, "abc", [-1, 0, 1]],
+    "tolerance": [-0.1, 1.1, NAN, "a", None],
+}.items():
+    refusals.add(
+        "SparsityPathDisplay",
+        argument,
+        lambda v, argument=argument: SparsityPathDisplay(**(path | {argument: v})),
+        values,
+    )
+gains = {"gain": [0.1, 0.2], "gain_se": [0.1, 0.1]}
+for argument, values in {
+    "gain": [[], 0.1, [[0.1]], "ab", ["a", "b"], None, {0: 1}, [INF, 0.1]],
+    "gain_se": [[0.1], 0.1, ["a", "b"], None, [-0.1, 0.1], [[0.1, 0.1]]],
+    "use_specialist": [[True], [[True, False]], "yes", True, ["a", "b"]],
+    "reasons": [["a"], "abc", 3, ["a"] * 3],
+    "task_names": [["a"], 3, "abc"],
+}.items():
+    refusals.add(
+        "SpecialistGainDisplay",
+        argument,
+        lambda v, argument=argument: SpecialistGainDisplay(**(gains | {argument: v})),
+        values,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize(("call", "mistake", "argument"), refusals.cases)
+def test_is_refused(call, mistake, argument):
+    check_refusal(call, mistake, argument)
