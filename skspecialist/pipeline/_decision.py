@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, check_cv
 
+from ..validation import naming
 from ._sample import Sample
 
 __all__ = ["KINDS", "Decision", "n_splits", "split_sequences", "transfers"]
 
 # What a task may be predicted from instead of the generalist.
 KINDS = ("latents", "steps")
-TOLERANCE = 0.01  # of the loss of the generalist, that something sparser may lose
+TOLERANCE = 0.01  # of what the generalist explains, that something sparser may lose
 MAX_DRAWS = 25  # of a random split, until no class is missing where it is needed
 
 
@@ -75,13 +76,15 @@ class Decision:
         cls,
         gains: np.ndarray,
         losses: np.ndarray,
+        chance: np.ndarray,
         missing: list[str | None],
         groups: np.ndarray | None,
     ) -> Decision:
         """Decide by the rule of one standard error: the sparser where it loses next to nothing.
 
         Next to nothing is no more than the standard error, and no more than ``TOLERANCE`` of
-        the loss of the generalist: with few sequences the standard error excuses too much.
+        the loss that the generalist saves: with few sequences the standard error excuses too
+        much.
 
         Parameters
         ----------
@@ -89,20 +92,29 @@ class Decision:
             Loss of the generalist minus that of each of ``KINDS``; NaN where not compared.
         losses : ndarray of shape (n_tasks,)
             Mean loss of the generalist.
+        chance : ndarray of shape (n_tasks,)
+            Mean loss without any feature.
         missing : list of (str or None)
             Why a task was never compared.
         groups : ndarray of shape (n_sequences,) or None
             Sequences of one group may be alike: the standard error is one over groups.
         """
         decisions = [
-            cls._of_one_task(table, loss, reason, groups)
-            for table, loss, reason in zip(gains.swapaxes(0, 1), losses, missing, strict=True)
+            cls._of_one_task(table, loss, TOLERANCE * max(0.0, saved), reason, groups)
+            for table, loss, saved, reason in zip(
+                gains.swapaxes(0, 1), losses, chance - losses, missing, strict=True
+            )
         ]
         return sum(decisions[1:], start=decisions[0])
 
     @classmethod
     def _of_one_task(
-        cls, gains: np.ndarray, loss: float, missing: str | None, groups: np.ndarray | None
+        cls,
+        gains: np.ndarray,
+        loss: float,
+        tolerance: float,
+        missing: str | None,
+        groups: np.ndarray | None,
     ) -> Decision:
         compared = [column[~np.isnan(column)] for column in gains.T]
         means = [values.mean() if len(values) else -np.inf for values in compared]
@@ -111,7 +123,7 @@ class Decision:
         rows = ~np.isnan(gains[:, best])
         error = standard_error(compared[best], None if groups is None else groups[rows])
         kind: str | None = KINDS[best]
-        if missing is None and not mean >= -min(error, TOLERANCE * loss):
+        if missing is None and not mean >= -min(error, tolerance):
             missing = (
                 f"it would add {-mean:.3g} to the held-out loss of {loss:.3g}, with a standard "
                 f"error of {error:.3g}"
@@ -140,7 +152,9 @@ def n_splits(split: Any, sample: Sample) -> int:
     """Return how many comparisons a split makes."""
     if is_fractions(split):
         return 1
-    return int(_splitter(split, sample, 0).get_n_splits(sample.X, sample.y, sample.groups))
+    with naming("split"):
+        splitter = _splitter(split, sample, 0)
+        return int(splitter.get_n_splits(sample.X, sample.y, sample.groups))
 
 
 def split_sequences(split: Any, sample: Sample, seed: int) -> Iterator[Parts]:
@@ -155,7 +169,10 @@ def split_sequences(split: Any, sample: Sample, seed: int) -> Iterator[Parts]:
     if is_fractions(split):
         yield _random_parts(split, sample, np.random.RandomState(seed))
         return
-    for fit, decision in _splitter(split, sample, seed).split(sample.X, sample.y, sample.groups):
+    with naming("split"):
+        splitter = _splitter(split, sample, seed)
+        folds = list(splitter.split(sample.X, sample.y, sample.groups))
+    for fit, decision in folds:
         _check_classes(sample.take(fit))
         yield Parts(fit, fit, decision)
 
@@ -180,7 +197,7 @@ def _splitter(split: Any, sample: Sample, seed: int) -> Any:
 
 def _random_parts(fractions: Any, sample: Sample, rng: np.random.RandomState) -> Parts:
     shares = np.asarray(fractions, dtype=float)
-    if len(shares) not in (2, 3) or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+    if len(shares) not in (2, 3) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise ValueError(
             "split must be two fractions (what fits, what decides) or three (representation, "
             f"estimators, what decides), positive and of sum 1, or a splitter; got {fractions!r}."
@@ -221,6 +238,6 @@ def _check_classes(sample: Sample) -> None:
     for task, values in zip(sample.tasks.tasks, sample.values, strict=True):
         if task.is_classification and len(np.unique(values)) < 2:
             raise ValueError(
-                f"A class of task {task.name!r} is too rare to hold some sequences out: what is "
-                "left has one class only. Use specialise='always' or 'never', or another split."
+                f"A class of task {task.name!r} of y is too rare to hold some sequences out: what "
+                "is left has one class only. Use specialise='always' or 'never', or another split."
             )

@@ -7,19 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import huber
+from scipy.optimize import minimize_scalar
+from scipy.special import huber, log_softmax
 from sklearn.base import clone, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..exceptions import SpecialistWarning
 from ..targets import Task
+from ..validation import naming
 
-__all__ = ["fit_estimator", "prepare", "sample_losses"]
+__all__ = ["chance_estimator", "fit_estimator", "prepare", "sample_losses"]
 
 # Of the task's scale: 95 % efficient for normal errors (Huber 1964).
 HUBER_DELTA = 1.35
+SHARPNESS = (-5.0, 5.0)  # logarithms of the inverse temperatures that are tried
 
 
 def prepare(part: Any, seed: int) -> Any:
@@ -58,6 +62,11 @@ def fit_estimator(
     return prepare(estimator, seed).fit(features, values)
 
 
+def chance_estimator(task: Task) -> Any:
+    """Return an unfitted estimator that reads no feature."""
+    return DummyClassifier(strategy="prior") if task.is_classification else DummyRegressor()
+
+
 def sample_losses(
     loss: str | Callable[..., Any],
     task: Task,
@@ -67,21 +76,22 @@ def sample_losses(
 ) -> np.ndarray:
     """Return the loss of each sample, shape (n_samples,).
 
-    Log loss for class labels, or the share of errors without probabilities. Of continuous
-    tasks the squared error in units of the variance, or what ``loss`` says, in units of
-    the scale.
+    Log loss for class labels, at the temperature that suits these samples best, or the share
+    of errors without probabilities. Of continuous tasks the squared error in units of the
+    variance, or what ``loss`` says, in units of the scale.
 
     Raises
     ------
     ValueError
-        If a callable does not return one loss for each sample.
+        If a callable does not return one finite loss for each sample.
     """
     if callable(loss):
-        losses = np.asarray(loss(truth, estimator.predict(features)), dtype=float)
-        if losses.shape != truth.shape:
+        with naming("loss"):
+            losses = np.asarray(loss(truth, estimator.predict(features)), dtype=float)
+        if losses.shape != truth.shape or not np.isfinite(losses).all():
             raise ValueError(
-                f"loss must return one value for each sample, shape {truth.shape}, "
-                f"got {losses.shape}."
+                f"loss must return one finite value for each sample, shape {truth.shape}, "
+                f"got {losses.shape}, {np.isfinite(losses).sum()} of them finite."
             )
         return losses
     if task.is_classification:
@@ -101,8 +111,22 @@ def _log_loss(task: Task, estimator: Any, features: np.ndarray, truth: np.ndarra
     probabilities = np.zeros((len(truth), task.n_classes))
     # A class may be missing from the part of the data that the estimator saw.
     probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
-    chosen = probabilities[np.arange(len(truth)), task.encode(truth)]
-    return np.asarray(-np.log(np.maximum(chosen, np.finfo(float).eps)))
+    return _tempered(np.log(np.maximum(probabilities, np.finfo(float).eps)), task.encode(truth))
+
+
+def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return log losses at the temperature of the least mean loss.
+
+    It changes no predicted label. An estimator is too sure of latents that were learnt from
+    the same sequences as itself, which would count against them.
+    """
+
+    def losses(sharpness: float) -> np.ndarray:
+        each = log_softmax(np.exp(sharpness) * logits, axis=1)
+        return np.asarray(-each[np.arange(len(codes)), codes])
+
+    best = minimize_scalar(lambda value: losses(value).mean(), bounds=SHARPNESS, method="bounded")
+    return losses(best.x)
 
 
 def _quantile(estimator: Any) -> float:

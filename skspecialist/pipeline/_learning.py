@@ -12,7 +12,7 @@ import numpy as np
 from ..exceptions import SpecialistWarning
 from ..targets import TaskTargets
 from ._decision import KINDS, Decision, split_sequences, transfers
-from ._estimators import fit_estimator, sample_losses
+from ._estimators import chance_estimator, fit_estimator, sample_losses
 from ._representation import Representation
 from ._sample import Sample
 
@@ -116,7 +116,7 @@ class Learner:
         if self.specialise != "auto":
             reason = "specialise='never'" if self.specialise == "never" else None
             return Decision.without_comparison(reason, n_tasks)
-        losses = np.full((len(sample), n_tasks, 1 + len(KINDS)), np.nan)
+        losses = np.full((len(sample), n_tasks, 2 + len(KINDS)), np.nan)
         missing: list[str | None] = []
         for parts in split_sequences(self.split, sample, self.seeds[0]):
             representation = new_representation(self.seeds[0], True)
@@ -129,23 +129,23 @@ class Learner:
                 )
             missing = representation.missing
             self.done("estimators")
-        gains = losses[:, :, :1] - losses[:, :, 1:]
+        gains = losses[:, :, 1:2] - losses[:, :, 2:]
         missing = [
             reason if np.isnan(table).all() else None
             for reason, table in zip(missing, gains.swapaxes(0, 1), strict=True)
         ]
-        generalist = [column[~np.isnan(column)].mean() for column in losses[:, :, 0].T]
-        return Decision.from_gains(gains, np.array(generalist), missing, sample.groups)
+        chance, generalist = np.nanmean(losses[:, :, :2], axis=0).T
+        return Decision.from_gains(gains, generalist, chance, missing, sample.groups)
 
     def _losses(self, representation: Representation, fit: Sample, decision: Sample) -> np.ndarray:
-        """Return those of the generalist and of each kind; NaN for what was not found."""
+        """Return those of chance, the generalist and each kind; NaN for what was not found."""
         features = representation.features(fit.X), representation.features(decision.X)
-        losses = np.full((len(decision), len(fit.tasks), 1 + len(KINDS)), np.nan)
-        everything = np.arange(representation.n_generalist)
+        losses = np.full((len(decision), len(fit.tasks), 2 + len(KINDS)), np.nan)
+        candidates = ["chance", "generalist", *KINDS]
+        nothing, everything = np.arange(0), np.arange(representation.n_generalist)
         for i, columns in enumerate(representation.columns):
-            losses[:, i, 0] = self._task_losses(i, everything, features, fit, decision)
-            for kind, part in columns.items():
-                place = 1 + KINDS.index(kind)
+            for kind, part in {"chance": nothing, "generalist": everything, **columns}.items():
+                place = candidates.index(kind)
                 losses[:, i, place] = self._task_losses(i, part, features, fit, decision)
         return losses
 
@@ -161,7 +161,7 @@ class Learner:
         task, losses = fit.tasks.tasks[i], np.empty(len(decision))
         for rows, others in transfers(fit, decision):
             estimator = fit_estimator(
-                self.estimator,
+                self.estimator if len(columns) else chance_estimator(task),
                 task,
                 features[0][np.ix_(rows, columns)],
                 fit.values[i][rows],

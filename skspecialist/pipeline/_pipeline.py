@@ -133,7 +133,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     -----
     With "auto" the rule is that of one standard error: a task is specialised unless that adds
     more to the held-out loss than the standard error of the difference, or more than one per
-    cent. Of its latents and its steps the one with less loss is used.
+    cent of the loss that the generalist saves. Of its latents and its steps the one with less
+    loss is used. A log loss is that at the temperature of the least: predictions are labels,
+    and how sure an estimator is of them does not count.
 
     References
     ----------

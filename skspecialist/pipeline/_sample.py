@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
-from ..targets import TaskTargets
+from ..targets import TaskTargets, is_missing
+from ..validation import check_same_length, naming
 
 __all__ = ["Sample"]
 
@@ -31,14 +32,19 @@ class Sample:
 
         Raises
         ------
-        ValueError
-            If they are not as many as there are sequences.
+        ValueError or TypeError
+            If they are not as many as there are sequences, some are missing, or they are of
+            types that cannot be compared.
         """
         codes = {}
         for name, given in labels.items():
             if given is not None:
-                check_consistent_length(X, given)
-                codes[name] = np.unique(column_or_1d(given), return_inverse=True)[1]
+                check_same_length(X=X, **{name: given})
+                with naming(name):
+                    column = column_or_1d(given)
+                    if is_missing(column).any():
+                        raise ValueError(f"{name} has missing values (None, NaN or NaT).")
+                    codes[name] = np.unique(column, return_inverse=True)[1]
         return cls(X, y if hasattr(y, "iloc") else np.asarray(y), tasks, **codes)
 
     def __len__(self) -> int:

@@ -108,13 +108,20 @@ def test_standard_error():
     assert np.isnan(standard_error(values[:1], None))
 
 
-@pytest.mark.parametrize(("loss", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5)])
-def test_no_gain_specialises_as_often_as_chance_says(loss, probability):
-    # One standard error is excused, or nothing where the loss is so small that 1 % is nothing.
+def decide(gains, missing=None, groups=None, saved=100.0):
+    """Decide where the generalist saves the same loss of every task."""
+    losses = np.ones(gains.shape[1])
+    missing = missing or [None] * len(losses)
+    return Decision.from_gains(gains, losses, losses + saved, missing, groups)
+
+
+@pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.5)])
+def test_no_gain_specialises_as_often_as_chance_says(saved, probability):
+    # One standard error is excused, or nothing where the generalist saves nothing.
     n_tasks = 2000
     gains = np.random.default_rng(1).normal(size=(200, n_tasks, 2))
     gains[..., 1] = np.nan
-    decision = Decision.from_gains(gains, np.full(n_tasks, loss), [None] * n_tasks, None)
+    decision = decide(gains, saved=saved)
     specialised = sum(reason is None for reason in decision.reasons)
     low, high = binom.ppf([0.0005, 0.9995], n_tasks, probability)
     assert low <= specialised <= high
@@ -123,7 +130,7 @@ def test_no_gain_specialises_as_often_as_chance_says(loss, probability):
 def test_a_loss_is_not_excused():
     gains = np.random.default_rng(1).normal([-0.3, -0.02], 1.0, size=(400, 2))[:, :, None]
     gains = np.concatenate([gains, np.full_like(gains, np.nan)], axis=2)
-    decision = Decision.from_gains(gains, np.array([5.0, 5.0]), [None] * 2, None)
+    decision = decide(gains, saved=5.0)
     assert decision.kinds == ["generalist", "latents"]
     assert "would add" in decision.reasons[0]
 
@@ -131,7 +138,7 @@ def test_a_loss_is_not_excused():
 def test_what_was_not_compared_is_not_counted():
     gains = np.full((30, 2, 2), np.nan)
     gains[:, 0, 0] = np.tile([1.0, 2.0, np.nan], 10)
-    decision = Decision.from_gains(gains, np.ones(2), [None, "not found"], None)
+    decision = decide(gains, [None, "not found"])
     assert decision.kinds == ["latents", "generalist"]
     assert decision.reasons == [None, "not found"]
     assert_allclose(decision.gains, [1.5, np.nan])
@@ -141,16 +148,14 @@ def test_what_was_not_compared_is_not_counted():
 def test_the_better_kind_is_compared_with_the_generalist():
     rng = np.random.default_rng(2)
     means = np.array([[3.0, 1.0], [1.0, 3.0], [-3.0, -1.0], [2.0, np.nan], [np.nan, 2.0]])
-    decision = Decision.from_gains(
-        rng.normal(means, size=(100, 5, 2)), np.ones(5), [None] * 5, None
-    )
+    decision = decide(rng.normal(means, size=(100, 5, 2)))
     assert decision.kinds == ["latents", "steps", "generalist", "latents", "steps"]
     assert_allclose(decision.gains, [3, 3, -1, 2, 2], atol=0.5)
     assert "would add" in decision.reasons[2]
 
 
 def test_what_was_decided_may_not_be_there_in_the_end():
-    decision = Decision.from_gains(np.ones((9, 3, 2)), np.ones(3), [None] * 3, None)
+    decision = decide(np.ones((9, 3, 2)))
     found = [{"latents": [1]}, {"steps": [1]}, {}]
     final = decision.given(found, [None, None, "nothing was found"])
     assert final.kinds == ["latents", "generalist", "generalist"]

@@ -60,9 +60,18 @@ def test_pinball_without_a_quantile_is_half_the_absolute_error():
 @pytest.mark.parametrize("loss", ["auto", "huber", "pinball"])
 def test_labels_cost_their_log_loss(loss):
     (task,) = TaskTargets(LABELS).tasks
-    model = LogisticRegression().fit(X, LABELS)
+    model = LogisticRegression(C=np.inf).fit(X, LABELS)  # of the least log loss as it is
     losses = sample_losses(loss, task, model, X, LABELS)
     assert_allclose(losses.mean(), log_loss(LABELS, model.predict_proba(X)))
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 1.0, 5.0])
+def test_how_sure_an_estimator_is_does_not_count(sharpness):
+    (task,) = TaskTargets(LABELS).tasks
+    model = LogisticRegression().fit(X, LABELS)
+    expected = sample_losses("auto", task, model, X, LABELS)
+    model.coef_, model.intercept_ = sharpness * model.coef_, sharpness * model.intercept_
+    assert_allclose(sample_losses("auto", task, model, X, LABELS), expected, atol=1e-3)
 
 
 def test_labels_without_probabilities_cost_their_errors():
