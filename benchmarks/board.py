@@ -11,6 +11,7 @@ of its own and is kept in ``results/board.csv``; a further run adds what is miss
 import argparse
 import inspect
 import multiprocessing
+import os
 import resource
 import sys
 import time
@@ -147,7 +148,9 @@ def run(jobs, workers):
             rows = pd.DataFrame([*load().to_dict("records"), row], columns=FIELDS)
             STORE.parent.mkdir(exist_ok=True)
             rows = rows.drop_duplicates(KEY, keep="last").sort_values(KEY)
-            rows.to_csv(STORE, index=False, float_format="%.5g")
+            scratch = STORE.with_suffix(f".{os.getpid()}")
+            rows.to_csv(scratch, index=False, float_format="%.5g")
+            scratch.replace(STORE)
 
 
 # Reporting

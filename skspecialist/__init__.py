@@ -10,6 +10,7 @@ from .tables import sequences_from_frame
 if TYPE_CHECKING:
     from .encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
     from .generalist import TorchGeneralist
+    from .localizer import TaskLocalizer
     from .pipeline import SpecialistPipeline
 
 __version__ = "0.1.0.dev0"
@@ -18,6 +19,7 @@ __all__ = [
     "SparseSpecialistEncoder",
     "SparseSpecialistEncoderCV",
     "SpecialistPipeline",
+    "TaskLocalizer",
     "TaskStructureIdentifier",
     "TorchGeneralist",
     "__version__",
@@ -30,6 +32,7 @@ _LAZY = {
     "SparseSpecialistEncoder": "encoder",
     "SparseSpecialistEncoderCV": "encoder",
     "SpecialistPipeline": "pipeline",
+    "TaskLocalizer": "localizer",
     "TorchGeneralist": "generalist",
 }
 

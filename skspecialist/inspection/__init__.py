@@ -7,6 +7,7 @@ from ._sequence import SequenceDisplay
 from ._sparsity_path import SparsityPathDisplay
 from ._specialist_gain import SpecialistGainDisplay
 from ._task_structure import TaskStructureDisplay
+from ._task_timeline import TaskTimelineDisplay
 
 __all__ = [
     "LatentTraversalDisplay",
@@ -16,4 +17,5 @@ __all__ = [
     "SparsityPathDisplay",
     "SpecialistGainDisplay",
     "TaskStructureDisplay",
+    "TaskTimelineDisplay",
 ]

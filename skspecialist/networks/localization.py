@@ -130,20 +130,15 @@ def score_steps(
     """
     groups = np.zeros(len(X), dtype=int) if groups is None else groups
     heads, mask = cast(PooledHeads, module.heads), module.task_mask()
-    scores = np.empty((*X.shape[:2], heads.n_tasks))
-    size = max(1, CHUNK // X.shape[1])
-    for start in range(0, len(X), size):
-        part = slice(start, start + size)
-        steps = [
-            heads.per_step(module.encoders(rows)[0], mask)[..., 0]
-            for rows in _tensor(X[part]).flatten(0, 1).split(CHUNK)
-        ]
-        present = _tensor(there[part])
-        found = torch.cat(steps, dim=2).unflatten(2, present.shape)
-        own = found[groups[part], :, np.arange(len(present))]  # (n_samples, n_tasks, n_timesteps)
-        smoothed = smooth(own.transpose(0, 1), present, heads.smoothing)
-        scores[part] = smoothed.permute(1, 2, 0).numpy()
-    return scores
+    steps = [
+        heads.per_step(module.encoders(rows)[0], mask)[..., 0]
+        for rows in _tensor(X).flatten(0, 1).split(CHUNK)
+    ]
+    present = _tensor(there)
+    found = torch.cat(steps, dim=2).unflatten(2, present.shape)
+    own = found[groups, :, np.arange(len(present))]  # (n_samples, n_tasks, n_timesteps)
+    smoothed = smooth(own.transpose(0, 1), present, heads.smoothing)
+    return np.asarray(smoothed.permute(1, 2, 0).numpy())
 
 
 @torch.no_grad()

@@ -51,7 +51,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         in :class:`sklearn.frozen.FrozenEstimator` to keep it.
     structure : estimator or None, default=None
         Answers ``task_steps``. None is :class:`TaskStructureIdentifier` with its
-        defaults; where sequences have one step, that step serves every task.
+        defaults; where sequences have one step, that step serves every task. With
+        :class:`TaskLocalizer`, for sequences that do not align, a task is read from means
+        over its steps in each sequence, and from how many these are.
     encoder : estimator or None, default=None
         Finds each task's latents. None is :class:`SparseSpecialistEncoder` with
         ``heads="linear"``, so that the latents are what a linear estimator can read.

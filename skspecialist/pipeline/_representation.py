@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ._invariance import stable_latents
+from ._layout import layout_for
 from ._sample import Sample
 
 __all__ = ["AddedTasks", "Representation"]
@@ -17,10 +18,10 @@ __all__ = ["AddedTasks", "Representation"]
 class Representation:
     """Generalist, structure and encoder, fitted on the same sequences.
 
-    Its features are those of the generalist, step by step, followed by the encoder's
-    latents, step by step. A latent counts the same at each step, which takes few data to
-    learn; a task that weighs the features of its steps in many ways is better off with the
-    generalist at these steps.
+    Its features are those of the generalist, step by step, followed by what the layout
+    makes of the encoder's latents and of the steps of each task. A latent counts the same at
+    each step, which takes few data to learn; a task that weighs the features of its steps in
+    many ways is better off with the generalist at these steps.
 
     Parameters
     ----------
@@ -59,10 +60,11 @@ class Representation:
         done("generalist")
         states = self._represent(sample.X)
         self.n_generalist = states.shape[1] * states.shape[2]
+        self.mask = np.zeros((len(sample.tasks), self.n_latents))
         weights = self._step_weights(states, sample)
         done("structure")
-        self.steps = np.any(weights > 0, axis=0)
-        self.mask = np.zeros((len(sample.tasks), self.n_latents))
+        self.layout = layout_for(weights)
+        self.steps = self.layout.steps
         if self.encoder is not None and self.steps.any():
             self.mask = self._learn_mask(states, sample.y, weights)
         if not self.mask.shape[1]:
@@ -74,21 +76,14 @@ class Representation:
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return the features of sequences, shape (n_sequences, n_features)."""
         states = self._represent(X)
-        blocks = [states] if self.encoder is None else [states, self.encoder.latents(states)]
-        return np.hstack([block.reshape(len(X), -1) for block in blocks])
+        latents = states[..., :0] if self.encoder is None else self.encoder.latents(states)
+        weights = None if self.layout.is_aligned else self._weights_of(states)
+        return self.layout.features(states, latents, weights)
 
     def feature_names(self) -> np.ndarray:
-        """Return names such as step3_generalist5 and step3_latent0."""
-        n_timesteps = len(self.steps)
-        blocks = [("generalist", self.n_generalist // n_timesteps)]
-        if self.encoder is not None:
-            blocks.append(("latent", self.mask.shape[1]))
-        names = [
-            f"step{t}_{kind}{j}"
-            for kind, size in blocks
-            for t in range(n_timesteps)
-            for j in range(size)
-        ]
+        """Return the names of the features."""
+        n_latents = 0 if self.encoder is None else self.mask.shape[1]
+        names = self.layout.names(self.n_generalist // len(self.steps), n_latents)
         return np.array(names, dtype=object)
 
     def _fit_generalist(self, X: np.ndarray) -> None:
@@ -110,7 +105,11 @@ class Representation:
         n_tasks = len(sample.tasks)
         if self.structure is None:
             return np.ones((*states.shape[:2], n_tasks))
-        weights = self.structure.fit(states, sample.y).task_steps(states)
+        self.structure.fit(states, sample.y)
+        return self._weights_of(states)
+
+    def _weights_of(self, states: np.ndarray) -> np.ndarray:
+        weights, n_tasks = self.structure.task_steps(states), len(self.mask)
         if weights.shape[2] != n_tasks:
             raise ValueError(
                 f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
@@ -125,20 +124,14 @@ class Representation:
         used = self.mask > 0
         if self.dense:
             used = np.repeat(used.any(axis=0, keepdims=True), len(used), axis=0)
-        n_features = self.n_generalist // len(self.steps)
-        self.columns = [
-            {
-                "latents": self.n_generalist + np.flatnonzero(np.outer(steps, latents)),
-                "steps": np.flatnonzero(np.repeat(steps, n_features)),
-            }
-            for steps, latents in zip(self.steps.T, used, strict=True)
-        ]
+        self.columns = self.layout.columns(used, self.n_generalist // len(self.steps))
         if sample.environments is not None:
             self._keep_stable(sample, sample.environments)
         # All features of the generalist at all steps are nothing special.
+        everything = np.arange(self.n_generalist)
         self.columns = [
-            {k: part for k, part in columns.items() if len(part) not in (0, self.n_generalist)}
-            for columns in self.columns
+            {k: part for k, part in c.items() if len(part) and not np.array_equal(part, everything)}
+            for c in self.columns
         ]
         self.missing = [
             None if columns else self._why_nothing(steps, latents)
@@ -177,6 +170,11 @@ class AddedTasks(Representation):
     """
 
     def __init__(self, base: Representation, structure: Any, rows: Any) -> None:
+        if not base.layout.is_aligned:
+            raise ValueError(
+                "add_task needs a structure that is the same in all sequences: fit a pipeline of "
+                "all tasks."
+            )
         super().__init__(base.generalist, structure, base.encoder, dense=base.dense)
         self.rows, self.n_latents = rows, base.mask.shape[1]
 

@@ -1,0 +1,55 @@
+"""A pipeline whose structure is one of each sequence."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskLocalizer
+
+QUICK = {"max_epochs": 40, "random_state": 0}
+
+
+def draw(n=400, seed=0):
+    """Return sequences with a task that is how often one feature is large."""
+    X = np.random.default_rng(seed).normal(size=(n, 10, 4))
+    steps = X[:, :, :2] > 1
+    return X, (steps * X[:, :, 2:] ** 2).sum(axis=1)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    pipeline = SpecialistPipeline(
+        structure=TaskLocalizer(4, hidden_layer_sizes=(16, 16), **QUICK),
+        encoder=SparseSpecialistEncoder(heads="linear", max_epochs=20),
+        specialise="auto",
+        random_state=0,
+    )
+    return pipeline.fit(*draw())
+
+
+def test_tasks_are_read_from_their_own_steps_of_each_sequence(fitted):
+    X, y = draw(seed=1)
+    assert fitted.use_specialist_.all()
+    never = clone(fitted).set_params(specialise="never").fit(*draw())
+    assert fitted.score(X, y) > never.score(X, y) + 0.3
+    assert set(fitted.predicted_from_) <= {"latents", "steps"}
+
+
+def test_where_a_task_happens_does_not_matter(fitted):
+    X, _ = draw(seed=1)
+    order = np.random.default_rng(2).permutation(10)
+    np.testing.assert_allclose(fitted.predict(X[:, order]), fitted.predict(X), atol=1e-9)
+
+
+def test_features_have_names(fitted):
+    X, _ = draw(seed=1)
+    names = fitted.get_feature_names_out()
+    assert len(names) == fitted.transform(X).shape[1] == len(set(names))
+    assert {"task0_weight", "task1_weight"} <= set(names)
+    assert {name.split("_")[0] for name in names} == {"task0", "task1"}
+
+
+def test_adding_a_task_is_refused(fitted):
+    X, y = draw(seed=1)
+    with pytest.raises(ValueError, match="add_task needs a structure"):
+        clone(fitted).set_params(specialise="always").fit(X, y).add_task(X, y[:, 0])
