@@ -20,8 +20,8 @@ EXTRAS_package := package
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-min package lint format types docstrings docs bench \
-	bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-independence \
-	coverage clean
+	bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer \
+	bench-independence coverage clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
@@ -75,7 +75,7 @@ package: $(VENV)/.installed-package ## Build the sdist and the wheel, and try th
 		&& $$pip check && cd "$$new" \
 		&& $(ONE_THREAD) venv/bin/python -m pytest -q tests/test_common.py -k TaskStructure
 
-bench: bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-independence ## Run all benchmarks (hours)
+bench: bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer bench-independence ## Run all benchmarks (hours)
 
 bench-board: $(VENV)/.installed-dev ## Compare the pipeline with its peers on many data sets
 	$(ONE_THREAD) $(PY) benchmarks/board.py
@@ -97,6 +97,10 @@ bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 
 bench-shift: $(VENV)/.installed-dev ## Measure what shifts after training cost
 	$(ONE_THREAD) $(PY) benchmarks/shift.py
+
+bench-localizer: $(VENV)/.installed-dev ## Compare what finds steps in sequences that do not align
+	$(ONE_THREAD) $(PY) benchmarks/localizer.py
+	$(PY) benchmarks/localizer_speed.py
 
 bench-independence: $(VENV)/.installed-dev ## Measure level, power and speed of the independence tests (hours)
 	$(ONE_THREAD) $(PY) benchmarks/calibration.py

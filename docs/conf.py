@@ -53,17 +53,20 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "skspecialist"
 html_show_sourcelink = False
 html_theme_options = {
     "show_toc_level": 2,
+    "header_links_before_dropdown": 4,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-WIDE_PAGES = ("index", "install", "comparison", "glossary", "changelog", "contributing")
+WIDE_PAGES = ("index", "install", "comparison", "paper", "glossary", "changelog", "contributing")
 html_sidebars = {page: [] for page in WIDE_PAGES}
 
 # A gallery is read without its warnings; the tests turn ours into errors.

@@ -1,14 +1,19 @@
-"""The documentation: public docstrings are complete, and the README's code runs."""
+"""The documentation: public docstrings are complete, and the code of all pages runs."""
 
 import dataclasses
+import doctest
 import importlib
 import inspect
 import re
+import textwrap
+import warnings
 from pathlib import Path
 from pydoc import locate
 
 import pytest
 from numpydoc.validate import validate
+
+from skspecialist.exceptions import SpecialistWarning
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +31,29 @@ IGNORED = {
     "SA04",
     "SS05",  # plural nouns are taken for verbs
 }
+
+# Made by the build, and what it is made from.
+MADE = {"gallery", "generated", "_build", "_templates", "sg_execution_times.rst"}
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.rst")]
+    if not MADE & set(path.relative_to(ROOT).parts)
+)
+SLOW_PAGES = {
+    "docs/user_guide/encoder.rst",
+    "docs/user_guide/metrics.rst",
+    "docs/user_guide/model_selection.rst",
+}
+
+MARKDOWN_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
+# The caption of a block that cannot run says why.
+RST_BLOCK = re.compile(
+    r"^(?P<margin> *)\.\. code-block:: python\n"
+    r"(?: +:caption: Not run by the tests: (?P<reason>.+)\n| +:.*\n)*\n"
+    r"(?P<code>(?:(?P=margin)   .*\n|\n)+)",
+    re.MULTILINE,
+)
+OTHER_CODE = r"^ *\.\. (?:code|sourcecode|doctest|testcode|ipython|plot)::|^(?! *\.\. ).*::$"
 
 
 def public_names():
@@ -74,12 +102,85 @@ def test_everything_public_is_in_the_reference(module_name):
     assert names <= set(public_names())
 
 
-def readme_blocks():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
+def with_marks(page):
+    marks = [pytest.mark.slow] if page in SLOW_PAGES else []
+    if page == "docs/user_guide/shift.rst":
+        reason = "its block uses names that it leaves to the reader"
+        marks.append(pytest.mark.xfail(raises=NameError, strict=True, reason=reason))
+    return pytest.param(page, marks=marks)
 
 
-def test_the_code_of_the_readme_runs():
-    blocks = readme_blocks()
-    assert blocks
-    exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})
+def python_blocks(page):
+    """Yield the first line, the code and the reason not to run it of each block of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for match in (MARKDOWN_BLOCK if page.endswith(".md") else RST_BLOCK).finditer(text):
+        line = text.count("\n", 0, match.start("code")) + 1
+        yield line, textwrap.dedent(match["code"]), match.groupdict().get("reason")
+
+
+def run_block(page, line, code, names):
+    """Run a script, or the examples of a doctest with what they print."""
+    if not code.lstrip().startswith(">>>"):
+        exec(compile("\n" * (line - 1) + code, ROOT / page, "exec"), names)
+        return
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    test = doctest.DocTestParser().get_doctest(code, names, page, page, line - 1)
+    doctest.DebugRunner(optionflags=options).run(test, clear_globs=False)
+    names.update(test.globs)
+
+
+@pytest.mark.parametrize("page", [with_marks(page) for page in PAGES if any(python_blocks(page))])
+def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # What it says of a fit may be true of a page's little data.
+        warnings.simplefilter("ignore", SpecialistWarning)
+        for line, code, reason in python_blocks(page):
+            if reason is None:
+                run_block(page, line, code, names)
+
+
+NOT_RUN = [
+    pytest.param(page, *block, id=f"{page}:{block[0]}")
+    for page in PAGES
+    for block in python_blocks(page)
+    if block[2] is not None
+]
+
+
+@pytest.mark.parametrize(("page", "line", "code", "reason"), NOT_RUN)
+def test_code_that_is_not_run_compiles_and_says_why(page, line, code, reason):
+    compile(code, page, "exec")
+    pytest.skip(f"{page}, line {line}, is not run: {reason}")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_all_code_of_a_page_is_in_blocks_that_are_known(page):
+    """No other directive holds code, and no other language hides Python."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if page.endswith(".md"):
+        languages = re.findall(r"^```(\S+)$", text, flags=re.MULTILINE)
+        only_known = 2 * len(languages) == len(re.findall(r"^```", text, flags=re.MULTILINE))
+    else:
+        languages = re.findall(r"^ *\.\. code-block::(?: (\S+))?$", text, flags=re.MULTILINE)
+        only_known = not re.search(OTHER_CODE, text, flags=re.MULTILINE)
+    assert only_known
+    assert set(languages) <= {"python", "console", "text"}
+    assert languages.count("python") == len(list(python_blocks(page)))
+
+
+def test_the_comparison_names_tests_that_exist():
+    page = (ROOT / "docs" / "comparison.rst").read_text(encoding="utf-8")
+    named = re.findall(r"``(tests/\S+\.py)::(\w+)``", page)
+    assert named
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+
+
+def test_every_claim_of_the_comparison_has_a_test():
+    page = (ROOT / "docs" / "comparison.rst").read_text(encoding="utf-8")
+    notes = re.findall(r"^\.\. \[#(\w+)\] (.*(?:\n   .*)*)", page, flags=re.MULTILINE)
+    assert {name for name, _ in notes} == set(re.findall(r"\[#(\w+)\]_", page))
+    assert [name for name, text in notes if "``tests/" not in text] == []
