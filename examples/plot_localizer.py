@@ -97,8 +97,9 @@ pd.concat(
 )
 
 # %%
-# Hardly any of what it finds is false, in new images either: ``alpha`` allows one in ten, and no step
-# that is more likely without the task than with it counts. A quarter of the true ones is missed.
+# Hardly any of what it finds is false, in new images either: ``alpha`` allows one in ten, and no
+# step that is more likely without the task than with it counts. A quarter of the true ones is
+# missed.
 
 # %%
 # Smooth sequences

@@ -104,9 +104,6 @@ def test_everything_public_is_in_the_reference(module_name):
 
 def with_marks(page):
     marks = [pytest.mark.slow] if page in SLOW_PAGES else []
-    if page == "docs/user_guide/shift.rst":
-        reason = "its block uses names that it leaves to the reader"
-        marks.append(pytest.mark.xfail(raises=NameError, strict=True, reason=reason))
     return pytest.param(page, marks=marks)
 
 

@@ -24,9 +24,14 @@ class Refusals:
         if not isinstance(mistakes, dict):
             mistakes = {repr(value): value for value in mistakes}
         self.cases += [
-            pytest.param(call, value, argument, id=f"{where}({argument}={name})")
+            pytest.param(call, value, argument, id=f"{where}({argument}={without_address(name)})")
             for name, value in mistakes.items()
         ]
+
+
+def without_address(name):
+    """Return the name of a value that is the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", name)
 
 
 def blames(error, argument):
