@@ -72,6 +72,7 @@ def test_sequences_are_steps_here(known):
     )
 
 
+@pytest.mark.slow
 def test_half_samples_return_what_is_there():
     data = make_specialist_latents(800, 3, 2, 3, n_layers=1, random_state=0)
     encoder = SparseSpecialistEncoderCV(

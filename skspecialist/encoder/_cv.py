@@ -180,7 +180,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     >>> from skspecialist.datasets import make_specialist_latents
     >>> from skspecialist.encoder import SparseSpecialistEncoderCV
     >>> data = make_specialist_latents(1000, 4, 2, n_layers=1, random_state=0)
-    >>> encoder = SparseSpecialistEncoderCV(random_state=0).fit(data.X, data.y)
+    >>> encoder = SparseSpecialistEncoderCV(cv=2, random_state=0).fit(data.X, data.y)
     >>> int(encoder.support_.sum())
     2
     """

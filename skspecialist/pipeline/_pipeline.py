@@ -152,7 +152,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     >>> data = make_digit_sequences(300, n_timesteps=8, n_tasks=2, random_state=0)
     >>> pipeline = SpecialistPipeline(
     ...     generalist=PCA(10),
-    ...     encoder=SparseSpecialistEncoder(heads="linear", max_epochs=20),
+    ...     encoder=SparseSpecialistEncoder(heads="linear", max_epochs=10),
+    ...     split=2,
     ...     random_state=0,
     ... ).fit(data.X, data.y)
     >>> pipeline.predict(data.X).shape

@@ -66,6 +66,7 @@ def test_as_good_as_a_fit_of_all_tasks(data, fitted):
     assert scores[0] > scores[1] - 0.02
 
 
+@pytest.mark.slow
 def test_several_tasks_at_once_and_one_after_the_other(data):
     X, y = data.X[:, None], data.y
     start = pipeline().fit(X, y[:, 0])
@@ -83,6 +84,7 @@ def test_names_are_kept_unless_they_are_taken(data, fitted):
     assert set(more.predict(data.X[:, None])[:, 5]) == {True, False}
 
 
+@pytest.mark.slow
 def test_what_the_latents_do_not_tell_comes_from_the_generalist(data):
     X = data.X[:, None]
     narrow = pipeline(specialise="auto", estimator=Ridge()).fit(X, data.y[:, :4])

@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskLocalizer
 
-QUICK = {"max_epochs": 40, "random_state": 0}
+QUICK = {"max_epochs": 25, "random_state": 0}
 
 
 def draw(n=400, seed=0):
@@ -19,9 +19,9 @@ def draw(n=400, seed=0):
 @pytest.fixture(scope="module")
 def fitted():
     pipeline = SpecialistPipeline(
-        structure=TaskLocalizer(4, hidden_layer_sizes=(16, 16), **QUICK),
-        encoder=SparseSpecialistEncoder(heads="linear", max_epochs=20),
-        specialise="auto",
+        structure=TaskLocalizer(4, hidden_layer_sizes=(16,), cv=2, **QUICK),
+        encoder=SparseSpecialistEncoder(heads="linear", hidden_layer_sizes=(16,), max_epochs=8),
+        split=2,
         random_state=0,
     )
     return pipeline.fit(*draw())
