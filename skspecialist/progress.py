@@ -45,6 +45,11 @@ class Task:
             Number of parts that it has in turn, None if that is not known.
         part : estimator or None, default=None
             What is fitted meanwhile, and goes on telling if it supports callbacks.
+
+        Yields
+        ------
+        task : Task
+            The part.
         """
         if self.context is None:
             yield self
@@ -76,6 +81,11 @@ def fit_task(
         Of the task.
     n_subtasks : int or None, default=None
         Number of its parts, None if that is not known.
+
+    Yields
+    ------
+    task : Task
+        The fit.
     """
     if not hasattr(estimator, "_init_callback_context"):
         yield Task(estimator, None)
