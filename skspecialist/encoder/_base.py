@@ -30,6 +30,7 @@ from ..networks import (
     predict_tasks,
     seeded,
 )
+from ..progress import CallbackSupportMixin
 from ..sequences import FLOATS, validate_steps
 from ..step_tasks import as_sequences, validate_step_tasks
 from ..targets import TaskTargets
@@ -46,7 +47,11 @@ MAX_COMPONENTS = 32  # it finds at most
 
 
 class BaseSpecialistEncoder(
-    TaskEstimatorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    TaskEstimatorMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Base of the encoders; see :class:`SparseSpecialistEncoder`."""
 

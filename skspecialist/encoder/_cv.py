@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from ..fitting import all_or_nothing
 from ..networks import BasePenalty, Path
+from ..progress import fit_task
 from ..validation import check_same_length, naming
 from ._base import BaseSpecialistEncoder
 
@@ -242,8 +243,8 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -295,21 +296,23 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         tolerance = self.tolerance
         if tolerance is None:
             tolerance = ENTRY_TOLERANCE if self.hidden_layer_sizes is None else TOLERANCE
-        fit = self._learn(
-            X,
-            y,
-            step_tasks,
-            y_weight,
-            hold_out=lambda X, y, rng: self._folds(X, y, groups, rng),
-            n_relevant=None,
-            sparsity=max(tolerance, np.finfo(float).tiny),
-            shares=self._shares(),
-            n_halves=self.stability_selection or 0,
-        )
-        assert fit.path is not None
-        self._describe(fit.path)
-        self.tolerance_ = tolerance
-        self.selection_frequency_ = fit.frequency
+        with fit_task(self, X, y) as task:
+            fit = self._learn(
+                X,
+                y,
+                step_tasks,
+                y_weight,
+                hold_out=lambda X, y, rng: self._folds(X, y, groups, rng),
+                n_relevant=None,
+                sparsity=max(tolerance, np.finfo(float).tiny),
+                shares=self._shares(),
+                n_halves=self.stability_selection or 0,
+                task=task,
+            )
+            assert fit.path is not None
+            self._describe(fit.path)
+            self.tolerance_ = tolerance
+            self.selection_frequency_ = fit.frequency
         return self
 
     def _shares(self) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from ..fitting import all_or_nothing
 from ..networks import BasePenalty
+from ..progress import fit_task
 from ._base import BaseSpecialistEncoder
 
 __all__ = ["SparseSpecialistEncoder"]
@@ -228,8 +229,8 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, step_tasks: Any = None, y_weight: Any = None) -> Self:
         """Learn latents and mask.
 
@@ -269,23 +270,25 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
             If no latent is kept, or as many as the tasks have outputs, or if the fit was
             too short for exact zeros.
         """
-        fit = self._learn(
-            X,
-            y,
-            step_tasks,
-            y_weight,
-            hold_out=self._hold_out,
-            previous=getattr(self, "module_", None) if self.warm_start else None,
-            n_relevant=self.n_relevant,
-            sparsity=self.sparsity,
-            shares=(),
-            n_halves=0,
-        )
-        path = fit.path
-        self.width_losses_ = None
-        self.sparsity_max_ = None if path is None else path.explained
-        if path is not None and self.hidden_layer_sizes is not None:
-            self.width_losses_ = {w: float(path.losses[w].mean()) for w in sorted(path.losses)}
+        with fit_task(self, X, y) as task:
+            fit = self._learn(
+                X,
+                y,
+                step_tasks,
+                y_weight,
+                hold_out=self._hold_out,
+                previous=getattr(self, "module_", None) if self.warm_start else None,
+                n_relevant=self.n_relevant,
+                sparsity=self.sparsity,
+                shares=(),
+                n_halves=0,
+                task=task,
+            )
+            path = fit.path
+            self.width_losses_ = None
+            self.sparsity_max_ = None if path is None else path.explained
+            if path is not None and self.hidden_layer_sizes is not None:
+                self.width_losses_ = {w: float(path.losses[w].mean()) for w in sorted(path.losses)}
         return self
 
     def _hold_out(self, X: np.ndarray, y: Any, rng: np.random.RandomState) -> np.ndarray:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..exceptions import SpecialistWarning
 from ..fitting import TaskEstimatorMixin, all_or_nothing
 from ..networks import ScorerSettings, StepData, keep_first, seeded, train_scorers
+from ..progress import CallbackSupportMixin, Task, fit_task
 from ..ragged import RaggedSequences, is_ragged_list
 from ..sequences import n_dimensions
 from ..targets import TaskTargets
@@ -43,7 +44,7 @@ def _knows_no_amounts(self: Any) -> bool:
     return True
 
 
-class TaskLocalizer(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
+class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     """Find the steps of each task in each sequence, told only which tasks occur in it.
 
     For sequences that do not align: step ``t`` of one has nothing to do with step ``t`` of
@@ -220,8 +221,8 @@ class TaskLocalizer(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Learn what the steps of each task look like.
 
@@ -252,26 +253,27 @@ class TaskLocalizer(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
             If ``X`` or ``y`` are of other shapes, a task is the same in all sequences, or
             there are fewer than two sequences.
         """
-        rng = check_random_state(self.random_state)
-        sequences = self._read(X, groups, reset=True)
-        tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)
-        self.goals_ = Goals.from_tasks(tasks)
-        values = self.goals_.values(y)
-        by_rows = groups is None or sequences.given_as == "rows"
-        folds = self._folds(sequences, None if by_rows else groups, rng)
-        features = StepFeatures(self.evidence == "conditional").fit(sequences, rng)
-        there = np.repeat(sequences.there[..., None], len(self.goals_), axis=2)
-        targets = list((values / self.goals_.scales).T)
-        data = StepData.from_arrays(features.of_all(sequences), there, targets, folds=folds)
-        with seeded(rng.randint(2**31 - 1), self.device):
-            module, self.history_ = train_scorers(
-                data, self.goals_.is_amount.tolist(), self._settings()
-            )
-        self.mask_ = module.task_mask()[0].detach().numpy().copy()
-        self.support_ = self.mask_.any(axis=0)
-        self._scorer = StepScorer(self.goals_, features, module)
-        self._calibrate(sequences, values, folds)
-        keep_first(module)
+        with fit_task(self, X, y, n_subtasks=1) as task:
+            rng = check_random_state(self.random_state)
+            sequences = self._read(X, groups, reset=True)
+            tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)
+            self.goals_ = Goals.from_tasks(tasks)
+            values = self.goals_.values(y)
+            by_rows = groups is None or sequences.given_as == "rows"
+            folds = self._folds(sequences, None if by_rows else groups, rng)
+            features = StepFeatures(self.evidence == "conditional").fit(sequences, rng)
+            there = np.repeat(sequences.there[..., None], len(self.goals_), axis=2)
+            targets = list((values / self.goals_.scales).T)
+            data = StepData.from_arrays(features.of_all(sequences), there, targets, folds=folds)
+            with seeded(rng.randint(2**31 - 1), self.device):
+                module, self.history_ = train_scorers(
+                    data, self.goals_.is_amount.tolist(), self._settings(task)
+                )
+            self.mask_ = module.task_mask()[0].detach().numpy().copy()
+            self.support_ = self.mask_.any(axis=0)
+            self._scorer = StepScorer(self.goals_, features, module)
+            self._calibrate(sequences, values, folds)
+            keep_first(module)
         return self
 
     def contributions(self, X: Any, groups: Any = None) -> Any:
@@ -422,7 +424,7 @@ class TaskLocalizer(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset
         )
 
-    def _settings(self) -> ScorerSettings:
+    def _settings(self, task: Task) -> ScorerSettings:
         sizes = tuple(self.hidden_layer_sizes)
         if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be positive integers, got {sizes!r}.")
@@ -438,6 +440,7 @@ class TaskLocalizer(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
             callbacks=copy.deepcopy(self.callbacks or []),
             device=self.device,
             verbose=self.verbose,
+            task=task,
         )
 
     def _folds(self, sequences: RaggedSequences, groups: Any, rng: Any) -> np.ndarray:

@@ -208,7 +208,7 @@ def fingerprint(data: StepData, settings: Settings, seed: int, start: nn.Module 
     """Return a hash of all that the result of a fit depends on."""
     from .. import __version__
 
-    options = vars(settings) | {"penalty": None, "verbose": None}
+    options = vars(settings) | {"penalty": None, "verbose": None, "task": None}
     penalty = type(settings.penalty), settings.penalty.get_params()
     versions = __version__, torch.__version__, np.__version__
     digest = hashlib.sha256(repr((versions, seed, options, penalty)).encode())

@@ -12,7 +12,7 @@ import torch
 from .bottlenecks import Bottlenecks
 from .data import StepData, n_batches
 from .layers import CHUNK, Encoders, only_group
-from .nets import build_net
+from .nets import Epochs, OpenTask, build_net, untold
 from .penalties import L1
 from .pooled_heads import PooledHeads, PooledLoss, smooth
 from .training import HEAD_UNITS, NOBODY, WARMUP
@@ -36,6 +36,7 @@ class ScorerSettings:
     callbacks: Sequence[Any]
     device: str
     verbose: int
+    task: OpenTask = untold
 
     def samples_per_batch(self, n_timesteps: int) -> int:
         """Return how many sequences have ``batch_size`` steps."""
@@ -65,18 +66,20 @@ def train_scorers(
         How.
     """
     module = _new_scorers(data, is_amount, settings)
-    net = build_net(
-        module,
-        data,
-        lr=settings.lr,
-        max_epochs=settings.epochs(data),
-        batch_size=settings.samples_per_batch(data.X.shape[1]),
-        callbacks=list(settings.callbacks),
-        device=settings.device,
-        verbose=settings.verbose,
-        warmup=WARMUP,
-    )
-    net.partial_fit(data)
+    epochs = settings.epochs(data)
+    with settings.task("training", epochs) as task:
+        net = build_net(
+            module,
+            data,
+            lr=settings.lr,
+            max_epochs=epochs,
+            batch_size=settings.samples_per_batch(data.X.shape[1]),
+            callbacks=[("epochs", Epochs(task)), *settings.callbacks],
+            device=settings.device,
+            verbose=settings.verbose,
+            warmup=WARMUP,
+        )
+        net.partial_fit(data)
     module = net.module_.cpu().eval()
     module.encoders.freeze(data.rows)
     keys = ("epoch", "train_loss", "train_task_loss")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +19,15 @@ from .data import StepData, WholeBatches, n_batches
 # Keeps dead mask entries from taking steps so large that they could never come back.
 MASK_EPSILON = 1e-3
 WEIGHT_DECAY = 1e-2
+
+# From the name of a part of a task, and the number of its own parts, to its context; this gives
+# what opens those.
+OpenTask = Callable[..., AbstractContextManager[Any]]
+
+
+def untold(name: str, n_subtasks: int = 0) -> AbstractContextManager[OpenTask]:
+    """Open a task of which nobody is told."""
+    return nullcontext(untold)
 
 
 class SpecialistNet(NeuralNet):
@@ -129,6 +140,28 @@ class EpochParts(Callback):
             rows = [(batch[name], batch[size]) for batch in batches if name in batch]
             values, weights = zip(*rows, strict=True)
             net.history.record(name, float(np.average(values, weights=weights)))
+
+
+class Epochs(Callback):
+    """Opens a part of a task for each epoch.
+
+    Parameters
+    ----------
+    task : callable
+        From a name to the context of such a part.
+    """
+
+    def __init__(self, task: OpenTask) -> None:
+        self.task = task
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open it."""
+        self.epoch_ = self.task("epoch")
+        self.epoch_.__enter__()
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Close it; where an epoch fails, it stays open."""
+        self.epoch_.__exit__(None, None, None)
 
 
 def build_net(

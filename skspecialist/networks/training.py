@@ -19,7 +19,7 @@ from .checkpoint import Checkpoints
 from .data import StepData, n_batches
 from .heads import MaskedHeads, TaskLoss
 from .layers import Encoders
-from .nets import SpecialistNet, build_net
+from .nets import Epochs, OpenTask, SpecialistNet, build_net, untold
 from .penalties import BasePenalty
 
 UPDATES_PER_ROOT = 25  # gradient steps, times the root of the number of samples
@@ -78,6 +78,7 @@ class Settings:
     verbose: int
     n_classes: Sequence[int] = field(default_factory=list)
     checkpoints: Checkpoints | None = None
+    task: OpenTask = untold
 
     @property
     def n_outputs(self) -> int:
@@ -114,19 +115,20 @@ class Settings:
             data, valid = _hold_out(data)
         if self.checkpoints is not None:
             callbacks = [*callbacks, ("checkpoint", self.checkpoints.next())]
-        net = build_net(
-            module,
-            data,
-            lr=options.pop("lr", self.lr),
-            max_epochs=epochs,
-            batch_size=self.samples_per_batch(data),
-            device=self.device,
-            verbose=self.verbose,
-            callbacks=callbacks,
-            valid=valid,
-            **options,
-        )
-        net.partial_fit(data)
+        with self.task("training", epochs) as task:
+            net = build_net(
+                module,
+                data,
+                lr=options.pop("lr", self.lr),
+                max_epochs=epochs,
+                batch_size=self.samples_per_batch(data),
+                device=self.device,
+                verbose=self.verbose,
+                callbacks=[("epochs", Epochs(task)), *callbacks],
+                valid=valid,
+                **options,
+            )
+            net.partial_fit(data)
         net.module_.cpu().eval()
         return net
 

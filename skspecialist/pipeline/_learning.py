@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +71,8 @@ class Learner:
         Unfitted estimator of a task.
     seeds : ndarray of shape (2,)
         Of the comparison, and of the final fit.
-    done : callable
-        Is told each stage that is over.
+    stage : callable
+        From the name of a stage, and the part that it fits, to its context.
     """
 
     specialise: str
@@ -79,7 +80,7 @@ class Learner:
     loss: str | Callable[..., Any]
     estimator: Any
     seeds: np.ndarray
-    done: Callable[[str], None]
+    stage: Callable[..., AbstractContextManager[None]]
 
     def learn(
         self, sample: Sample, new_representation: NewRepresentation
@@ -88,7 +89,7 @@ class Learner:
         decision = self._decide(sample, new_representation)
         encode = any(kind in ("latents", None) for kind in decision.kinds)
         seed = self.seeds[1]
-        representation = new_representation(seed, encode).fit(sample, self.done)
+        representation = new_representation(seed, encode).fit(sample, self.stage)
         decision = decision.given(representation.columns, representation.missing)
         generalist = np.arange(representation.n_generalist)
         columns = [
@@ -96,11 +97,13 @@ class Learner:
             for kind, found in zip(decision.kinds, representation.columns, strict=True)
         ]
         features = representation.features(sample.X)
-        estimators = [
-            fit_estimator(self.estimator, task, features[:, subset], values, seed)
-            for task, subset, values in zip(sample.tasks.tasks, columns, sample.values, strict=True)
-        ]
-        self.done("estimators")
+        with self.stage("estimators"):
+            estimators = [
+                fit_estimator(self.estimator, task, features[:, subset], values, seed)
+                for task, subset, values in zip(
+                    sample.tasks.tasks, columns, sample.values, strict=True
+                )
+            ]
         models = TaskModels(
             sample.tasks,
             decision,
@@ -123,12 +126,12 @@ class Learner:
             with warnings.catch_warnings():
                 # The fit to all sequences says it again, once.
                 warnings.simplefilter("ignore", SpecialistWarning)
-                representation.fit(sample.take(parts.representation), self.done)
-                losses[parts.decision] = self._losses(
-                    representation, sample.take(parts.estimators), sample.take(parts.decision)
-                )
+                representation.fit(sample.take(parts.representation), self.stage)
+                with self.stage("estimators"):
+                    losses[parts.decision] = self._losses(
+                        representation, sample.take(parts.estimators), sample.take(parts.decision)
+                    )
             missing = representation.missing
-            self.done("estimators")
         gains = losses[:, :, 1:2] - losses[:, :, 2:]
         missing = [
             reason if np.isnan(table).all() else None

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..encoder import SparseSpecialistEncoder
 from ..fitting import TaskEstimatorMixin, all_or_nothing
+from ..progress import CallbackSupportMixin, fit_task
 from ..sequences import validate_sequences
 from ..structure import TaskStructureIdentifier
 from ..targets import TaskTargets
@@ -33,7 +34,7 @@ __all__ = ["SpecialistPipeline"]
 FOR_ADDED_TASKS = ("heads", "batch_size", "lr", "device")
 
 
-class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
+class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
     """Predict several tasks from what each of them uses, where that helps.
 
     Four parts work one after the other: the *generalist* represents each step, the
@@ -201,8 +202,8 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self, X: ArrayLike, y: Any = None, groups: Any = None, environments: Any = None
     ) -> Self:
@@ -238,20 +239,20 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
         sample = Sample.build(X, y, tasks, groups=groups, environments=environments)
-        with self._learner(sample) as learner:
+        with self._learner(sample, "fit") as learner:
             representation, models = learner.learn(
                 sample, partial(self._new_representation, X.shape[1])
             )
-        self._representation = representation
-        self.generalist_ = representation.generalist
-        self.structure_, self.encoder_ = representation.structure, representation.encoder
-        self.n_generalist_features_ = representation.n_generalist
-        self.n_timesteps_ = X.shape[1]
-        self._publish(models)
+            self._representation = representation
+            self.generalist_ = representation.generalist
+            self.structure_, self.encoder_ = representation.structure, representation.encoder
+            self.n_generalist_features_ = representation.n_generalist
+            self.n_timesteps_ = X.shape[1]
+            self._publish(models)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=False)
     def add_task(self, X: ArrayLike, y: Any, groups: Any = None, environments: Any = None) -> Self:
         """Add tasks to a fitted pipeline, which otherwise stays as it is.
 
@@ -284,9 +285,9 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         X = self._validate(X)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
         sample = Sample.build(X, y, tasks, groups=groups, environments=environments)
-        with self._learner(sample) as learner:
+        with self._learner(sample, "add_task") as learner:
             _, models = learner.learn(sample, self._new_tasks)
-        self._publish(self._models + models)
+            self._publish(self._models + models)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -365,18 +366,24 @@ class SpecialistPipeline(TaskEstimatorMixin, TransformerMixin, BaseEstimator):
         return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
 
     @contextmanager
-    def _learner(self, sample: Sample) -> Iterator[Learner]:
-        """Give what learns, with a progress bar."""
+    def _learner(self, sample: Sample, name: str) -> Iterator[Learner]:
+        """Give what learns, and tells how far it is."""
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
         n_fits = 1 + (n_splits(self.split, sample) if self.specialise == "auto" else 0)
-        total, name = n_fits * len(STAGES), type(self).__name__
-        with tqdm(total=total, desc=name, disable=not self.verbose) as bar:
+        total = n_fits * len(STAGES)
+        with (
+            fit_task(self, sample.X, sample.y, name=name, n_subtasks=total) as task,
+            tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
+        ):
 
-            def done(stage: str) -> None:
-                bar.set_postfix_str(stage, refresh=False)
+            @contextmanager
+            def stage(name: str, part: Any = None) -> Iterator[None]:
+                with task(name, part=part):
+                    yield
+                bar.set_postfix_str(name, refresh=False)
                 bar.update()
 
-            yield Learner(self.specialise, self.split, self.loss, self.estimator, seeds, done)
+            yield Learner(self.specialise, self.split, self.loss, self.estimator, seeds, stage)
 
     def _publish(self, models: TaskModels) -> None:
         """Set the attributes of the tasks."""

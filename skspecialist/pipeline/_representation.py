@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numpy as np
@@ -54,22 +55,24 @@ class Representation:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
         self.dense = dense
 
-    def fit(self, sample: Sample, done: Callable[[str], None]) -> Self:
-        """Fit all parts; ``done`` is told the name of each stage that is over."""
-        self._fit_generalist(sample.X)
-        done("generalist")
-        states = self._represent(sample.X)
-        self.n_generalist = states.shape[1] * states.shape[2]
-        self.mask = np.zeros((len(sample.tasks), self.n_latents))
-        weights = self._step_weights(states, sample)
-        done("structure")
+    def fit(self, sample: Sample, stage: Callable[..., AbstractContextManager[None]]) -> Self:
+        """Fit all parts; ``stage`` opens a stage, told its name and the part that is fitted."""
+        with stage("generalist", self._unfitted_generalist):
+            if self._unfitted_generalist is not None:
+                self._unfitted_generalist.fit(sample.X.reshape(-1, sample.X.shape[2]), None)
+        with stage("structure", self.structure):
+            states = self._represent(sample.X)
+            self.n_generalist = states.shape[1] * states.shape[2]
+            self.mask = np.zeros((len(sample.tasks), self.n_latents))
+            weights = self._step_weights(states, sample)
         self.layout = layout_for(weights)
         self.steps = self.layout.steps
-        if self.encoder is not None and self.steps.any():
-            self.mask = self._learn_mask(states, sample.y, weights)
+        learns_mask = self.encoder is not None and self.steps.any()
+        with stage("encoder", self._unfitted_encoder if learns_mask else None):
+            if learns_mask:
+                self.mask = self._learn_mask(states, sample.y, weights)
         if not self.mask.shape[1]:
             self.encoder = None
-        done("encoder")
         self._assign(sample)
         return self
 
@@ -86,9 +89,13 @@ class Representation:
         names = self.layout.names(self.n_generalist // len(self.steps), n_latents)
         return np.array(names, dtype=object)
 
-    def _fit_generalist(self, X: np.ndarray) -> None:
-        if self.generalist is not None:
-            self.generalist.fit(X.reshape(-1, X.shape[2]), None)
+    @property
+    def _unfitted_generalist(self) -> Any:
+        return self.generalist
+
+    @property
+    def _unfitted_encoder(self) -> Any:
+        return self.encoder
 
     def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
         return np.asarray(self.encoder.fit(states, y, step_tasks=weights).mask_)
@@ -178,8 +185,13 @@ class AddedTasks(Representation):
         super().__init__(base.generalist, structure, base.encoder, dense=base.dense)
         self.rows, self.n_latents = rows, base.mask.shape[1]
 
-    def _fit_generalist(self, X: np.ndarray) -> None:
-        """Leave it as it is."""
+    @property
+    def _unfitted_generalist(self) -> None:
+        """There is one that stays as it is."""
+
+    @property
+    def _unfitted_encoder(self) -> Any:
+        return self.rows
 
     def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
         latents = self.encoder.latents(states)
