@@ -64,7 +64,7 @@ figure, axes = plt.subplots(2, 10, figsize=(9, 2.6), layout="constrained")
 for ax, image, chance in zip(axes.flat, X_new[one], probability, strict=True):
     ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[], xlabel=f"{chance:.2f}")
-_ = figure.suptitle(f"Probability of {localizer.goals_.names[1]}")
+_ = figure.suptitle(f"Probability of {localizer.task_names_[1]}")
 
 # %%
 # How well it ranks the images of all sequences, where an image by chance has the first task in one

@@ -128,7 +128,7 @@ class TaskTimelineDisplay:
         sequence : array-like of shape (n_timesteps, n_features)
             One sequence; with a table, its columns are those of ``fit``.
         true_steps : array-like of shape (n_timesteps, n_goals), default=None
-            The steps to compare with, a column for each of ``localizer.goals_.names``.
+            The steps to compare with, a column for each of ``localizer.task_names_``.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
 
@@ -154,7 +154,7 @@ class TaskTimelineDisplay:
             contributions = localizer.contributions(sequence, together)
         certain = np.isfinite(localizer.thresholds_).any()
         steps = localizer.predict(sequence, together) if certain else None
-        goals = localizer.goals_
+        goals = localizer._goals
         kinds = {False: "probability", True: "contribution (SD)"}
         display = cls(
             contributions / goals.scales,

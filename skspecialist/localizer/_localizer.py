@@ -36,7 +36,7 @@ LEAST_CHANCE = 0.5
 
 
 def _knows_no_amounts(self: Any) -> bool:
-    if hasattr(self, "goals_") and self.goals_.is_amount.any():
+    if hasattr(self, "_goals") and self._goals.is_amount.any():
         raise AttributeError(
             "Steps have no probabilities where y holds amounts (floats): use contributions, or "
             "fit to whether a task occurs (y.astype(bool))."
@@ -112,9 +112,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     thresholds_ : ndarray of shape (n_goals,)
         Score from which on :meth:`predict` counts a step: a probability, or the size of a
         contribution. Infinite where no score is certain enough.
-    goals_ : Goals
-        What is localised: ``goals_.names``. One for each column of ``y``, but one for each
-        class where there are more than two.
+    task_names_ : list of str
+        What is localised, the goals: columns of a DataFrame ``y``, or task0, task1, ...; of a
+        column of more than two classes one for each class, such as task0=jump.
     out_of_fold_scores_ : list of ndarray of shape (n_timesteps, n_goals)
         Probabilities (or contributions) of the steps of ``fit``, each sequence by the scorer
         that did not learn from it.
@@ -257,21 +257,22 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             rng = check_random_state(self.random_state)
             sequences = self._read(X, groups, reset=True)
             tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)
-            self.goals_ = Goals.from_tasks(tasks)
-            values = self.goals_.values(y)
+            self._goals = Goals.from_tasks(tasks)
+            self.task_names_ = self._goals.names
+            values = self._goals.values(y)
             by_rows = groups is None or sequences.given_as == "rows"
             folds = self._folds(sequences, None if by_rows else groups, rng)
             features = StepFeatures(self.evidence == "conditional").fit(sequences, rng)
-            there = np.repeat(sequences.there[..., None], len(self.goals_), axis=2)
-            targets = list((values / self.goals_.scales).T)
+            there = np.repeat(sequences.there[..., None], len(self._goals), axis=2)
+            targets = list((values / self._goals.scales).T)
             data = StepData.from_arrays(features.of_all(sequences), there, targets, folds=folds)
             with seeded(rng.randint(2**31 - 1), self.device):
                 module, self.history_ = train_scorers(
-                    data, self.goals_.is_amount.tolist(), self._settings(task)
+                    data, self._goals.is_amount.tolist(), self._settings(task)
                 )
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)
-            self._scorer = StepScorer(self.goals_, features, module)
+            self._scorer = StepScorer(self._goals, features, module)
             self._calibrate(sequences, values, folds)
             keep_first(module)
         return self
@@ -328,7 +329,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             If the threshold of a task is infinite.
         """
         sequences = self._read(X, groups)
-        never = [n for n, t in zip(self.goals_.names, self.thresholds_, strict=True) if np.isinf(t)]
+        never = [n for n, t in zip(self.task_names_, self.thresholds_, strict=True) if np.isinf(t)]
         if never:
             warnings.warn(
                 f"No step of {never} is certain enough, or no sequence of fit was without, to tell "
@@ -355,8 +356,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             Zero at the ends of shorter sequences.
         """
         sequences = self._read(X, groups)
-        weights = np.abs(self._contributions(sequences)) / self.goals_.scales
-        starts = np.flatnonzero(np.diff(self.goals_.owners, prepend=-1))
+        weights = np.abs(self._contributions(sequences)) / self._goals.scales
+        starts = np.flatnonzero(np.diff(self._goals.owners, prepend=-1))
         return sequences.in_its_form(np.maximum.reduceat(weights, starts, axis=2), fill=0.0)
 
     def transform(self, X: Any, groups: Any = None) -> np.ndarray:
@@ -391,7 +392,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             Names of what :meth:`transform` returns.
         """
         check_is_fitted(self)
-        names = [f"{self.goals_.names[g]}_latent{k}" for g, k in np.argwhere(self.mask_ > 0)]
+        names = [f"{self.task_names_[g]}_latent{k}" for g, k in np.argwhere(self.mask_ > 0)]
         return np.array(names, dtype=object)
 
     def score(self, X: Any, y: Any, groups: Any = None) -> float:
@@ -414,7 +415,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         sequences = self._read(X, groups)
         check_same_length(X=sequences, y=y)
         outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.there)
-        return self._scorer.log_likelihood(self.goals_.values(y), outputs, self.noise_)
+        return self._scorer.log_likelihood(self._goals.values(y), outputs, self.noise_)
 
     def _read(self, X: Any, groups: Any, reset: bool = False) -> RaggedSequences:
         if not reset:
@@ -461,7 +462,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
     def _calibrate(self, sequences: RaggedSequences, values: np.ndarray, folds: np.ndarray) -> None:
         """Learn from held-out sequences how certain is certain enough, and the noise."""
-        there, goals = sequences.there, self.goals_
+        there, goals = sequences.there, self._goals
         scores = self._scorer.scores(sequences, 1 + folds)
         found = self._scorer.contributions(scores)
         self.out_of_fold_scores_ = [s[:n] for s, n in zip(found, sequences.lengths, strict=True)]

@@ -162,7 +162,7 @@ def test_several_classes_are_several_tasks():
     X, steps = draw(90)
     labels = np.array(["none", "first", "second"])[steps.any(axis=1) @ [1, 1]]
     localizer = TaskLocalizer(**QUICK | {"max_epochs": 2}).fit(X, labels)
-    assert localizer.goals_.names == ["task0=first", "task0=none", "task0=second"]
+    assert localizer.task_names_ == ["task0=first", "task0=none", "task0=second"]
     assert localizer.predict_proba(X).shape == (90, 12, 3)
     assert localizer.task_steps(X).shape == (90, 12, 1)
     assert_allclose(localizer.task_steps(X)[..., 0], localizer.predict_proba(X).max(axis=2))
