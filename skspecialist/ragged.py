@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from .sequences import FLOATS, n_dimensions, validate_steps
+from .sequences import FLOATS, n_dimensions, validate_sequences, validate_steps
 from .validation import check_same_length, naming
 
 __all__ = ["RaggedSequences", "is_ragged_list"]
@@ -76,16 +76,10 @@ class RaggedSequences:
             return cls(_fill(rows, lengths), lengths, "list")
         if n_dimensions(X) == 3:
             return cls._from_padded(estimator, np.asarray(X), reset)
-        rows = validate_steps(estimator, X, reset=reset)
         if groups is None:
-            n_timesteps = rows.shape[1] if n_timesteps is None else n_timesteps
-            if rows.shape[1] % n_timesteps:
-                raise ValueError(
-                    f"The columns of a 2-D X without groups are n_timesteps={n_timesteps} equal "
-                    f"blocks, but there are {rows.shape[1]} columns."
-                )
-            full = np.full(len(rows), n_timesteps)
-            return cls(rows.reshape(len(rows), n_timesteps, -1), full, "array")
+            X = validate_sequences(estimator, X, n_timesteps=n_timesteps, reset=reset)
+            return cls(X, np.full(len(X), X.shape[1]), "array")
+        rows = validate_steps(estimator, X, reset=reset)
         check_same_length(X=rows, groups=groups)
         with naming("groups"):
             codes = np.unique(np.asarray(groups), return_inverse=True)[1]

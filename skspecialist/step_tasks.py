@@ -8,7 +8,7 @@ import numpy as np
 
 from .validation import check_numbers
 
-__all__ = ["as_sequences", "validate_step_tasks"]
+__all__ = ["as_sequences", "validate_step_tasks", "weighted_means"]
 
 
 def as_sequences(X: np.ndarray) -> np.ndarray:
@@ -30,3 +30,22 @@ def validate_step_tasks(step_tasks: Any, X: np.ndarray, n_tasks: int) -> np.ndar
             f"number of sequences before, {shape}; got {weights.shape}."
         )
     return np.broadcast_to(weights, shape)
+
+
+def weighted_means(steps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return means over the steps of each task, zero where no step has a weight.
+
+    Parameters
+    ----------
+    steps : ndarray of shape (n_samples, n_timesteps, n_features)
+        What to average.
+    weights : ndarray of shape (n_samples, n_timesteps, n_tasks)
+        Non-negative weights of the steps.
+
+    Returns
+    -------
+    means : ndarray of shape (n_samples, n_tasks, n_features)
+        One mean for each task.
+    """
+    sums = np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    return np.asarray(np.einsum("ntk,ntd->nkd", weights / sums, steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,15 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import _num_samples
 
-__all__ = ["check_numbers", "check_same_length", "naming", "refuse_dates", "refuse_huge"]
+__all__ = [
+    "check_callbacks",
+    "check_layer_sizes",
+    "check_numbers",
+    "check_same_length",
+    "naming",
+    "refuse_dates",
+    "refuse_huge",
+]
 
 LARGEST = 1e150  # sums of squares of as large numbers are finite
 
@@ -140,3 +149,55 @@ def check_same_length(**arguments: Any) -> None:
             f"{' and '.join(lengths)} have inconsistent numbers of samples: "
             f"{list(lengths.values())}."
         )
+
+
+def check_callbacks(callbacks: list[Any] | None) -> list[Any]:
+    """Return copies of callbacks, so that a fit does not change those of another.
+
+    Parameters
+    ----------
+    callbacks : list or None
+        Callbacks of skorch, their classes, or pairs of a name and one of these.
+
+    Returns
+    -------
+    callbacks : list
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no callback.
+    """
+    for callback in callbacks or []:
+        if not hasattr(callback[-1] if isinstance(callback, tuple) else callback, "on_epoch_end"):
+            raise TypeError(
+                "callbacks must be callbacks of skorch, their classes, or pairs (name, callback); "
+                f"got {callback!r}."
+            )
+    return copy.deepcopy(callbacks or [])
+
+
+def check_layer_sizes(sizes: Any, *, or_none: bool = False) -> tuple[int, ...] | None:
+    """Return the widths of hidden layers.
+
+    Parameters
+    ----------
+    sizes : sequence of int or None
+        What was given as ``hidden_layer_sizes``.
+    or_none : bool, default=False
+        Whether None is a value, which is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If they are no positive integers.
+    """
+    if or_none and sizes is None:
+        return None
+    if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be positive integers{' or None' if or_none else ''}, "
+            f"got {sizes!r}."
+        )
+    return tuple(sizes)

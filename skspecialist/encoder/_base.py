@@ -34,8 +34,7 @@ from ..progress import CallbackSupportMixin
 from ..sequences import FLOATS, validate_steps
 from ..step_tasks import as_sequences, validate_step_tasks
 from ..targets import TaskTargets
-from ..validation import check_numbers
-from ._callbacks import check_callbacks
+from ..validation import check_callbacks, check_layer_sizes, check_numbers
 from ._checkpoints import open_checkpoints
 from ._diagnostics import diagnose
 from ._weights import validate_weights
@@ -137,20 +136,14 @@ class BaseSpecialistEncoder(
         return make_pipeline(StandardScaler(), PCA(EXPLAINED_VARIANCE, whiten=True))
 
     def _settings(self, X: np.ndarray, tasks: TaskTargets, **options: Any) -> Settings:
-        hidden = self.hidden_layer_sizes
-        if hidden is not None and not all(
-            isinstance(size, (int, np.integer)) and size > 0 for size in hidden
-        ):
-            raise ValueError(
-                f"hidden_layer_sizes must be positive integers or None, got {hidden!r}."
-            )
+        hidden = check_layer_sizes(self.hidden_layer_sizes, or_none=True)
         settings = Settings(
             n_components=self._count_components(X),
             penalty=self._resolve_penalty(),
             beta=self.beta,
             independence=self.independence,
             linear_heads=self.heads == "linear",
-            hidden=None if hidden is None else tuple(hidden),
+            hidden=hidden,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             lr=self.lr,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -17,12 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..exceptions import SpecialistWarning
 from ..fitting import TaskEstimatorMixin, all_or_nothing
-from ..networks import ScorerSettings, StepData, keep_first, seeded, train_scorers
+from ..networks import ScorerSettings, StepData, only_group, seeded, train_scorers
 from ..progress import CallbackSupportMixin, Task, fit_task
 from ..ragged import RaggedSequences, is_ragged_list
 from ..sequences import n_dimensions
 from ..targets import TaskTargets
-from ..validation import check_same_length
+from ..validation import check_callbacks, check_layer_sizes, check_same_length
 from ._calibration import false_discovery_threshold
 from ._features import StepFeatures
 from ._goals import Goals
@@ -274,7 +273,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self.support_ = self.mask_.any(axis=0)
             self._scorer = StepScorer(self._goals, features, module)
             self._calibrate(sequences, values, folds)
-            keep_first(module)
+            only_group(module, 0)
         return self
 
     def contributions(self, X: Any, groups: Any = None) -> Any:
@@ -426,19 +425,16 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         )
 
     def _settings(self, task: Task) -> ScorerSettings:
-        sizes = tuple(self.hidden_layer_sizes)
-        if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be positive integers, got {sizes!r}.")
         return ScorerSettings(
             n_components=self.n_components,
-            hidden=sizes,
+            hidden=check_layer_sizes(self.hidden_layer_sizes) or (),
             sparsity=self.sparsity,
             pooling="noisy_or" if self.pooling == "auto" else self.pooling,
             smoothing=self.smoothing,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             lr=self.lr,
-            callbacks=copy.deepcopy(self.callbacks or []),
+            callbacks=check_callbacks(self.callbacks),
             device=self.device,
             verbose=self.verbose,
             task=task,

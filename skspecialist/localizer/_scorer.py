@@ -10,6 +10,7 @@ from scipy.special import expit, log_expit
 
 from ..networks import pool_scores, score_steps, step_latents
 from ..ragged import RaggedSequences
+from ..step_tasks import weighted_means
 from ._features import CHUNK, StepFeatures
 from ._goals import Goals
 
@@ -90,12 +91,10 @@ class StepScorer:
     def pooled_latents(self, sequences: RaggedSequences, weights: np.ndarray) -> np.ndarray:
         """Return means of the latents (n_sequences, n_goals, n_latents) by weights of steps."""
         weights = weights * sequences.there[..., None]
-        sums = np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         parts = [
-            np.einsum(
-                "ntg,ntk->ngk",
-                (weights / sums)[part],
+            weighted_means(
                 step_latents(self.module, self.features.transform(sequences.X[part])),
+                weights[part],
             )
             for part in sequences.chunks(CHUNK)
         ]

@@ -3,9 +3,9 @@
 from .checkpoint import Checkpoints
 from .data import StepData
 from .inference import decode, encode, head_slopes, predict_tasks
+from .layers import only_group
 from .localization import (
     ScorerSettings,
-    keep_first,
     pool_scores,
     score_steps,
     step_latents,
@@ -30,7 +30,7 @@ __all__ = [
     "encode",
     "fit_specialist",
     "head_slopes",
-    "keep_first",
+    "only_group",
     "pool_scores",
     "predict_tasks",
     "score_steps",

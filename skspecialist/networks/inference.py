@@ -15,7 +15,7 @@ from .layers import CHUNK
 @torch.no_grad()
 def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
     """Return the latents of ``(..., n_features)`` rows."""
-    rows = _tensor(X).reshape(-1, X.shape[-1])
+    rows = to_double(X).reshape(-1, X.shape[-1])
     latents = torch.cat([module.encode(chunk) for chunk in rows.split(CHUNK)])
     return latents.reshape(*X.shape[:-1], -1).numpy()
 
@@ -23,7 +23,7 @@ def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def decode(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
     """Return the standardised features of ``(n_rows, n_latents)`` latents."""
-    return torch.cat([module.decode(chunk) for chunk in _tensor(latents).split(CHUNK)]).numpy()
+    return torch.cat([module.decode(chunk) for chunk in to_double(latents).split(CHUNK)]).numpy()
 
 
 @torch.no_grad()
@@ -49,8 +49,8 @@ def predict_tasks(
     bottleneck, size = module.bottleneck, max(1, CHUNK // X.shape[1])
     outputs = []
     for start in range(0, len(X), size):
-        weights = _tensor(step_tasks[start : start + size])
-        outputs.append(bottleneck(_tensor(X[start : start + size]), weights)["outputs"][0])
+        weights = to_double(step_tasks[start : start + size])
+        outputs.append(bottleneck(to_double(X[start : start + size]), weights)["outputs"][0])
     blocks = torch.cat(outputs).split(bottleneck.task_loss.n_outputs, dim=1)
     return [
         (block.softmax(dim=1) if count else block[:, 0]).numpy()
@@ -70,5 +70,6 @@ def head_slopes(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarra
     return result
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def to_double(array: np.ndarray) -> torch.Tensor:
+    """Return a copy as a tensor in double precision."""
     return torch.from_numpy(np.array(array, dtype=np.float64))

@@ -11,8 +11,9 @@ import torch
 
 from .bottlenecks import Bottlenecks
 from .data import StepData, n_batches
-from .layers import CHUNK, Encoders, only_group
-from .nets import Epochs, OpenTask, build_net, untold
+from .inference import to_double
+from .layers import CHUNK, Encoders
+from .nets import OpenTask, train_net, untold
 from .penalties import L1
 from .pooled_heads import PooledHeads, PooledLoss, smooth
 from .training import HEAD_UNITS, NOBODY, WARMUP
@@ -66,21 +67,19 @@ def train_scorers(
         How.
     """
     module = _new_scorers(data, is_amount, settings)
-    epochs = settings.epochs(data)
-    with settings.task("training", epochs) as task:
-        net = build_net(
-            module,
-            data,
-            lr=settings.lr,
-            max_epochs=epochs,
-            batch_size=settings.samples_per_batch(data.X.shape[1]),
-            callbacks=[("epochs", Epochs(task)), *settings.callbacks],
-            device=settings.device,
-            verbose=settings.verbose,
-            warmup=WARMUP,
-        )
-        net.partial_fit(data)
-    module = net.module_.cpu().eval()
+    net = train_net(
+        module,
+        data,
+        task=settings.task,
+        lr=settings.lr,
+        max_epochs=settings.epochs(data),
+        batch_size=settings.samples_per_batch(data.X.shape[1]),
+        callbacks=settings.callbacks,
+        device=settings.device,
+        verbose=settings.verbose,
+        warmup=WARMUP,
+    )
+    module = net.module_
     module.encoders.freeze(data.rows)
     keys = ("epoch", "train_loss", "train_task_loss")
     return module.double(), [{key: row[key] for key in keys} for row in net.history]
@@ -135,9 +134,9 @@ def score_steps(
     heads, mask = cast(PooledHeads, module.heads), module.task_mask()
     steps = [
         heads.per_step(module.encoders(rows)[0], mask)[..., 0]
-        for rows in _tensor(X).flatten(0, 1).split(CHUNK)
+        for rows in to_double(X).flatten(0, 1).split(CHUNK)
     ]
-    present = _tensor(there)
+    present = to_double(there)
     found = torch.cat(steps, dim=2).unflatten(2, present.shape)
     own = found[groups, :, np.arange(len(present))]  # (n_samples, n_tasks, n_timesteps)
     smoothed = smooth(own.transpose(0, 1), present, heads.smoothing)
@@ -147,21 +146,12 @@ def score_steps(
 @torch.no_grad()
 def pool_scores(module: Bottlenecks, scores: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Return logits and amounts (n_samples, n_tasks) of sequences for the scores of steps."""
-    grouped = _tensor(scores).permute(2, 0, 1)[None]
-    return np.asarray(cast(PooledHeads, module.heads).pool(grouped, _tensor(there))[0].numpy())
+    grouped = to_double(scores).permute(2, 0, 1)[None]
+    return np.asarray(cast(PooledHeads, module.heads).pool(grouped, to_double(there))[0].numpy())
 
 
 @torch.no_grad()
 def step_latents(module: Bottlenecks, X: np.ndarray) -> np.ndarray:
     """Return the latents (n_samples, n_timesteps, n_latents) of steps."""
-    rows = _tensor(X).flatten(0, 1)
+    rows = to_double(X).flatten(0, 1)
     return np.asarray(module.encoders.encode_rows(rows)[0].numpy()).reshape(*X.shape[:2], -1)
-
-
-def keep_first(module: Bottlenecks) -> None:
-    """Drop all scorers but the one of all sequences."""
-    only_group(module, 0)
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
@@ -162,6 +162,24 @@ class Epochs(Callback):
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Close it; where an epoch fails, it stays open."""
         self.epoch_.__exit__(None, None, None)
+
+
+def train_net(
+    module: nn.Module,
+    data: StepData,
+    *,
+    task: OpenTask,
+    max_epochs: int,
+    callbacks: Sequence[Any],
+    **options: Any,
+) -> SpecialistNet:
+    """Return a net whose module, on the CPU again, was trained; ``task`` is told of the epochs."""
+    with task("training", max_epochs) as training:
+        callbacks = [("epochs", Epochs(training)), *callbacks]
+        net = build_net(module, data, max_epochs=max_epochs, callbacks=callbacks, **options)
+        net.partial_fit(data)
+    net.module_.cpu().eval()
+    return net
 
 
 def build_net(

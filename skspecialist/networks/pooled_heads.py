@@ -115,7 +115,6 @@ class PooledLoss(Portable):
         self, is_amount: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
     ) -> None:
         super().__init__()
-        self.n_outputs = [1] * targets.shape[1]
         total = weights.sum(dim=0)
         mean = (targets * weights).sum(dim=0) / total
         variance = ((targets - mean) ** 2 * weights).sum(dim=0) / total

@@ -19,7 +19,7 @@ from .checkpoint import Checkpoints
 from .data import StepData, n_batches
 from .heads import MaskedHeads, TaskLoss
 from .layers import Encoders
-from .nets import Epochs, OpenTask, SpecialistNet, build_net, untold
+from .nets import OpenTask, SpecialistNet, train_net, untold
 from .penalties import BasePenalty
 
 UPDATES_PER_ROOT = 25  # gradient steps, times the root of the number of samples
@@ -115,22 +115,19 @@ class Settings:
             data, valid = _hold_out(data)
         if self.checkpoints is not None:
             callbacks = [*callbacks, ("checkpoint", self.checkpoints.next())]
-        with self.task("training", epochs) as task:
-            net = build_net(
-                module,
-                data,
-                lr=options.pop("lr", self.lr),
-                max_epochs=epochs,
-                batch_size=self.samples_per_batch(data),
-                device=self.device,
-                verbose=self.verbose,
-                callbacks=[("epochs", Epochs(task)), *callbacks],
-                valid=valid,
-                **options,
-            )
-            net.partial_fit(data)
-        net.module_.cpu().eval()
-        return net
+        return train_net(
+            module,
+            data,
+            task=self.task,
+            lr=options.pop("lr", self.lr),
+            max_epochs=epochs,
+            batch_size=self.samples_per_batch(data),
+            device=self.device,
+            verbose=self.verbose,
+            callbacks=callbacks,
+            valid=valid,
+            **options,
+        )
 
 
 def train_bottlenecks(

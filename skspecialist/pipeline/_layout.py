@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..step_tasks import weighted_means
+
 __all__ = ["AlignedLayout", "PooledLayout", "layout_for"]
 
 Columns = list[dict[str, np.ndarray]]
 
 
-class AlignedLayout:
-    """A task has the same steps in all sequences: its features are those of these steps.
+class Layout:
+    """What both layouts have: the steps (n_timesteps, n_tasks) of each task in any sequence.
 
     Parameters
     ----------
@@ -18,10 +20,17 @@ class AlignedLayout:
         Weight of each step in each task.
     """
 
-    is_aligned = True
-
     def __init__(self, weights: np.ndarray) -> None:
         self.steps = np.any(weights > 0, axis=0)
+
+    def _each_step(self, kind: str, size: int) -> list[str]:
+        return [f"step{t}_{kind}{j}" for t in range(len(self.steps)) for j in range(size)]
+
+
+class AlignedLayout(Layout):
+    """A task has the same steps in all sequences: its features are those of these steps."""
+
+    is_aligned = True
 
     def features(
         self, states: np.ndarray, latents: np.ndarray, weights: np.ndarray | None
@@ -42,38 +51,21 @@ class AlignedLayout:
 
     def names(self, n_features: int, n_latents: int) -> list[str]:
         """Return names such as step3_generalist5 and step3_latent0."""
-        return [
-            f"step{t}_{kind}{j}"
-            for kind, size in (("generalist", n_features), ("latent", n_latents))
-            for t in range(len(self.steps))
-            for j in range(size)
-        ]
+        return self._each_step("generalist", n_features) + self._each_step("latent", n_latents)
 
 
-class PooledLayout:
-    """Each sequence has steps of its own: means over them, and how many steps there are.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_sequences, n_timesteps, n_tasks)
-        Weight of each step in each task.
-    """
+class PooledLayout(Layout):
+    """Each sequence has steps of its own: means over them, and how many steps there are."""
 
     is_aligned = False
-
-    def __init__(self, weights: np.ndarray) -> None:
-        self.steps = np.any(weights > 0, axis=0)
 
     def features(
         self, states: np.ndarray, latents: np.ndarray, weights: np.ndarray | None
     ) -> np.ndarray:
         """Return all states; of each task the sum of its weights, mean states, mean latents."""
         assert weights is not None
-        sums = weights.sum(axis=1, keepdims=True)
-        shares = weights / np.maximum(sums, np.finfo(float).tiny)
-        both = np.concatenate([states, latents], axis=2)
-        means = np.einsum("ntk,ntd->nkd", shares, both)
-        pooled = np.concatenate([sums.transpose(0, 2, 1), means], axis=2)
+        means = weighted_means(np.concatenate([states, latents], axis=2), weights)
+        pooled = np.concatenate([weights.sum(axis=1)[:, :, None], means], axis=2)
         return np.hstack([states.reshape(len(states), -1), pooled.reshape(len(pooled), -1)])
 
     def columns(self, used: np.ndarray, n_features: int) -> Columns:
@@ -94,11 +86,10 @@ class PooledLayout:
 
     def names(self, n_features: int, n_latents: int) -> list[str]:
         """Return names such as step3_generalist5, task0_weight, and task0_latent2."""
-        n_timesteps, n_tasks = self.steps.shape
         pooled = ["weight", *(f"generalist{j}" for j in range(n_features))]
         pooled += [f"latent{j}" for j in range(n_latents)]
-        states = [f"step{t}_generalist{j}" for t in range(n_timesteps) for j in range(n_features)]
-        return states + [f"task{k}_{name}" for k in range(n_tasks) for name in pooled]
+        tasks = [f"task{k}_{name}" for k in range(self.steps.shape[1]) for name in pooled]
+        return self._each_step("generalist", n_features) + tasks
 
 
 def layout_for(weights: np.ndarray) -> AlignedLayout | PooledLayout:
