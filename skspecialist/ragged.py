@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_array
 
 from .sequences import FLOATS, n_dimensions, validate_sequences, validate_steps
-from .validation import check_same_length, naming
+from .validation import check_labels, check_same_length, naming, refuse_dates
 
 __all__ = ["RaggedSequences", "is_ragged_list"]
 
@@ -68,11 +69,8 @@ class RaggedSequences:
             If they are no such sequences.
         """
         if is_ragged_list(X):
-            parts = [_steps_of(part, k) for k, part in enumerate(X)]
-            lengths = np.array([len(part) for part in parts])
-            with naming("X"):
-                stacked = np.concatenate(parts)
-            rows = validate_steps(estimator, stacked, reset=reset)
+            lengths = np.array([_n_steps(part, k) for k, part in enumerate(X)])
+            rows = validate_steps(estimator, _stacked(X), reset=reset)
             return cls(_fill(rows, lengths), lengths, "list")
         if n_dimensions(X) == 3:
             return cls._from_padded(estimator, np.asarray(X), reset)
@@ -81,13 +79,15 @@ class RaggedSequences:
             return cls(X, np.full(len(X), X.shape[1]), "array")
         rows = validate_steps(estimator, X, reset=reset)
         check_same_length(X=rows, groups=groups)
-        with naming("groups"):
-            codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+        codes = check_labels(groups, "groups")
         order, lengths = np.argsort(codes, kind="stable"), np.bincount(codes)
         return cls(_fill(rows[order], lengths), lengths, "rows", order)
 
     @classmethod
     def _from_padded(cls, estimator: Any, X: np.ndarray, reset: bool) -> Self:
+        refuse_dates(X, "X")
+        if not X.shape[2]:
+            raise ValueError(f"X has no features: its shape is {X.shape}.")
         with naming("X"):
             X = check_array(
                 X, dtype=FLOATS, allow_nd=True, ensure_all_finite="allow-nan", input_name="X"
@@ -120,6 +120,19 @@ class RaggedSequences:
         for start in range(0, len(self), size):
             yield slice(start, start + size)
 
+    def cut(self, longest: int) -> tuple[Self, np.ndarray]:
+        """Return pieces of at most so many steps, nearly equal ones, and the sequence of each."""
+        n_pieces = -(-self.lengths // longest)
+        owners = np.repeat(np.arange(len(self)), n_pieces)
+        if len(owners) == len(self):
+            return self, owners
+        places = np.arange(len(owners)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
+        starts, ends = (
+            (places + later) * self.lengths[owners] // n_pieces[owners] for later in (0, 1)
+        )
+        lengths = ends - starts
+        return replace(self, X=_fill(self.X[self.there], lengths), lengths=lengths), owners
+
     def in_its_form(self, values: np.ndarray, fill: Any = np.nan) -> Any:
         """Return values (n_sequences, n_timesteps, ...) of the steps in the form that X had."""
         if self.given_as == "array":
@@ -133,19 +146,32 @@ class RaggedSequences:
 
 
 def is_ragged_list(X: Any) -> bool:
-    """Return whether these are separate sequences: a list or tuple of 2-D arrays."""
-    return (
-        isinstance(X, list | tuple)
-        and len(X) > 0
-        and all(getattr(part, "ndim", None) == 2 for part in X)
-    )
+    """Return whether these are separate sequences: a list or tuple of 2-D arrays or tables."""
+    shapes = [getattr(part, "shape", None) for part in X] if isinstance(X, list | tuple) else []
+    return bool(shapes) and all(isinstance(s, tuple) and len(s) == 2 for s in shapes)
 
 
-def _steps_of(part: Any, k: int) -> np.ndarray:
+def _n_steps(part: Any, k: int) -> int:
     steps = np.asarray(part)
+    if steps.ndim != 2:
+        raise TypeError(
+            f"Sequence {k} of X is a {type(part).__name__}, which is no array: turn it into one."
+        )
     if not len(steps):
         raise ValueError(f"Sequence {k} of X has no steps.")
-    return steps
+    return len(steps)
+
+
+def _stacked(parts: Sequence[Any]) -> Any:
+    """Return all steps one below the other; those of tables as a table, with its names."""
+    tables = [part for part in parts if hasattr(part, "columns")]
+    if len({tuple(table.columns) for table in tables}) > 1:
+        raise ValueError("X has sequences whose columns differ, or are in another order.")
+    library = sys.modules[type(parts[0]).__module__.partition(".")[0]]
+    with naming("X"):
+        if len(tables) == len(parts) and hasattr(library, "concat"):  # of pandas and of polars
+            return library.concat(tables)
+        return np.concatenate([np.asarray(part) for part in parts])
 
 
 def _fill(rows: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import assert_all_finite
 
-from .validation import check_same_length, naming, refuse_huge
+from .validation import check_same_length, is_missing, naming, refuse_huge
 
 __all__ = ["Task", "TaskTargets", "is_missing", "pad_columns"]
 
@@ -305,19 +305,6 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
     if values.dtype.kind == "f":
         assert_all_finite(values, input_name="y")
     return values
-
-
-def is_missing(values: np.ndarray) -> np.ndarray:
-    """Return where values are NaN, NaT, or None and pandas' NA among objects."""
-    if values.dtype.kind == "O":
-        # NA is neither equal nor unequal to itself.
-        return np.array(
-            [v is None or not isinstance(v == v, (bool, np.bool_)) or v != v for v in values],
-            dtype=bool,
-        )
-    if values.dtype.kind in "mM":
-        return np.isnat(values)
-    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
 
 
 def _named_task(name: str, labels: Any) -> Task:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _num_samples, column_or_1d
 
 __all__ = [
     "check_callbacks",
+    "check_labels",
     "check_layer_sizes",
     "check_numbers",
     "check_same_length",
+    "is_missing",
     "naming",
     "refuse_dates",
     "refuse_huge",
@@ -149,6 +151,57 @@ def check_same_length(**arguments: Any) -> None:
             f"{' and '.join(lengths)} have inconsistent numbers of samples: "
             f"{list(lengths.values())}."
         )
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return where values are NaN, NaT, or None and pandas' NA among objects.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        Numbers, dates, labels or objects.
+
+    Returns
+    -------
+    missing : ndarray of bool of shape (n_values,)
+        Where they are missing.
+    """
+    if values.dtype.kind == "O":
+        # NA is neither equal nor unequal to itself.
+        return np.array(
+            [v is None or not isinstance(v == v, (bool, np.bool_)) or v != v for v in values],
+            dtype=bool,
+        )
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+
+
+def check_labels(values: Any, argument: str) -> np.ndarray:
+    """Number labels, such as groups, in their order.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_values,)
+        Labels that can be sorted.
+    argument : str
+        Their name.
+
+    Returns
+    -------
+    codes : ndarray of int of shape (n_values,)
+        The place of each among the different ones.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If some are missing, or of types that cannot be compared.
+    """
+    with naming(argument):
+        labels = column_or_1d(values)
+        if is_missing(labels).any():
+            raise ValueError(f"{argument} has missing values (None, NaN or NaT).")
+        return np.unique(labels, return_inverse=True)[1]
 
 
 def check_callbacks(callbacks: list[Any] | None) -> list[Any]:

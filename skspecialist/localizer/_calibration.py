@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-__all__ = ["false_discovery_threshold"]
+import numpy as np
+from sklearn.model_selection import GroupKFold, KFold
+
+from ..validation import check_labels, check_same_length
+
+__all__ = ["false_discovery_threshold", "held_out_folds"]
+
+
+def held_out_folds(
+    sequences: Any, groups: Any, n_folds: int, rng: np.random.RandomState
+) -> np.ndarray:
+    """Return the fold (n_sequences,) in which each sequence is held out, with its group.
+
+    Raises
+    ------
+    ValueError
+        If all sequences are of one group.
+    """
+    check_same_length(X=sequences, groups=groups)
+    groups = None if groups is None else check_labels(groups, "groups")
+    n_units = len(sequences) if groups is None else len(np.unique(groups))
+    if n_units < 2:
+        raise ValueError("groups has one label only: nothing would be left to learn from.")
+    kind = KFold if groups is None else GroupKFold
+    splitter = kind(min(n_folds, n_units), shuffle=True, random_state=rng.randint(2**31 - 1))
+    folds = np.zeros(len(sequences), dtype=int)
+    for fold, (_, held_out) in enumerate(splitter.split(folds, groups=groups)):
+        folds[held_out] = fold
+    return folds
 
 
 def false_discovery_threshold(scores: np.ndarray, null: np.ndarray, alpha: float) -> float:

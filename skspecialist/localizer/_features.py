@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -15,10 +16,14 @@ __all__ = ["StepFeatures"]
 PENALTIES = np.logspace(-2, 5, 8)
 CHUNK = 2**16  # steps that are looked at at once
 MAX_STEPS = 50_000  # that the regression learns from
+LIMIT = 5.0  # standard deviations
 
 
 class StepFeatures:
     """Standardised steps and, if asked for, their innovations.
+
+    Beyond five standard deviations values grow with their logarithm only: where a feature hardly
+    ever moves, one that does would take the scorer to where it learnt nothing.
 
     On smooth data a step carries its past: a scorer of the step alone finds a task wherever
     traces of it are left. An innovation is what is left after a linear regression on the step
@@ -59,21 +64,28 @@ class StepFeatures:
         """Return features of the steps of sequences (n_sequences, n_timesteps, n_features)."""
         steps = self._scaled(X)
         if not self.innovations:
-            return steps
+            return limited(steps)
         left = steps.copy()
-        if self._regression is not None:
+        if self._regression is not None and X.shape[1] > 1:
             before = steps[:, :-1].reshape(-1, steps.shape[2])
             left[:, 1:] -= self._regression.predict(before).reshape(left[:, 1:].shape)
             left[:, 1:] /= self._left_scale
-        return np.concatenate([steps, left], axis=2)
+        return limited(np.concatenate([steps, left], axis=2))
 
-    def of_all(self, sequences: RaggedSequences) -> np.ndarray:
+    def of_all(self, sequences: RaggedSequences) -> RaggedSequences:
         """Return features of all steps in single precision, which is what networks learn from."""
         parts = [
             self.transform(sequences.X[part]).astype(np.float32) for part in sequences.chunks(CHUNK)
         ]
-        return np.concatenate(parts)
+        return replace(sequences, X=np.concatenate(parts))
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
         return np.asarray(self._scaler.transform(rows)).reshape(X.shape)
+
+
+def limited(values: np.ndarray) -> np.ndarray:
+    """Return values of which those beyond ``LIMIT`` are drawn in, in their order."""
+    sizes = np.abs(values)
+    drawn_in = LIMIT + np.log1p(np.maximum(sizes - LIMIT, 0.0))
+    return np.copysign(np.minimum(sizes, drawn_in), values)

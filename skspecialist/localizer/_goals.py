@@ -11,6 +11,8 @@ from ..targets import TaskTargets
 
 __all__ = ["Goals"]
 
+FARTHEST = 1e4  # standard deviations from zero; beyond, single precision tells amounts apart poorly
+
 
 @dataclass(frozen=True)
 class Goals:
@@ -38,10 +40,21 @@ class Goals:
 
     @classmethod
     def from_tasks(cls, tasks: TaskTargets) -> Self:
-        """Return what the tasks of ``y`` ask for."""
+        """Return what the tasks of ``y`` ask for.
+
+        Raises
+        ------
+        ValueError
+            If amounts differ by far less than they are from zero.
+        """
         names: list[str] = []
         owners: list[int] = []
         for place, task in enumerate(tasks.tasks):
+            if task.classes is None and abs(task.mean) > FARTHEST * task.scale:
+                raise ValueError(
+                    f"The amounts of task {task.name!r} of y are near {task.mean:.4g}, but differ "
+                    f"by {task.scale:.2g} only: subtract what all sequences share."
+                )
             several = task.n_classes > 2
             labels = list(task.classes) if task.classes is not None and several else []
             names += [f"{task.name}={label}" for label in labels] or [task.name]

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -22,7 +21,7 @@ from ..ragged import RaggedSequences, is_ragged_list
 from ..sequences import n_dimensions
 from ..targets import TaskTargets
 from ..validation import check_callbacks, check_layer_sizes, check_same_length
-from ._calibration import false_discovery_threshold
+from ._calibration import false_discovery_threshold, held_out_folds
 from ._features import StepFeatures
 from ._goals import Goals
 from ._scorer import StepScorer
@@ -83,14 +82,24 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         steps that it learnt from.
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Units of the hidden layers of the encoder.
+    input_noise : float, default=0.3
+        Standard deviation of the normal noise that is added to features while learning, where
+        1 is theirs. With it the scorer does not learn single steps by heart [2]_, of which
+        weak labels say so little. Less suits tasks that a small change tells from others.
     n_timesteps : int, default=None
         Number of steps of a row of a 2-D ``X`` without ``groups``. None takes every column
         for a step.
     max_epochs : int, default=None
-        Passes over the sequences. None is what makes 50 gradient steps times the root of the
+        Passes over the sequences. None is what makes 100 gradient steps times the root of the
         number of sequences, at least 5 and at most 200.
     batch_size : int, default=512
-        Steps in a batch; at least two sequences.
+        Steps in a batch; at least two sequences, or pieces of them.
+    window : int, default=None
+        Number of steps from which on a sequence is cut for learning, into pieces of nearly equal
+        length, of each of which is known what is of the sequence: the memory for learning then
+        depends on this rather than on the longest sequence. A task must be in a good part of the
+        pieces. Since a step is scored by itself nothing has to be cut afterwards. None learns
+        from whole sequences, which amounts ask for.
     lr : float, default=0.01
         Largest learning rate, of a one-cycle schedule.
     callbacks : list or None, default=None
@@ -136,18 +145,24 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
     Notes
     -----
-    What is found are steps that tell sequences with a task from those without. Something
-    that always accompanies a task is found with it, and a task in all sequences, or in none,
-    cannot be. The false discovery rate rests on the steps of held-out sequences without the
-    task, and on steps without it being alike in both kinds of sequences: on smooth data, where
-    traces of a task outlast it, this asks for ``evidence="conditional"``. What is new in later
-    sequences, such as another person, adds errors that no held-out sequence had.
+    Sequences that do not align are the real-world setting of [3]_. What is found are steps that
+    tell sequences with a task from those without. Something that always accompanies a task is
+    found with it, and a task in all sequences, or in none, cannot be. The false discovery rate
+    rests on the steps of held-out sequences without the task, and on steps without it being
+    alike in both kinds of sequences: on smooth data, where traces of a task outlast it, this
+    asks for ``evidence="conditional"``. What is new in later sequences, such as another person,
+    adds errors that no held-out sequence had.
+
+    Features are standardised. Beyond five standard deviations they grow with their logarithm
+    only: where a feature hardly ever moved, one that does would be taken for any task.
 
     References
     ----------
     .. [1] O. Maron and T. Lozano-Perez, "A framework for multiple-instance learning", NeurIPS
        1998.
-    .. [2] Y. Zheng et al., "From Generalist to Specialist Representation", ICML 2026,
+    .. [2] C. M. Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural
+       Computation 7, 1995.
+    .. [3] Y. Zheng et al., "From Generalist to Specialist Representation", ICML 2026,
        arXiv:2605.12733.
 
     Examples
@@ -173,9 +188,11 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "hidden_layer_sizes": [tuple, list],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "window": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "callbacks": [list, None],
         "device": [str],
@@ -194,9 +211,11 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         alpha: float = 0.1,
         cv: int = 3,
         hidden_layer_sizes: tuple[int, ...] = (64, 64),
+        input_noise: float = 0.3,
         n_timesteps: int | None = None,
         max_epochs: int | None = None,
         batch_size: int = 512,
+        window: int | None = None,
         lr: float = 0.01,
         callbacks: list[Any] | None = None,
         device: str = "cpu",
@@ -211,9 +230,11 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         self.alpha = alpha
         self.cv = cv
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.input_noise = input_noise
         self.n_timesteps = n_timesteps
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.window = window
         self.lr = lr
         self.callbacks = callbacks
         self.device = device
@@ -260,11 +281,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self.task_names_ = self._goals.names
             values = self._goals.values(y)
             by_rows = groups is None or sequences.given_as == "rows"
-            folds = self._folds(sequences, None if by_rows else groups, rng)
+            folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
             features = StepFeatures(self.evidence == "conditional").fit(sequences, rng)
-            there = np.repeat(sequences.there[..., None], len(self._goals), axis=2)
-            targets = list((values / self._goals.scales).T)
-            data = StepData.from_arrays(features.of_all(sequences), there, targets, folds=folds)
+            data = self._training_data(features.of_all(sequences), values, folds)
             with seeded(rng.randint(2**31 - 1), self.device):
                 module, self.history_ = train_scorers(
                     data, self._goals.is_amount.tolist(), self._settings(task)
@@ -420,14 +439,24 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         if not reset:
             check_is_fitted(self)
         rows = not is_ragged_list(X) and n_dimensions(X) != 3
-        return RaggedSequences.read(
+        sequences = RaggedSequences.read(
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset
         )
+        width = sequences.X.shape[2]
+        if reset:
+            self._width = width
+        if width != self._width:
+            raise ValueError(
+                f"X has steps of {width} features, but fit had {self._width}: pass groups with the "
+                "steps of all sequences in one table, or X in the form that fit had."
+            )
+        return sequences
 
     def _settings(self, task: Task) -> ScorerSettings:
         return ScorerSettings(
             n_components=self.n_components,
             hidden=check_layer_sizes(self.hidden_layer_sizes) or (),
+            noise=self.input_noise,
             sparsity=self.sparsity,
             pooling="noisy_or" if self.pooling == "auto" else self.pooling,
             smoothing=self.smoothing,
@@ -440,18 +469,20 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             task=task,
         )
 
-    def _folds(self, sequences: RaggedSequences, groups: Any, rng: Any) -> np.ndarray:
-        """Return the fold (n_sequences,) in which each sequence is held out."""
-        check_same_length(X=sequences, groups=groups)
-        n_units = len(sequences) if groups is None else len(np.unique(groups))
-        folds = np.zeros(len(sequences), dtype=int)
-        if n_units < 2:
-            raise ValueError("groups has one label only: nothing would be left to learn from.")
-        kind = KFold if groups is None else GroupKFold
-        splitter = kind(min(self.cv, n_units), shuffle=True, random_state=rng.randint(2**31 - 1))
-        for fold, (_, held_out) in enumerate(splitter.split(folds, groups=groups)):
-            folds[held_out] = fold
-        return folds
+    def _training_data(
+        self, features: RaggedSequences, values: np.ndarray, folds: np.ndarray
+    ) -> StepData:
+        """Return what the networks learn from: whole sequences, or pieces of them."""
+        goals = self._goals
+        if self.window is not None and goals.is_amount.any():
+            raise ValueError(
+                "window must be None where y holds amounts (floats): how much of an amount is in a "
+                "part of a sequence is not known."
+            )
+        pieces, owners = features.cut(self.window or features.X.shape[1])
+        there = np.repeat(pieces.there[..., None], len(goals), axis=2)
+        targets = list((values / goals.scales)[owners].T)
+        return StepData.from_arrays(pieces.X, there, targets, folds=folds[owners])
 
     def _contributions(self, sequences: RaggedSequences) -> np.ndarray:
         return self._scorer.contributions(self._scorer.scores(sequences))

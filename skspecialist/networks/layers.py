@@ -68,6 +68,8 @@ class Encoders(Portable):
         Number of encoders.
     variational : bool, default=False
         Whether they give variances of the latents too.
+    noise : float, default=0.0
+        Standard deviation of what is added to the features while training.
     """
 
     mean: torch.Tensor
@@ -81,9 +83,11 @@ class Encoders(Portable):
         n_latents: int,
         n_groups: int = 1,
         variational: bool = False,
+        noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_latents, self.n_groups, self.variational = n_latents, n_groups, variational
+        self.noise = noise
         self.layers = None
         if hidden is not None:
             sizes = [n_features, *hidden, n_latents * (1 + variational)]
@@ -95,6 +99,8 @@ class Encoders(Portable):
         """Return means (n_groups, n_rows, n_latents) and log variances (None without)."""
         if self.layers is None:
             return X[:, : self.n_latents].expand(self.n_groups, -1, -1), None
+        if self.training and self.noise:
+            X = X + self.noise * torch.randn_like(X)
         raw = self.layers(X)
         means = raw[..., : self.n_latents]
         if self.training and self.n_latents:

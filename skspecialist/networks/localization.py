@@ -18,7 +18,7 @@ from .penalties import L1
 from .pooled_heads import PooledHeads, PooledLoss, smooth
 from .training import HEAD_UNITS, NOBODY, WARMUP
 
-UPDATES_PER_ROOT = 50  # gradient steps, times the root of the number of sequences
+UPDATES_PER_ROOT = 100  # gradient steps, times the root of the number of sequences
 EPOCHS = (5, 200)  # at least and at most
 
 
@@ -28,6 +28,7 @@ class ScorerSettings:
 
     n_components: int
     hidden: Sequence[int]
+    noise: float
     sparsity: float
     pooling: str
     smoothing: int
@@ -102,7 +103,9 @@ def _new_scorers(
     heads.start_at(totals, float(there))
     loss = PooledLoss(heads.is_amount, data.targets, data.weights)
     return Bottlenecks(
-        Encoders(data.X.shape[2], settings.hidden, settings.n_components, n_groups),
+        Encoders(
+            data.X.shape[2], settings.hidden, settings.n_components, n_groups, noise=settings.noise
+        ),
         heads,
         loss,
         penalty=L1(),

@@ -8,6 +8,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from skspecialist import TaskLocalizer
 from skspecialist.exceptions import SpecialistWarning
+from skspecialist.localizer._features import LIMIT, limited
+from skspecialist.ragged import RaggedSequences
 
 QUICK = {"hidden_layer_sizes": (16,), "n_components": 4, "max_epochs": 40, "random_state": 0}
 
@@ -106,6 +108,65 @@ def test_smoothing_finds_what_lasts():
     alone, smoothed = (precision(fit, *test) for fit in fits)
     assert smoothed > alone + 0.1
     assert fits[1].validation_score_ > fits[0].validation_score_
+
+
+def test_long_sequences_are_learnt_from_in_pieces():
+    rng = np.random.default_rng(0)
+
+    def long(n):
+        X, steps = rng.normal(size=(n, 200, 4)), np.zeros((n, 200, 2), dtype=bool)
+        for i, task in np.argwhere(rng.random((n, 2)) < 0.5):
+            steps[i, :, task] = rng.random(200) < 0.08
+        X[:, :, :2] += 4 * steps
+        return X, steps
+
+    (X, steps), test = long(40), long(30)
+    localizer = TaskLocalizer(**QUICK | {"max_epochs": 20}, window=50)
+    assert precision(localizer.fit(X, steps.any(axis=1)), *test) > 0.9
+    with pytest.raises(ValueError, match="window must be None where y holds amounts"):
+        TaskLocalizer(**QUICK, window=100).fit(X, X.sum(axis=1))
+
+
+@pytest.mark.parametrize("longest", [1, 3, 4, 9])
+def test_pieces_are_the_steps_of_their_sequences(longest):
+    lengths = [1, 3, 4, 8, 9]
+    parts = [np.random.default_rng(n).normal(size=(n, 2)) for n in lengths]
+    whole = RaggedSequences.read(TaskLocalizer(), parts, reset=True)
+    pieces, owners = whole.cut(longest)
+    assert pieces.lengths.max() <= longest
+    assert_array_equal(np.bincount(owners), -(-np.array(lengths) // longest))
+    assert_array_equal(pieces.X[pieces.there], np.concatenate(parts))
+    assert_array_equal(np.bincount(owners, weights=pieces.lengths), lengths)
+    assert whole.cut(9)[0] is whole
+
+
+def test_values_far_out_are_drawn_in_but_keep_their_order():
+    values = np.linspace(-50, 50, 1001)
+    found = limited(values)
+    near = np.abs(values) <= LIMIT
+    assert_array_equal(found[near], values[near])
+    assert (np.diff(found) > 0).all()
+    assert np.abs(found).max() < 2 * LIMIT
+    assert np.isfinite(limited(np.array([-1e300, 1e300]))).all()
+
+
+@pytest.mark.parametrize("evidence", ["marginal", "conditional"])
+def test_a_single_step_is_a_sequence(evidence):
+    X, steps = draw(60)
+    localizer = TaskLocalizer(**QUICK, evidence=evidence).fit(X, steps.any(axis=1))
+    assert np.isfinite(localizer.predict_proba(X[:, :1])).all()
+
+
+def test_steps_of_another_width_are_refused(fitted):
+    X, _ = draw(20)
+    with pytest.raises(ValueError, match="steps of 1 features, but fit had 4: pass groups"):
+        fitted.predict(X.reshape(-1, 4))
+
+
+def test_amounts_that_hardly_differ_are_refused():
+    X, _ = draw(60)
+    with pytest.raises(ValueError, match="of y are near 1e\\+09, but differ by"):
+        TaskLocalizer(**QUICK).fit(X, 1e9 + X[:, :, 0].sum(axis=1))
 
 
 def ragged_forms():
