@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import os
+import zipfile
+import zlib
 from importlib import import_module
 from typing import Any
 
 __all__ = ["trusted_types"]
 
 PACKAGE = __name__.partition(".")[0]
+# What comes of reading a file that holds something else.
+REFUSED = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def trusted_types(file: Any) -> list[str]:
@@ -19,7 +33,7 @@ def trusted_types(file: Any) -> list[str]:
 
     Parameters
     ----------
-    file : path-like
+    file : path-like or binary file object
         What ``skops.io.dump`` wrote.
 
     Returns
@@ -31,6 +45,10 @@ def trusted_types(file: Any) -> list[str]:
     ------
     ImportError
         If skops is not installed.
+    OSError
+        If there is no such file, or it cannot be read.
+    ValueError or TypeError
+        If this is no skops file, or it is damaged.
 
     Examples
     --------
@@ -46,7 +64,12 @@ def trusted_types(file: Any) -> list[str]:
     """
     from skops.io import get_untrusted_types
 
-    return [name for name in get_untrusted_types(file=file) if _is_ours(name)]
+    if not isinstance(file, str | os.PathLike) and not hasattr(file, "seek"):
+        raise TypeError(f"file must be a path or an open file, got {type(file).__name__}.")
+    try:
+        return [name for name in get_untrusted_types(file=file) if _is_ours(name)]
+    except REFUSED as error:
+        raise ValueError(f"file={file!r} is no skops file, or is damaged: {error}") from error
 
 
 def _is_ours(name: str) -> bool:

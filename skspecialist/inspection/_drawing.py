@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
 
 from ..validation import naming
 
@@ -34,6 +35,8 @@ def make_axes(owner: object, ax: Axes | None, *, width: float, height: float) ->
     if ax is None:
         size = (np.clip(width, 4.0, 14.0), np.clip(height, 2.2, 12.0))
         _, ax = plt.subplots(figsize=size, layout="constrained")
+    elif not isinstance(ax, plt.Axes):
+        raise TypeError(f"ax must be matplotlib Axes, or None, got {type(ax).__name__}.")
     return ax
 
 
@@ -94,10 +97,21 @@ def find_task(task: int | str, names: Sequence[str]) -> int:
     return int(task)
 
 
+def check_fitted(estimator: Any, *attributes: str, argument: str, kind: str) -> None:
+    """Check that an estimator has what is drawn: that it is of a kind, and fitted."""
+    missing = [name for name in attributes if not hasattr(estimator, name)]
+    if missing:
+        message = f"{argument} must be a fitted {kind}: this {type(estimator).__name__} has no "
+        error = NotFittedError if hasattr(estimator, "fit") else TypeError
+        raise error(message + f"{missing[0]}.")
+
+
 def check_names(names: Sequence[str] | None, *, n: int, prefix: str, argument: str) -> list[str]:
     """Return ``n`` names: the ones given, or numbered ones."""
     if names is None:
         return [f"{prefix}{i}" for i in range(n)]
+    if isinstance(names, str):
+        raise TypeError(f"{argument} must be a list of names, got {names!r}.")
     with naming(argument):
         names = list(names)
     if len(names) != n:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from sklearn.utils.validation import check_is_fitted
 
 from ..aggregation.base import to_matrix
 from ..independence import FisherZ, IndependenceResult, Wilks
 from ..segments import evidence_blocks, to_columns
+from ..validation import naming
 from . import _drawing as drawing
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class PairEvidenceDisplay:
 
     Raises
     ------
-    ValueError
-        If the shapes do not fit each other.
+    ValueError or TypeError
+        If the shapes do not fit each other, or these are no such numbers.
 
     See Also
     --------
@@ -79,7 +79,7 @@ class PairEvidenceDisplay:
         self.structure = drawing.check_matrix(structure, argument="structure") != 0
         n_segments, n_tasks = self.structure.shape
         self.scores = drawing.check_floats(scores, argument="scores")
-        self.significant = np.asarray(significant, dtype=bool)
+        self.significant = drawing.check_floats(significant, argument="significant")
         for name in ("scores", "significant"):
             if np.shape(getattr(self, name)) != (n_segments, n_segments, n_tasks):
                 raise ValueError(
@@ -90,6 +90,11 @@ class PairEvidenceDisplay:
         self.task_names = drawing.check_names(
             task_names, n=n_tasks, prefix="task", argument="task_names"
         )
+        if np.isinf(self.scores).any() or np.nanmin(self.scores, initial=0.0) < 0:
+            raise ValueError("scores must be absolute values, finite or NaN.")
+        if not np.isin(self.significant, [0, 1]).all():
+            raise ValueError("significant must hold True and False only.")
+        self.significant = self.significant == 1
 
     @classmethod
     def from_estimator(
@@ -131,7 +136,9 @@ class PairEvidenceDisplay:
             If the criterion was "direct", which tests no pairs, there are no pairs or no
             tasks, or ``X`` is missing where it is needed.
         """
-        check_is_fitted(identifier, "structure_")
+        drawing.check_fitted(
+            identifier, "segments_", argument="identifier", kind="TaskStructureIdentifier"
+        )
         structure = identifier.structure_
         tests, pairs = _tests_of_pairs(identifier, X)
         adjusted = tests.pvalue
@@ -250,7 +257,8 @@ def _test_given_rest(identifier: Any, X: ArrayLike) -> tuple[IndependenceResult,
     z = np.where(own, -1, steps)
     test = FisherZ() if x.shape[1] * n_features == 1 else Wilks()
     columns = [to_columns(side, n_features) for side in (x, y, z)]
-    tests = test.test_many(sequences.reshape(len(sequences), -1), *columns)
+    with naming("X"):
+        tests = test.test_many(sequences.reshape(len(sequences), -1), *columns)
     return tests.reshape(len(pairs), 1), pairs
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from . import _drawing as drawing
 
@@ -132,11 +131,22 @@ class TaskStructureDisplay:
 
         Raises
         ------
-        ValueError
+        ValueError or TypeError
             If ``confidence`` is asked for and the identifier has neither p-values nor
-            frequencies.
+            frequencies, or this is no fitted identifier.
         """
-        check_is_fitted(identifier, "step_tasks_")
+        drawing.check_fitted(
+            identifier,
+            "step_tasks_",
+            "task_names_",
+            argument="identifier",
+            kind="TaskStructureIdentifier",
+        )
+        if not isinstance(confidence, bool | np.bool_):
+            raise TypeError(
+                "confidence must be True or False here, as the identifier has the values, got "
+                f"{type(confidence).__name__}."
+            )
         shade, label = _confidence(identifier) if confidence else (None, "")
         display = cls(
             identifier.step_tasks_,

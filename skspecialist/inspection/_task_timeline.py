@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from ..validation import naming
 from . import _drawing as drawing
@@ -102,7 +102,7 @@ class TaskTimelineDisplay:
             task_names, n=self.values.shape[1], prefix="task", argument="task_names"
         )
         self.values_label = values_label
-        if limit is not None and not limit > 0:
+        if limit is not None and not (isinstance(limit, Real) and 0 < limit < np.inf):
             raise ValueError(f"limit must be positive, or None, got {limit!r}.")
         self.limit = limit
 
@@ -143,14 +143,15 @@ class TaskTimelineDisplay:
             If this is not one sequence of the features of ``fit``, or ``true_steps`` has not
             its shape.
         """
-        check_is_fitted(localizer)
+        drawing.check_fitted(localizer, "thresholds_", argument="localizer", kind="TaskLocalizer")
+        shape = np.shape(np.asarray(sequence, dtype=object))
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(
+                "sequence must have shape (n_timesteps, n_features) and not be empty, got "
+                f"shape {shape}."
+            )
+        together = np.zeros(shape[0])
         with naming("sequence"):
-            if np.ndim(sequence) != 2 or np.size(sequence) == 0:
-                raise ValueError(
-                    "one sequence has shape (n_timesteps, n_features) and is not empty, got "
-                    f"{np.shape(sequence)}."
-                )
-            together = np.zeros(len(sequence))  # type: ignore[arg-type]
             contributions = localizer.contributions(sequence, together)
         certain = np.isfinite(localizer.thresholds_).any()
         steps = localizer.predict(sequence, together) if certain else None

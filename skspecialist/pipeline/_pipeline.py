@@ -31,7 +31,7 @@ from ._sample import Sample
 __all__ = ["SpecialistPipeline"]
 
 # Parameters of the encoder that also say how the mask of later tasks is learned.
-FOR_ADDED_TASKS = ("heads", "batch_size", "lr", "device")
+FOR_ADDED_TASKS = ("heads", "batch_size", "lr", "device", "checkpoint_dir")
 
 
 class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -86,7 +86,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     n_timesteps : int, default=None
         Number of steps of a 2-D ``X``. None takes every column for a step.
     random_state : int, RandomState instance or None, default=None
-        Seed of the split, and of the parts whose own ``random_state`` is None.
+        Seed of the split, and of the parts whose own ``random_state`` is None. An encoder with
+        ``checkpoint_dir`` needs an integer here, or it would never go on from what it saved.
     verbose : int, default=0
         Whether to show a progress bar over the stages.
 
@@ -234,7 +235,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         ------
         ValueError
             If ``y`` is missing, ``X`` or ``y`` have NaN or infinite values, a task is
-            constant, there is one environment only, or a part refuses the data.
+            constant, there is one environment only, a part refuses the data, or the encoder
+            has a ``checkpoint_dir`` and ``random_state`` is no integer.
         """
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
@@ -368,6 +370,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     @contextmanager
     def _learner(self, sample: Sample, name: str) -> Iterator[Learner]:
         """Give what learns, and tells how far it is."""
+        self._check_seed()
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
         n_fits = 1 + (n_splits(self.split, sample) if self.specialise == "auto" else 0)
         total = n_fits * len(STAGES)
@@ -384,6 +387,14 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
                 bar.update()
 
             yield Learner(self.specialise, self.split, self.loss, self.estimator, seeds, stage)
+
+    def _check_seed(self) -> None:
+        saves = getattr(self.encoder, "checkpoint_dir", None) is not None
+        if saves and self.specialise != "never" and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "With checkpoint_dir the encoder goes on with the same splits and seeds: "
+                f"random_state of the pipeline must be an integer, got {self.random_state!r}."
+            )
 
     def _publish(self, models: TaskModels) -> None:
         """Set the attributes of the tasks."""

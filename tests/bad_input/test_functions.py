@@ -1,29 +1,26 @@
-"""Generators, tables, searches and displays refuse what makes no sense."""
+"""Generators, tables, searches and saved files refuse what makes no sense."""
+
+import io
+import pickle
+import zipfile
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.sparse import csr_array
+import skops.io
 from sklearn.linear_model import LogisticRegression
 
-from skspecialist import sequences_from_frame, sequences_needed
+from skspecialist import TaskStructureIdentifier, sequences_from_frame, sequences_needed
 from skspecialist.datasets import (
     make_collider_sequences,
     make_digit_factors,
     make_digit_sequences,
     make_specialist_latents,
 )
-from skspecialist.inspection import (
-    LatentTraversalDisplay,
-    MaskDisplay,
-    SequenceDisplay,
-    SparsityPathDisplay,
-    SpecialistGainDisplay,
-    TaskStructureDisplay,
-)
 from skspecialist.model_selection import neg_n_features_used, sparsest_within_one_standard_error
-from tests.bad_input.estimators import INF, NAN, changed
+from skspecialist.saving import trusted_types
+from tests.bad_input.estimators import INF, NAN
 from tests.bad_input.refusals import Refusals, check_refusal
 
 refusals = Refusals()
@@ -267,105 +264,58 @@ refusals.add(
     },
 )
 
+# ------------------------------------------------------------------ saved files
 
-SQUARE = np.eye(3)
-# ------------------------------------------------------------------ displays
 
-WEIGHTS = {
-    "None": None,
-    "number": 1.0,
-    "text": "mask",
-    "vector": [1.0, 2.0],
-    "empty": np.ones((0, 3)),
-    "nan": changed(SQUARE, (1, 1), NAN),
-    "words": np.full((3, 3), "word"),
-    "complex": SQUARE + 1j,
-    "three dimensions": np.ones((3, 3, 2)),
-    "dict": {0: 1.0},
-    "ragged": [[1.0], [1.0, 2.0]],
-    "None inside": changed(SQUARE, (1, 1), None, object),
-    "sparse": csr_array(SQUARE),
-}
-refusals.add("MaskDisplay", "mask", MaskDisplay, WEIGHTS)
-NAMES = [["a"], "ab", 3, ["a"] * 4, []]
-refusals.add("MaskDisplay", "task_names", lambda v: MaskDisplay(SQUARE, task_names=v), NAMES)
-refusals.add("MaskDisplay", "latent_names", lambda v: MaskDisplay(SQUARE, latent_names=v), NAMES)
-refusals.add("TaskStructureDisplay", "step_tasks", TaskStructureDisplay, WEIGHTS)
+def archive(name, text):
+    """Return a zip file of one file."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(name, text)
+    return content.getvalue()
+
+
+def damaged(content):
+    """Return bytes of which one is another."""
+    place = content.index(b"__module__")
+    return content[:place] + b"?" + content[place + 1 :]
+
+
+SAVED = skops.io.dumps(TaskStructureIdentifier())
 refusals.add(
-    "TaskStructureDisplay",
-    "true_step_tasks",
-    lambda v: TaskStructureDisplay(SQUARE, true_step_tasks=v),
-    {name: v for name, v in WEIGHTS.items() if name != "None"} | {"more": np.ones((4, 3))},
-)
-STATES = np.ones((2, 3, 4))
-refusals.add(
-    "SequenceDisplay",
-    "sequences",
-    lambda v: SequenceDisplay(v, SQUARE),
-    {name: v for name, v in WEIGHTS.items() if name != "three dimensions"} | {"inf": STATES * INF},
-)
-refusals.add(
-    "SequenceDisplay",
-    "step_weights",
-    lambda v: SequenceDisplay(STATES, v),
-    WEIGHTS | {"more steps": np.ones((4, 2)), "more sequences": np.ones((3, 3, 2))},
+    "trusted_types",
+    "file",
+    lambda content: trusted_types(io.BytesIO(content)),
+    {
+        "empty": b"",
+        "text": b"no archive",
+        "pickle": pickle.dumps(TaskStructureIdentifier()),
+        "another archive": archive("readme.txt", "nothing"),
+        "no schema": archive("schema.json", "{"),
+        "an empty schema": archive("schema.json", "{}"),
+        "another schema": archive("schema.json", "[]"),
+        "unknown types": archive("schema.json", '{"__loader__": "Mine", "protocol": 2}'),
+        "half": SAVED[: len(SAVED) // 2],
+        "damaged": damaged(SAVED),
+    },
 )
 refusals.add(
-    "SequenceDisplay",
-    "image_shape",
-    lambda v: SequenceDisplay(STATES, SQUARE, image_shape=v),
-    [(2, 3), (4,), 4, "2x2", (2.0, 2.0), (-2, -2), (2, 2, 1), (None, 4)],
+    "trusted_types",
+    "file",
+    trusted_types,
+    {
+        "None": None,
+        "number": 3,
+        "no name": "",
+        "impossible name": "a\0b",
+        "the content": SAVED,
+        "list": ["file.skops"],
+        "estimator": TaskStructureIdentifier(),
+        "class": io.BytesIO,
+        "text": io.StringIO("no archive"),
+        "array": np.ones(3),
+    },
 )
-refusals.add(
-    "SequenceDisplay.plot",
-    "task",
-    lambda v: SequenceDisplay(STATES, SQUARE).plot(task=v),
-    [3, -1, "other", None, 0.5, [0]],
-)
-refusals.add(
-    "LatentTraversalDisplay", "features", lambda v: LatentTraversalDisplay(v, [0, 1]), WEIGHTS
-)
-refusals.add(
-    "LatentTraversalDisplay",
-    "values",
-    lambda v: LatentTraversalDisplay(STATES, v),
-    [[0, 1], [0, 1, NAN], 3, "abc", ["a", "b", "c"], None, [[0, 1, 2]], {0: 1}, [0, 1, 2j]],
-)
-refusals.add(
-    "LatentTraversalDisplay",
-    "image_shape",
-    lambda v: LatentTraversalDisplay(STATES, [0, 1, 2], image_shape=v),
-    [(2, 3), (4,), 4, "2x2", (-2, -2)],
-)
-PATH = [[0.9], [0.5], [0.1]]
-path = {"scores_path": PATH, "n_active_path": [3, 2, 1], "best_index": 0}
-for argument, values in {
-    "scores_path": [[0.1, 0.2], [[0.1]], [[NAN]] * 3, "path", None, [["a"]] * 3, []],
-    "n_active_path": [[3, 2], [3, 2, NAN], [1, 2, 3], [3, 3, 3], None, "abc", ["a", "b", "c"]],
-    "best_index": [3, -1, None, "first", NAN, 0.5],
-    "sparsity_path": [[0, 1], [0, 0.5, 2], [0.2, 0.1, 0], [NAN] * 3, "abc", [-1, 0, 1]],
-    "tolerance": [-0.1, 1.1, NAN, "a", None],
-}.items():
-    refusals.add(
-        "SparsityPathDisplay",
-        argument,
-        lambda v, argument=argument: SparsityPathDisplay(**(path | {argument: v})),
-        values,
-    )
-gains = {"gain": [0.1, 0.2], "gain_se": [0.1, 0.1]}
-for argument, values in {
-    "gain": [[], 0.1, [[0.1]], "ab", ["a", "b"], None, {0: 1}, [INF, 0.1]],
-    "gain_se": [[0.1], 0.1, ["a", "b"], None, [-0.1, 0.1], [[0.1, 0.1]]],
-    "use_specialist": [[True], [[True, False]], "yes", True, ["a", "b"]],
-    "reasons": [["a"], "abc", 3, ["a"] * 3],
-    "task_names": [["a"], 3, "abc"],
-}.items():
-    refusals.add(
-        "SpecialistGainDisplay",
-        argument,
-        lambda v, argument=argument: SpecialistGainDisplay(**(gains | {argument: v})),
-        values,
-    )
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
