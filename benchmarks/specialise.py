@@ -5,18 +5,23 @@ tasks are the same linear function of all features of all steps, so that a ridge
 on the generalist is the model and a specialist can only lose. *Heterogeneous*: each task is
 a function of two latents at two steps of its own, curved, behind a random mixing. The pipeline
 has its defaults. Losses are squared errors on 1,000 further sequences, in units of the variance.
+Each draw is kept in ``results/specialise.csv`` as it comes; a further run adds what is missing.
 """
 
 import argparse
 import warnings
+from itertools import product
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from report import Report
-from sklearn.base import clone
 
 from skspecialist import SpecialistPipeline
 
+STORE = Path(__file__).parent / "results" / "specialise.csv"
+FIELDS = ["data", "seed", "share", "auto", "always", "never"]
 N_FIT, N_TEST, N_TIMESTEPS, N_FEATURES, N_TASKS = 300, 1000, 6, 8, 3
 
 
@@ -40,20 +45,54 @@ def heterogeneous(rng):
     return latents @ mixing, y + 0.3 * y.std(axis=0) * rng.normal(size=y.shape)
 
 
-def measure(draw, seed):
-    """Return how many tasks are specialised, and the losses of auto, always and never."""
-    X, y = draw(np.random.default_rng(seed))
+DRAWS = {"homogeneous": homogeneous, "heterogeneous": heterogeneous}
+
+
+def measure(data, seed):
+    """Return a row: the share of specialised tasks, and the losses of auto, always and never."""
+    X, y = DRAWS[data](np.random.default_rng(seed))
     fit, test = slice(N_FIT), slice(N_FIT, None)
-    auto = SpecialistPipeline(random_state=seed)
-    losses = []
+    row = {"data": data, "seed": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        auto.fit(X[fit], y[fit])
-        for choice in (auto, *(clone(auto).set_params(specialise=s) for s in ("always", "never"))):
-            if choice is not auto:
-                choice.fit(X[fit], y[fit])
-            losses.append(np.mean((choice.predict(X[test]) - y[test]) ** 2 / y[test].var(axis=0)))
-    return [auto.use_specialist_.mean(), *losses]
+        for specialise in ("auto", "always", "never"):
+            pipeline = SpecialistPipeline(specialise=specialise, random_state=seed)
+            prediction = pipeline.fit(X[fit], y[fit]).predict(X[test])
+            row[specialise] = np.mean((prediction - y[test]) ** 2 / y[test].var(axis=0))
+            if specialise == "auto":
+                row["share"] = pipeline.use_specialist_.mean()
+    return row
+
+
+def load():
+    """Return what was measured, one row a draw."""
+    return pd.read_csv(STORE) if STORE.exists() else pd.DataFrame(columns=FIELDS)
+
+
+def fill(options):
+    """Measure the missing draws, and keep each as it comes."""
+    wanted = product(DRAWS, range(options.first_seed, options.first_seed + options.draws))
+    known = set(load()[FIELDS[:2]].itertuples(index=False, name=None))
+    missing = (delayed(measure)(*draw) for draw in wanted if draw not in known)
+    for row in Parallel(options.workers, return_as="generator_unordered")(missing):
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        # Another run may have stored draws meanwhile.
+        rows = pd.DataFrame([*load().to_dict("records"), row], columns=FIELDS)
+        rows.sort_values(FIELDS[:2]).to_csv(STORE, index=False)
+
+
+def summary(data, rows):
+    """Return a row of the table."""
+    means = rows[["auto", "always", "never"]].mean()
+    return [
+        data,
+        len(rows),
+        float((rows["share"] > 0).mean()),
+        float(rows["share"].mean()),
+        *means,
+        means["auto"] / means["never"],
+        means["auto"] / means["always"],
+    ]
 
 
 def parse():
@@ -66,24 +105,8 @@ def parse():
 
 
 if __name__ == "__main__":
-    options = parse()
+    fill(parse())
     report = Report("specialise", "Whether to specialise")
-    rows = []
-    for draw in (homogeneous, heterogeneous):
-        seeds = range(options.first_seed, options.first_seed + options.draws)
-        measured = np.array(Parallel(options.workers)(delayed(measure)(draw, s) for s in seeds))
-        share, auto, always, never = measured.T
-        rows.append(
-            [
-                draw.__name__,
-                len(measured),
-                float((share > 0).mean()),
-                float(share.mean()),
-                *(float(column.mean()) for column in (auto, always, never)),
-                float(auto.mean() / never.mean()),
-                float(auto.mean() / always.mean()),
-            ]
-        )
     report.table(
         f"{N_FIT} sequences of {N_TIMESTEPS} steps of {N_FEATURES} features, {N_TASKS} tasks",
         [
@@ -97,6 +120,6 @@ if __name__ == "__main__":
             "auto / never",
             "auto / always",
         ],
-        rows,
+        [summary(data, rows) for data, rows in load().groupby("data", sort=False)],
     )
     report.save()
