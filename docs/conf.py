@@ -44,6 +44,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "abort_on_example_error": True,
     "show_memory": False,
+    "remove_config_comments": True,
     "capture_repr": ("_repr_html_",),  # not that of a display, which is drawn
 }
 # A work listed under References need not be cited in the text.
