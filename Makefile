@@ -21,7 +21,7 @@ EXTRAS_package := package
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-min package lint format types docstrings docs bench \
 	bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer \
-	bench-independence coverage clean
+	bench-independence bench-comparison coverage clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
@@ -75,7 +75,7 @@ package: $(VENV)/.installed-package ## Build the sdist and the wheel, and try th
 		&& $$pip check && cd "$$new" \
 		&& $(ONE_THREAD) venv/bin/python -m pytest -q tests/test_common.py -k TaskStructure
 
-bench: bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer bench-independence ## Run all benchmarks (hours)
+bench: bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer bench-independence bench-comparison ## Run all benchmarks (hours)
 
 bench-board: $(VENV)/.installed-dev ## Compare the pipeline with its peers on many data sets
 	$(ONE_THREAD) $(PY) benchmarks/board.py
@@ -100,11 +100,15 @@ bench-shift: $(VENV)/.installed-dev ## Measure what shifts after training cost
 
 bench-localizer: $(VENV)/.installed-dev ## Compare what finds steps in sequences that do not align
 	$(ONE_THREAD) $(PY) benchmarks/localizer.py
+	$(ONE_THREAD) $(PY) benchmarks/within_sequence.py
 	$(PY) benchmarks/localizer_speed.py
 
 bench-independence: $(VENV)/.installed-dev ## Measure level, power and speed of the independence tests (hours)
 	$(ONE_THREAD) $(PY) benchmarks/calibration.py
 	$(PY) benchmarks/independence.py
+
+bench-comparison: $(VENV)/.installed-dev ## Try what the documentation says of other packages
+	$(ONE_THREAD) $(PY) benchmarks/feature_table.py
 
 clean: ## Remove what the other targets made, but for the environment
 	rm -rf demo_output docs/_build docs/generated docs/gallery docs/sg_execution_times.rst \

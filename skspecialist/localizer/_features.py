@@ -86,6 +86,8 @@ class StepFeatures:
 
 def limited(values: np.ndarray) -> np.ndarray:
     """Return values of which those beyond ``LIMIT`` are drawn in, in their order."""
-    sizes = np.abs(values)
-    drawn_in = LIMIT + np.log1p(np.maximum(sizes - LIMIT, 0.0))
-    return np.copysign(np.minimum(sizes, drawn_in), values)
+    far = np.abs(values) > LIMIT
+    outer = values[far]
+    found = values.copy()
+    found[far] = np.copysign(LIMIT + np.log1p(np.abs(outer) - LIMIT), outer)
+    return found
