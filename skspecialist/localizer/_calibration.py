@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
 
+from ..ragged import RaggedSequences
 from ..validation import check_labels, check_same_length
+from ._scorer import StepScorer
 
-__all__ = ["false_discovery_threshold", "held_out_folds"]
+__all__ = ["HeldOut", "false_discovery_threshold", "held_out_folds"]
+
+# Held-out sequences may show again what the others showed, and be too easy to tell apart.
+LEAST_CHANCE = 0.5
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What scorers say of sequences that they did not learn from.
+
+    Attributes
+    ----------
+    scores : list of ndarray of shape (n_timesteps, n_goals)
+        Probabilities, or contributions to amounts, of the steps of each sequence.
+    absent : ndarray of shape (n_sequences, n_goals), bool
+        The sequences that are known to be without a task.
+    is_amount : ndarray of shape (n_goals,), bool
+        Tasks of which an amount is known.
+    noise : ndarray of shape (n_goals,)
+        Standard deviation of what is left of amounts; NaN for other tasks.
+    log_likelihood : float
+        Nats per sequence.
+    """
+
+    scores: list[np.ndarray]
+    absent: np.ndarray
+    is_amount: np.ndarray
+    noise: np.ndarray
+    log_likelihood: float
+
+    @classmethod
+    def of(
+        cls, scorer: StepScorer, sequences: RaggedSequences, values: np.ndarray, folds: np.ndarray
+    ) -> Self:
+        """Look at each sequence with the scorer that learnt without its fold."""
+        scores, goals = scorer.scores(sequences, 1 + folds), scorer.goals
+        outputs = scorer.outputs(scores, sequences.there)
+        errors = np.sqrt(np.nanmean((values - outputs) ** 2, axis=0))
+        least = np.finfo(float).eps * goals.scales  # a perfect fit has none
+        noise = np.where(goals.is_amount, errors + least, np.nan)
+        found = scorer.contributions(scores)
+        return cls(
+            [part[:n] for part, n in zip(found, sequences.lengths, strict=True)],
+            values == 0,
+            goals.is_amount,
+            noise,
+            scorer.log_likelihood(values, outputs, noise),
+        )
+
+    def thresholds(self, alpha: float) -> np.ndarray:
+        """Return the score of each task (n_goals,) from which on a step counts."""
+        sizes = np.abs(np.concatenate(self.scores))
+        absent = np.repeat(self.absent, [len(part) for part in self.scores], axis=0)
+        calibrated = [
+            false_discovery_threshold(size, size[without], alpha)
+            for size, without in zip(sizes.T, absent.T, strict=True)
+        ]
+        return np.maximum(calibrated, np.where(self.is_amount, 0.0, LEAST_CHANCE))
 
 
 def held_out_folds(

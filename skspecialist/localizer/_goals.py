@@ -7,9 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..networks import StepData
+from ..ragged import RaggedSequences
 from ..targets import TaskTargets
 
-__all__ = ["Goals"]
+__all__ = ["Goals", "training_data"]
 
 FARTHEST = 1e4  # standard deviations from zero; beyond, single precision tells amounts apart poorly
 
@@ -83,3 +85,28 @@ class Goals:
                 found = (codes[:, None] == np.arange(task.n_classes)).astype(float)
                 columns += list(np.where(np.isnan(codes[:, None].astype(float)), np.nan, found).T)
         return np.column_stack(columns)
+
+
+def training_data(
+    goals: Goals,
+    features: RaggedSequences,
+    values: np.ndarray,
+    folds: np.ndarray,
+    window: int | None,
+) -> StepData:
+    """Return what networks learn from: whole sequences, or pieces of at most ``window`` steps.
+
+    Raises
+    ------
+    ValueError
+        If amounts would have to be divided among pieces.
+    """
+    if window is not None and goals.is_amount.any():
+        raise ValueError(
+            "window must be None where y holds amounts (floats): how much of an amount is in a "
+            "part of a sequence is not known."
+        )
+    pieces, owners = features.cut(window or features.X.shape[1])
+    there = np.repeat(pieces.there[..., None], len(goals), axis=2)
+    targets = list((values / goals.scales)[owners].T)
+    return StepData.from_arrays(pieces.X, there, targets, folds=folds[owners])

@@ -15,22 +15,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..exceptions import SpecialistWarning
 from ..fitting import TaskEstimatorMixin, all_or_nothing
-from ..networks import ScorerSettings, StepData, only_group, seeded, train_scorers
+from ..networks import ScorerSettings, only_group, seeded, train_scorers
 from ..progress import CallbackSupportMixin, Task, fit_task
 from ..ragged import RaggedSequences, is_ragged_list
 from ..sequences import n_dimensions
 from ..targets import TaskTargets
 from ..validation import check_callbacks, check_layer_sizes, check_same_length
-from ._calibration import false_discovery_threshold, held_out_folds
+from ._calibration import HeldOut, held_out_folds
 from ._features import StepFeatures
-from ._goals import Goals
+from ._goals import Goals, training_data
 from ._scorer import StepScorer
 
 __all__ = ["TaskLocalizer"]
-
-
-# Held-out sequences may show again what the others showed, and be too easy to tell apart.
-LEAST_CHANCE = 0.5
 
 
 def _knows_no_amounts(self: Any) -> bool:
@@ -283,7 +279,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             by_rows = groups is None or sequences.given_as == "rows"
             folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
             features = StepFeatures(self.evidence == "conditional").fit(sequences, rng)
-            data = self._training_data(features.of_all(sequences), values, folds)
+            data = training_data(
+                self._goals, features.of_all(sequences), values, folds, self.window
+            )
             with seeded(rng.randint(2**31 - 1), self.device):
                 module, self.history_ = train_scorers(
                     data, self._goals.is_amount.tolist(), self._settings(task)
@@ -291,7 +289,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)
             self._scorer = StepScorer(self._goals, features, module)
-            self._calibrate(sequences, values, folds)
+            held_out = HeldOut.of(self._scorer, sequences, values, folds)
+            self.out_of_fold_scores_, self.noise_ = held_out.scores, held_out.noise
+            self.thresholds_ = held_out.thresholds(self.alpha)
+            self.validation_score_ = held_out.log_likelihood
             only_group(module, 0)
         return self
 
@@ -432,8 +433,11 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         """
         sequences = self._read(X, groups)
         check_same_length(X=sequences, y=y)
+        values = self._goals.values(y)
+        if np.isnan(values).all():
+            raise ValueError("y has missing values only: nothing is known to compare with.")
         outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.there)
-        return self._scorer.log_likelihood(self._goals.values(y), outputs, self.noise_)
+        return self._scorer.log_likelihood(values, outputs, self.noise_)
 
     def _read(self, X: Any, groups: Any, reset: bool = False) -> RaggedSequences:
         if not reset:
@@ -469,39 +473,5 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             task=task,
         )
 
-    def _training_data(
-        self, features: RaggedSequences, values: np.ndarray, folds: np.ndarray
-    ) -> StepData:
-        """Return what the networks learn from: whole sequences, or pieces of them."""
-        goals = self._goals
-        if self.window is not None and goals.is_amount.any():
-            raise ValueError(
-                "window must be None where y holds amounts (floats): how much of an amount is in a "
-                "part of a sequence is not known."
-            )
-        pieces, owners = features.cut(self.window or features.X.shape[1])
-        there = np.repeat(pieces.there[..., None], len(goals), axis=2)
-        targets = list((values / goals.scales)[owners].T)
-        return StepData.from_arrays(pieces.X, there, targets, folds=folds[owners])
-
     def _contributions(self, sequences: RaggedSequences) -> np.ndarray:
         return self._scorer.contributions(self._scorer.scores(sequences))
-
-    def _calibrate(self, sequences: RaggedSequences, values: np.ndarray, folds: np.ndarray) -> None:
-        """Learn from held-out sequences how certain is certain enough, and the noise."""
-        there, goals = sequences.there, self._goals
-        scores = self._scorer.scores(sequences, 1 + folds)
-        found = self._scorer.contributions(scores)
-        self.out_of_fold_scores_ = [s[:n] for s, n in zip(found, sequences.lengths, strict=True)]
-        calibrated = [
-            false_discovery_threshold(
-                sizes[there], sizes[there & (known == 0)[:, None]], self.alpha
-            )
-            for sizes, known in zip(np.abs(found).transpose(2, 0, 1), values.T, strict=True)
-        ]
-        self.thresholds_ = np.maximum(calibrated, np.where(goals.is_amount, 0.0, LEAST_CHANCE))
-        outputs = self._scorer.outputs(scores, there)
-        errors = np.sqrt(np.nanmean((values - outputs) ** 2, axis=0))
-        least = np.finfo(float).eps * goals.scales  # a perfect fit has none
-        self.noise_ = np.where(goals.is_amount, errors + least, np.nan)
-        self.validation_score_ = self._scorer.log_likelihood(values, outputs, self.noise_)

@@ -242,6 +242,7 @@ refusals.add(
     "y",
     lambda y: localizer().score(X, y),
     {
+        "all missing": np.full((40, 2), NAN),
         "None": None,
         "number": 1,
         "text": "targets",
