@@ -268,6 +268,11 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         ValueError or TypeError
             If ``X`` or ``y`` are of other shapes, a task is the same in all sequences, or
             there are fewer than two sequences.
+
+        Warns
+        -----
+        SpecialistWarning
+            If a task uses no latent, so that nothing was learnt of it.
         """
         with fit_task(self, X, y, n_subtasks=1) as task:
             rng = check_random_state(self.random_state)
@@ -288,6 +293,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
                 )
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)
+            self._warn_of_nothing()
             self._scorer = StepScorer(self._goals, features, module)
             held_out = HeldOut.of(self._scorer, sequences, values, folds)
             self.out_of_fold_scores_, self.noise_ = held_out.scores, held_out.noise
@@ -455,6 +461,17 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
                 "steps of all sequences in one table, or X in the form that fit had."
             )
         return sequences
+
+    def _warn_of_nothing(self) -> None:
+        names = [n for n, row in zip(self.task_names_, self.mask_, strict=True) if not row.any()]
+        if names:
+            warnings.warn(
+                f"Nothing was found that tells the sequences with {names} from those without. If "
+                "there is something, more sequences, less sparsity, or a window where sequences "
+                "are long, may help.",
+                SpecialistWarning,
+                stacklevel=2,
+            )
 
     def _settings(self, task: Task) -> ScorerSettings:
         return ScorerSettings(

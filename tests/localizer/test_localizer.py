@@ -169,6 +169,16 @@ def test_amounts_that_hardly_differ_are_refused():
         TaskLocalizer(**QUICK).fit(X, 1e9 + X[:, :, 0].sum(axis=1))
 
 
+def test_a_task_that_no_step_tells_is_named():
+    X, steps = draw()
+    y = np.column_stack([steps[:, :, 0].any(axis=1), np.arange(len(X)) % 2])
+    localizer = TaskLocalizer(**QUICK, sparsity=0.2)
+    with pytest.warns(SpecialistWarning, match=r"tells the sequences with \['task1'\] from"):
+        localizer.fit(X, y)
+    assert localizer.mask_[0].any()
+    assert np.ptp(localizer.predict_proba(X)[:, :, 1]) < 1e-12
+
+
 def ragged_forms():
     """Return the same sequences of unequal lengths in three forms, and y."""
     X, steps = draw(60)
