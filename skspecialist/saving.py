@@ -9,20 +9,12 @@ import zlib
 from importlib import import_module
 from typing import Any
 
+from .validation import UNREADABLE
+
 __all__ = ["trusted_types"]
 
 PACKAGE = __name__.partition(".")[0]
-# What comes of reading a file that holds something else.
-REFUSED = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+REFUSED = (*UNREADABLE, zipfile.BadZipFile, zlib.error)
 
 
 def trusted_types(file: Any) -> list[str]:

@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _num_samples, column_or_1d
 
 __all__ = [
+    "UNREADABLE",
     "check_callbacks",
     "check_labels",
     "check_layer_sizes",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 LARGEST = 1e150  # sums of squares of as large numbers are finite
+# What comes of reading a file that holds something else.
+UNREADABLE = (AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @contextmanager

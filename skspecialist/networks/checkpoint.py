@@ -17,6 +17,8 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
+from ..validation import UNREADABLE
+
 if TYPE_CHECKING:
     from .data import StepData
     from .nets import SpecialistNet
@@ -24,16 +26,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 10.0  # seconds between two writings of a running training, at least
 DIGEST_SIZE = hashlib.sha256().digest_size
-# What comes of reading a file that holds something else.
-REFUSED = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-)
+REFUSED = (*UNREADABLE, pickle.UnpicklingError)
 
 
 class Checkpoints:
