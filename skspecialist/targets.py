@@ -14,7 +14,7 @@ from sklearn.utils.validation import assert_all_finite
 
 from .validation import check_same_length, is_missing, naming, refuse_huge
 
-__all__ = ["Task", "TaskTargets", "is_missing", "pad_columns"]
+__all__ = ["Task", "TaskTargets", "pad_columns"]
 
 
 @dataclass(frozen=True, eq=False)

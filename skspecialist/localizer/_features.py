@@ -60,6 +60,11 @@ class StepFeatures:
         self._left_scale[self._left_scale < np.finfo(float).eps] = 1.0
         return self
 
+    @property
+    def width(self) -> int:
+        """Number of features of a step, as given."""
+        return int(self._scaler.n_features_in_)
+
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Return features of the steps of sequences (n_sequences, n_timesteps, n_features)."""
         steps = self._scaled(X)

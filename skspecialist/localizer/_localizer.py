@@ -453,11 +453,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset
         )
         width = sequences.X.shape[2]
-        if reset:
-            self._width = width
-        if width != self._width:
+        if not reset and width != (learnt := self._scorer.features.width):
             raise ValueError(
-                f"X has steps of {width} features, but fit had {self._width}: pass groups with the "
+                f"X has steps of {width} features, but fit had {learnt}: pass groups with the "
                 "steps of all sequences in one table, or X in the form that fit had."
             )
         return sequences

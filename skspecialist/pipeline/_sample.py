@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import column_or_1d
 
-from ..targets import TaskTargets, is_missing
-from ..validation import check_same_length, naming
+from ..targets import TaskTargets
+from ..validation import check_labels, check_same_length
 
 __all__ = ["Sample"]
 
@@ -40,11 +39,7 @@ class Sample:
         for name, given in labels.items():
             if given is not None:
                 check_same_length(X=X, **{name: given})
-                with naming(name):
-                    column = column_or_1d(given)
-                    if is_missing(column).any():
-                        raise ValueError(f"{name} has missing values (None, NaN or NaT).")
-                    codes[name] = np.unique(column, return_inverse=True)[1]
+                codes[name] = check_labels(given, name)
         return cls(X, y if hasattr(y, "iloc") else np.asarray(y), tasks, **codes)
 
     def __len__(self) -> int:

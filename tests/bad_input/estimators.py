@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 from torch import nn
 
 from skspecialist import (
@@ -29,6 +30,44 @@ def changed(array, place, value, dtype=None):
     array = np.array(array, dtype=dtype)
     array[place] = value
     return array
+
+
+def no_targets(y):
+    """Return what no estimator takes for the tasks of 40 sequences, made from two that are good."""
+    return {
+        "None": None,
+        "number": 1.0,
+        "text": "targets",
+        "dict": {"a": [1.0]},
+        "set": {1.0},
+        "generator": (row for row in y),
+        "three dimensions": y[:, :, None],
+        "empty": y[:0],
+        "no tasks": y[:, :0],
+        "too short": y[:-1],
+        "too long": np.vstack([y, y[:1]]),
+        "transposed": y.T,
+        "one value": [1.0],
+        "the sequences": X,
+        "ragged": [[1.0], [1.0, 2.0]] * 20,
+        "complex": y + 1j,
+        "sparse": csr_array(y),
+        "short table": pd.DataFrame(y[:-1]),
+        "records": np.zeros(40, dtype=[("a", float), ("b", float)]),
+    }
+
+
+NOTHING_TO_LEARN = {
+    "constant": changed(Y, (slice(None), 1), 3.0),
+    "one class": np.zeros(40, int),
+    "one class of strings": np.full(40, "a"),
+    "one class of booleans": np.full(40, True),
+    "one class in a table": pd.DataFrame({"a": Y[:, 0], "b": 1}),
+    "bytes": np.array([b"no", b"yes"] * 20),
+    "mixed classes": np.array(["a", 1] * 20, dtype=object),
+    "lists as classes": pd.Series([[1], [2]] * 20),
+    "dicts as classes": pd.Series([{}, {"a": 1}] * 20),
+}
 
 
 def new_identifier(**params):

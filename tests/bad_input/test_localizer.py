@@ -10,7 +10,18 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from skspecialist import TaskLocalizer
-from tests.bad_input.estimators import FLAT, FRAME, INF, LABELS, NAN, X, Y, changed
+from tests.bad_input.estimators import (
+    FLAT,
+    FRAME,
+    INF,
+    LABELS,
+    NAN,
+    NOTHING_TO_LEARN,
+    X,
+    Y,
+    changed,
+    no_targets,
+)
 from tests.bad_input.refusals import Refusals, check_refusal
 
 refusals = Refusals()
@@ -191,41 +202,22 @@ refusals.add("score", "X", lambda X: localizer().score(X, LABELS), WIDTHS | BROK
 
 # ------------------------------------------------------------------ tasks
 
-BAD_Y = {
-    "None": None,
-    "number": 1.0,
-    "text": "targets",
-    "dict": {"a": [1.0]},
-    "set": {1.0},
-    "generator": (label for label in OCCURS),
-    "three dimensions": LABELS[:, :, None],
-    "empty": LABELS[:0],
-    "no tasks": LABELS[:, :0],
-    "too short": LABELS[:-1],
-    "too long": np.vstack([LABELS, LABELS]),
-    "transposed": LABELS.T,
-    "one for each step": np.repeat(OCCURS, 4),
-    "ragged": [[1.0], [1.0, 2.0]] * 20,
-    "complex": Y + 1j,
-    "sparse": csr_array(LABELS),
-    "records": np.zeros(40, dtype=[("a", float), ("b", float)]),
-    "inf": changed(Y, (3, 1), INF),
-    "huge": changed(Y, (3, 1), 1e200),
-    "only nan": Y * NAN,
-    "only None": np.full(40, None),
-    "one task of nan": changed(Y, (slice(None), 1), NAN),
-    "one value": changed(np.full(40, NAN), 3, 1.0),
-    "constant": changed(Y, (slice(None), 1), 3.0),
-    "one class": np.zeros(40, int),
-    "never occurs": np.zeros(40, bool),
-    "always occurs": np.ones(40, bool),
-    "one class beside missing ones": np.array(["a", None] * 20, dtype=object),
-    "bytes": np.array([b"no", b"yes"] * 20),
-    "mixed classes": np.array(["a", 1] * 20, dtype=object),
-    "lists as classes": pd.Series([[1], [2]] * 20),
-    "dates": np.array(["2020-01-01", "NaT"] * 20, "datetime64[D]"),
-    "one class in a table": pd.DataFrame({"a": Y[:, 0], "b": 1}),
-}
+BAD_Y = (
+    no_targets(LABELS)
+    | NOTHING_TO_LEARN
+    | {
+        "one for each step": np.repeat(OCCURS, 4),
+        "inf": changed(Y, (3, 1), INF),
+        "huge": changed(Y, (3, 1), 1e200),
+        "only nan": Y * NAN,
+        "only None": np.full(40, None),
+        "one task of nan": changed(Y, (slice(None), 1), NAN),
+        "one known value": changed(np.full(40, NAN), 3, 1.0),
+        "never occurs": np.zeros(40, bool),
+        "one class beside missing ones": np.array(["a", None] * 20, dtype=object),
+        "dates": np.array(["2020-01-01", "NaT"] * 20, "datetime64[D]"),
+    }
+)
 refusals.add("fit", "y", lambda y: new_localizer().fit(X, y), BAD_Y)
 refusals.add("fit of a list", "y", lambda y: new_localizer().fit(list(X), y), BAD_Y)
 refusals.add("fit of rows", "y", lambda y: new_localizer().fit(ROWS, y, GROUPS), BAD_Y)

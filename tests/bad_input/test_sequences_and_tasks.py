@@ -16,6 +16,7 @@ from tests.bad_input.estimators import (
     INF,
     LABELS,
     NAN,
+    NOTHING_TO_LEARN,
     X,
     Y,
     changed,
@@ -27,6 +28,7 @@ from tests.bad_input.estimators import (
     new_generalist,
     new_identifier,
     new_pipeline,
+    no_targets,
     pipeline,
 )
 from tests.bad_input.refusals import Refusals, check_refusal
@@ -165,38 +167,7 @@ refusals.add(
 
 # ------------------------------------------------------------------ tasks
 
-NO_TARGETS = {
-    "None": None,
-    "number": 1.0,
-    "text": "targets",
-    "dict": {"a": [1.0]},
-    "set": {1.0},
-    "generator": (row for row in Y),
-    "three dimensions": Y[:, :, None],
-    "empty": Y[:0],
-    "no tasks": Y[:, :0],
-    "too short": Y[:-1],
-    "too long": np.vstack([Y, Y[:1]]),
-    "transposed": Y.T,
-    "one value": [1.0],
-    "the sequences": X,
-    "ragged": [[1.0], [1.0, 2.0]] * 20,
-    "complex": Y + 1j,
-    "sparse": csr_array(Y),
-    "short table": pd.DataFrame(Y[:-1]),
-    "records": np.zeros(40, dtype=[("a", float), ("b", float)]),
-}
-NOTHING_TO_LEARN = {
-    "constant": changed(Y, (slice(None), 1), 3.0),
-    "one class": np.zeros(40, int),
-    "one class of strings": np.full(40, "a"),
-    "one class of booleans": np.full(40, True),
-    "one class in a table": pd.DataFrame({"a": Y[:, 0], "b": 1}),
-    "bytes": np.array([b"no", b"yes"] * 20),
-    "mixed classes": np.array(["a", 1] * 20, dtype=object),
-    "lists as classes": pd.Series([[1], [2]] * 20),
-    "dicts as classes": pd.Series([{}, {"a": 1}] * 20),
-}
+NO_TARGETS = no_targets(Y)
 INFINITE_Y = {
     "inf": changed(Y, (3, 1), INF),
     "-inf in one task": changed(Y[:, 0], 3, -INF),
