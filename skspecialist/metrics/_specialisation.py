@@ -102,11 +102,8 @@ def specialisation_score(
     """
     with naming("relevant"):
         mask = np.asarray(relevant)
-    if mask.all() or not mask.any():
-        raise ValueError(
-            "relevant must mark at least one source and not all: the score compares the two "
-            f"blocks. Got {mask.tolist()}."
-        )
+    if mask.dtype == bool and mask.all():
+        raise ValueError("relevant must not mark all sources: the score compares two blocks.")
     # The annotation narrows what block_r2 returns with ``relevant``.
     read: Bunch = block_r2(
         learned, true, relevant=mask, X=X, probe=probe, random_state=random_state

@@ -234,9 +234,13 @@ def _watched(layer: nn.Module, keep: Callable[[Any], None]) -> Iterator[None]:
             keep(output)
 
     handle = layer.register_forward_hook(hook)
+    # Before torch 2.5 a fused block passes its parts by, and their hooks.
+    is_fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(is_fused)
         handle.remove()
 
 
