@@ -292,11 +292,28 @@ def test_the_smallest_width_that_serves_is_found(monkeypatch, at_once):
         planted = PlantedSearch(monkeypatch, losses)
         path, _ = search_width(data, plan)
         assert path.chosen == planted.chosen == true
-        looked_at = [width for widths in planted.rounds for width in widths]
+        looked_at = [width for widths in planted.rounds for width in set(widths)]
         assert len(looked_at) == len(set(looked_at))
         # Each round leaves one of ``at_once`` parts, and a whole number of widths.
         most = 2 + math.ceil(math.log(n_widths, max(at_once, 2)))
         assert len(planted.rounds) <= most
+
+
+def test_a_training_that_is_stuck_is_made_up_for_by_another(monkeypatch):
+    losses = [1.0, 0.7, 0.4, 0.1]
+
+    class StuckAtFirst(PlantedSearch):
+        def planted(self, held_out):
+            found = super().planted(held_out)
+            found[: len(self.widths) // 2] = 1.0
+            return found
+
+    planted = StuckAtFirst(monkeypatch, losses)
+    data = step_data(n_folds=2, n_tasks=3)
+    path, _ = search_width(data, settings(3, n_components=3))
+    assert planted.rounds == [[1, 2, 3] * 2]
+    assert path.chosen == planted.chosen == 3
+    assert [path.losses[width].mean() for width in range(4)] == losses
 
 
 def test_a_latent_that_helps_only_with_the_next_is_found(monkeypatch):

@@ -17,6 +17,7 @@ from .training import Settings, new_bottlenecks, refit_heads, train_bottlenecks
 
 SEARCH_SHARE = 0.6  # of the epochs: the best goes on afterwards
 MAX_GROUPS = 12  # networks side by side: more would hardly be faster than one after another
+ATTEMPTS = 2  # at each width, where there is room for them: training can get stuck
 
 
 class HeldOut:
@@ -122,9 +123,9 @@ class Path:
 def search_width(data: StepData, settings: Settings) -> tuple[Path, Bottlenecks | None]:
     """Return held-out losses by width, and the best bottleneck of the smallest that serves.
 
-    Bottlenecks of several widths learn side by side, each from all folds but one. What
-    lies between the largest that does not serve and the smallest that does comes next,
-    until nothing is left between them.
+    Bottlenecks of several widths learn side by side, each from all folds but one; of two of
+    the same width the better counts. What lies between the largest that does not serve and
+    the smallest that does comes next, until nothing is left between them.
     """
     held_out = HeldOut(data, settings)
     path, trained = Path(held_out), {}
@@ -135,6 +136,8 @@ def search_width(data: StepData, settings: Settings) -> tuple[Path, Bottlenecks 
         widths = _spread(low, high, at_once)
         if high in path.losses:
             widths = [width for width in widths if width < high]
+        if ATTEMPTS * len(widths) <= at_once:
+            widths *= ATTEMPTS
         net = train_bottlenecks(
             data,
             settings,
@@ -143,8 +146,10 @@ def search_width(data: StepData, settings: Settings) -> tuple[Path, Bottlenecks 
             epochs_share=SEARCH_SHARE,
         )
         for place, losses in enumerate(held_out.losses(net.module_)):
-            path.losses[widths[place]] = losses
-            trained[widths[place]] = net.module_, place, len(widths)
+            width = widths[place]
+            if width not in path.losses or losses.mean() < path.losses[width].mean():
+                path.losses[width] = losses
+                trained[width] = net.module_, place, len(widths)
         path.nets.append(net)
         high = int(path.chosen)
         low = int(max([width for width in path.losses if width < high], default=high))
