@@ -80,7 +80,8 @@ class TaskTimelineDisplay:
     >>> from skspecialist import TaskLocalizer
     >>> X = np.random.default_rng(0).normal(size=(200, 10, 3))
     >>> steps = X[:, :, :2] > 1.5  # where two tasks are
-    >>> localizer = TaskLocalizer(random_state=0).fit(X[1:], steps[1:].any(axis=1))
+    >>> localizer = TaskLocalizer(max_epochs=5, random_state=0)
+    >>> localizer = localizer.fit(X[1:], steps[1:].any(axis=1))
     >>> display = TaskTimelineDisplay.from_estimator(localizer, X[0], steps[0])
     >>> plt.close(display.figure_)
     """

@@ -166,11 +166,11 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     >>> import numpy as np
     >>> from skspecialist import TaskLocalizer
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(300, 10, 3))
+    >>> X = rng.normal(size=(200, 6, 3))
     >>> steps = X[:, :, 0] > 1.5  # where the task is
-    >>> localizer = TaskLocalizer(random_state=0).fit(X, steps.any(axis=1))
+    >>> localizer = TaskLocalizer(max_epochs=100, random_state=0).fit(X, steps.any(axis=1))
     >>> localizer.predict_proba(X).shape
-    (300, 10, 1)
+    (200, 6, 1)
     >>> bool((localizer.predict(X)[:, :, 0] == steps).mean() > 0.97)
     True
     """
