@@ -98,6 +98,15 @@ def test_sparsity_zero_is_dense_and_one_is_empty(data):
     assert min(empty.width_losses_) == 0
 
 
+def test_only_a_fit_that_is_too_short_says_so():
+    data = make_specialist_latents(300, 4, 2, n_layers=1, random_state=0)
+    with pytest.warns(SpecialistWarning, match="too short .* Raise max_epochs"):
+        quick(n_relevant=2).fit(data.X, data.y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "The fit was too short")
+        quick(n_relevant=2, max_epochs=None).fit(data.X[:150], data.y[:150])
+
+
 @pytest.mark.parametrize("n_relevant", [1, 3, 6])
 def test_a_known_number_of_latents_is_kept(data, n_relevant):
     encoder = quick(n_relevant=n_relevant).fit(data.X, data.y[:, 0])
@@ -171,10 +180,35 @@ def test_class_labels_and_both_kinds_of_tasks(data):
 def test_all_steps_are_what_ones_say(sequences):
     X, y, _ = sequences
     implicit = quick().fit(X, y)
-    explicit = quick().fit(X, y, np.ones((5, 2)))
-    each = quick().fit(X, y, np.ones((400, 5, 2)))
-    assert_array_equal(implicit.predict(X), explicit.predict(X))
-    assert_array_equal(implicit.predict(X), each.predict(X, np.ones((400, 5, 2))))
+    explicit = quick().fit(X, y, np.ones((400, 5, 2)))
+    assert_array_equal(implicit.predict(X), explicit.predict(X, np.ones((400, 5, 2))))
+    assert implicit.step_weights_ is explicit.step_weights_ is None
+    assert implicit.predict(X[:, :3]).shape == (400, 2)
+
+
+@pytest.mark.parametrize("heads", ["mlp", "linear"])
+def test_steps_that_a_task_does_not_use_are_learnt_to_count_little(sequences, heads):
+    X, y, step_tasks = sequences
+    train, test = slice(200), slice(200, None)
+
+    def fit(steps):
+        return quick(max_epochs=30, heads=heads, sparsity=0).fit(X[train], y[train], steps)
+
+    told, found = fit(step_tasks), fit(np.ones((5, 2)))
+    counts = np.abs(found.step_weights_)
+    assert counts[step_tasks > 0].min() > 3 * counts[step_tasks == 0].max()
+    assert found.score(X[test], y[test]) > told.score(X[test], y[test]) - 0.05
+    assert_allclose((found.step_weights_**2).mean(axis=0), 1)
+    assert_array_equal(told.step_weights_ != 0, step_tasks > 0)
+    with pytest.raises(ValueError, match="each of 5 counts"):
+        found.predict(X[:, :3], np.ones((3, 2)))
+
+
+def test_a_task_may_weigh_a_step_the_other_way():
+    X = np.random.RandomState(0).standard_normal((400, 3, 2))
+    encoder = quick(max_epochs=30, n_relevant=1).fit(X, X[:, 0, 0] - X[:, 2, 0], np.ones((3, 1)))
+    assert_allclose(encoder.step_weights_[0] / encoder.step_weights_[2], -1, atol=0.2)
+    assert encoder.score(X, X[:, 0, 0] - X[:, 2, 0]) > 0.9
 
 
 def test_a_prediction_is_a_sum_over_the_steps_of_a_task(sequences):

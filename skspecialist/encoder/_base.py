@@ -112,7 +112,8 @@ class BaseSpecialistEncoder(
         self._scaler = self._make_scaler().fit(X.reshape(-1, X.shape[-1]).astype(np.float64))
         scaled = as_sequences(self._scale(X))
         data = StepData.from_arrays(scaled, weights, tasks.encode(y), counts, shares, folds)
-        plan = self._settings(scaled, tasks, **settings)
+        weighs_steps = np.ndim(step_tasks) == 2 and X.shape[1] > 1
+        plan = self._settings(scaled, tasks, weighs_steps=weighs_steps, **settings)
         seed = rng.randint(2**31 - 1)
         plan.checkpoints = open_checkpoints(self, data, plan, seed, previous)
         with seeded(seed, self.device):
@@ -125,6 +126,7 @@ class BaseSpecialistEncoder(
         self._n_features_out = int(self.support_.sum())
         self.tasks_ = tasks
         self.step_tasks_ = weights[0] if weights.strides[0] == 0 else None
+        self.step_weights_ = self._step_weights() if weighs_steps else None
         self._weights_given = step_tasks is not None
         self._warn_about_support(plan, fit.reaches_zero)
         return fit
@@ -199,6 +201,10 @@ class BaseSpecialistEncoder(
         """Standardise in double precision: single would lose small changes of large numbers."""
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
         return self._scaler.transform(rows).reshape(*X.shape[:-1], -1)
+
+    def _step_weights(self) -> np.ndarray:
+        learnt = self.module_.bottleneck.heads.step_importance()[0].detach().numpy()
+        return np.asarray(self.step_tasks_ * learnt.T)
 
     def _warn_about_support(self, settings: Settings, reaches_zero: bool) -> None:
         n_kept = int(self.support_.sum())
@@ -342,6 +348,12 @@ class BaseSpecialistEncoder(
         if step_tasks is None and X.ndim == 3 and self._weights_given:
             step_tasks = self._remembered_step_tasks(X.shape[1])
         weights = validate_step_tasks(step_tasks, X, len(self.tasks_))
+        n_learnt = weights.shape[1] if self.step_weights_ is None else len(self.step_weights_)
+        if weights.shape[1] not in (1, n_learnt):
+            raise ValueError(
+                f"X has {weights.shape[1]} steps, but fit learnt how much each of {n_learnt} "
+                "counts: pass as many."
+            )
         outputs = predict_tasks(self.module_, as_sequences(self._scale(X)), weights)
         columns = [
             task.decode(column if column.ndim == 1 else column.argmax(axis=1))

@@ -160,6 +160,10 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         The tasks of ``y``.
     step_tasks_ : ndarray of shape (n_timesteps, n_tasks) or None
         Weights of the steps where they are the same for all sequences.
+    step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
+        These, times how much each step was learnt to count in a task; the mean square of that
+        is 1 over the steps of a task. Negative where a step counts the other way. None unless
+        ``step_tasks`` had one row for each step.
     module_ : torch.nn.Module
         All networks, trained: latents of the tasks and their heads, the other latents, decoder.
     n_features_in_ : int
@@ -180,7 +184,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     --------
     >>> from skspecialist.datasets import make_specialist_latents
     >>> from skspecialist.encoder import SparseSpecialistEncoderCV
-    >>> data = make_specialist_latents(1000, 4, 2, n_layers=1, random_state=0)
+    >>> data = make_specialist_latents(400, 4, 2, n_layers=1, random_state=0)
     >>> encoder = SparseSpecialistEncoderCV(cv=2, random_state=0).fit(data.X, data.y)
     >>> int(encoder.support_.sum())
     2
@@ -266,8 +270,10 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         step_tasks : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Non-negative weights: the steps over which a task's head is summed. None is
-            all of them. A task without any step uses no latent and predicts its mean, or
-            its most frequent class. Only for sequences.
+            all of them. With one row for each step they are the same steps in all sequences,
+            and how much each counts is learnt besides, so that a wrong one does little harm.
+            A task without any step uses no latent and predicts its mean, or its most
+            frequent class. Only for sequences.
         y_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
             How much each value of ``y`` counts within its task; zero is as if it were
             missing. It is not called ``sample_weight`` because by scikit-learn's contract a

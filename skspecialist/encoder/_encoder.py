@@ -144,6 +144,10 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         The tasks of ``y``.
     step_tasks_ : ndarray of shape (n_timesteps, n_tasks) or None
         Weights of the steps where they are the same for all sequences.
+    step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
+        These, times how much each step was learnt to count in a task; the mean square of that
+        is 1 over the steps of a task. Negative where a step counts the other way. None unless
+        ``step_tasks`` had one row for each step.
     module_ : torch.nn.Module
         All networks, trained: latents of the tasks and their heads, the other latents, decoder.
     n_features_in_ : int
@@ -245,8 +249,10 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         step_tasks : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Non-negative weights: the steps over which a task's head is summed. None is
-            all of them. A task without any step uses no latent and predicts its mean, or
-            its most frequent class. Only for sequences.
+            all of them. With one row for each step they are the same steps in all sequences,
+            and how much each counts is learnt besides, so that a wrong one does little harm.
+            A task without any step uses no latent and predicts its mean, or its most
+            frequent class. Only for sequences.
         y_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
             How much each value of ``y`` counts within its task; zero is as if it were
             missing. It is not called ``sample_weight`` because by scikit-learn's contract a

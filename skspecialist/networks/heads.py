@@ -32,10 +32,14 @@ class MaskedHeads(Portable):
         Widths of the hidden layers (all equal); empty is a linear head.
     n_groups : int, default=1
         Number of independent sets of heads.
+    steps : tensor of shape (n_timesteps, n_tasks) or None, default=None
+        Weights of the steps, the same in all sequences, where the heads are to learn how much
+        each of them counts. A step that the task does not use can then do little harm.
     """
 
     outputs: torch.Tensor
     step_scale: torch.Tensor
+    steps: torch.Tensor
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class MaskedHeads(Portable):
         n_outputs: Sequence[int],
         hidden: Sequence[int] = (32, 32),
         n_groups: int = 1,
+        steps: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.linear = not hidden
@@ -65,6 +70,9 @@ class MaskedHeads(Portable):
         self.out = uniform(n_groups, n_tasks, units, width, fan_in=units)
         self.step_bias = nn.Parameter(torch.zeros(n_groups, n_tasks, width))
         self.intercept = nn.Parameter(torch.zeros(n_groups, n_tasks, width))
+        self.register_buffer("steps", None if steps is None else steps.T.clone())
+        importance = None if steps is None else torch.ones(n_groups, *self.steps.shape)
+        self.importance = None if importance is None else nn.Parameter(importance)
 
     def forward(
         self, latents: torch.Tensor, step_tasks: torch.Tensor, mask: torch.Tensor
@@ -86,10 +94,13 @@ class MaskedHeads(Portable):
             Standardised values, and logits.
         """
         outputs = self.per_step(latents, mask).unflatten(2, step_tasks.shape[:2])
+        weights = (step_tasks / self.step_scale).permute(2, 0, 1)
         if step_tasks.shape[1] == 1:
-            outputs = outputs[:, :, :, 0] * self._weights(step_tasks)[:, :, 0, None]
+            outputs = outputs[:, :, :, 0] * weights[:, :, 0, None]
+        elif self.importance is None:
+            outputs = torch.einsum("gtnsc,tns->gtnc", outputs, weights)
         else:
-            outputs = torch.einsum("gtnsc,tns->gtnc", outputs, self._weights(step_tasks))
+            outputs = torch.einsum("gtnsc,tns,gts->gtnc", outputs, weights, self.step_importance())
         outputs = outputs + self.intercept[:, :, None]
         return outputs.transpose(1, 2).flatten(2)[..., self.outputs]
 
@@ -101,8 +112,16 @@ class MaskedHeads(Portable):
         outputs = torch.bmm(self._hidden(latents, mask), out)
         return outputs.unflatten(0, (self.n_groups, self.n_tasks)) + self.step_bias[:, :, None]
 
-    def _weights(self, step_tasks: torch.Tensor) -> torch.Tensor:
-        return (step_tasks / self.step_scale).permute(2, 0, 1)
+    def step_importance(self) -> torch.Tensor:
+        """Return what the weights of the steps are multiplied by, (n_groups, n_tasks, n_timesteps).
+
+        It leaves the sum of their squares as it is, or it could stand in for the mask.
+        """
+        assert self.importance is not None
+        tiny = torch.finfo(torch.float32).tiny
+        given = self.steps.square().sum(dim=1, keepdim=True)
+        learnt = (self.steps * self.importance).square().sum(dim=2, keepdim=True)
+        return self.importance * (given.clamp(min=tiny) / learnt.clamp(min=tiny)).sqrt()
 
     def _hidden(self, latents: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = torch.baddbmm(
@@ -125,6 +144,12 @@ class MaskedHeads(Portable):
         if not self.linear:
             columns = columns * self.units**0.5
         return columns * mask[:, :, None]
+
+    def take_steps(self, other: MaskedHeads) -> None:
+        """Take over what other heads know of the steps."""
+        self.step_scale = other.step_scale
+        if other.importance is not None:
+            self.steps, self.importance = other.steps, other.importance
 
     @torch.no_grad()
     def silence(self, tasks: torch.Tensor, intercept: torch.Tensor) -> None:

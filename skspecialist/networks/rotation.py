@@ -74,6 +74,8 @@ def _regressions(
     for task, count in enumerate(n_classes):
         present = data.weights[:, task] > 0
         weights = data.step_tasks[present][:, :, task, None]
+        if module.heads.importance is not None:
+            weights = weights * module.heads.step_importance()[0, task, :, None].detach()
         designs.append((latents[present] * weights).sum(dim=1).double().numpy())
         values = data.targets[present, task].double().numpy()[:, None]
         targets.append(values if count == 0 else (values == np.arange(1, count)).astype(float))
@@ -102,5 +104,5 @@ def _turn(data: StepData, module: Bottlenecks, rotation: np.ndarray, support: np
     module.allowed.copy_(module.allowed * torch.tensor(support, dtype=torch.float32))
     module.mask.copy_(module.allowed)
     heads = MaskedHeads(encoders.n_latents, module.task_loss.n_outputs, ())
-    heads.step_scale.copy_(module.heads.step_scale)
+    heads.take_steps(module.heads)
     module.heads = heads

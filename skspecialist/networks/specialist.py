@@ -18,6 +18,8 @@ from .stability import selection_frequency
 from .training import NOBODY, Settings, fit_complement, refit_heads, train_bottlenecks
 
 GOING_ON = 0.8  # of the epochs, for what the search has trained already
+# Of its way to zero, that the penalty can move an entry: less where the tasks need all of them.
+ENOUGH_TRAVEL = 0.5
 ROTATION_TOLERANCE = 0.01  # share of what a task's linear head explains
 
 
@@ -69,7 +71,7 @@ def fit_specialist(
     )
     history += _history("sparse", net)
     bottleneck = net.module_
-    reaches_zero = weight == 0.0 or width == 0 or net.travel_ > width**-0.5
+    reaches_zero = weight == 0.0 or width == 0 or net.travel_ > ENOUGH_TRAVEL * width**-0.5
     groups = _block(bottleneck) if settings.hidden is not None else []
     if turns:
         groups = rotate_latents(everything, bottleneck, settings.n_classes, ROTATION_TOLERANCE)

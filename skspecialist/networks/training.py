@@ -77,6 +77,7 @@ class Settings:
     device: str
     verbose: int
     n_classes: Sequence[int] = field(default_factory=list)
+    weighs_steps: bool = False  # all sequences share the weights, and the heads learn more
     checkpoints: Checkpoints | None = None
     task: OpenTask = untold
 
@@ -189,7 +190,11 @@ def new_bottlenecks(
     n_groups, width = len(widths), max(widths)
     task_loss = TaskLoss(settings.n_classes, data.targets, data.weights)
     heads = MaskedHeads(
-        width, task_loss.n_outputs, () if settings.linear_heads else HEAD_UNITS, n_groups
+        width,
+        task_loss.n_outputs,
+        () if settings.linear_heads else HEAD_UNITS,
+        n_groups,
+        data.step_tasks[0] if settings.weighs_steps else None,
     )
     heads.step_scale.copy_(_step_scale(data.step_tasks))
     active = data.step_tasks.any(dim=1).any(dim=0) & (data.weights > 0).any(dim=0)

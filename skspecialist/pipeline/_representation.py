@@ -20,9 +20,9 @@ class Representation:
     """Generalist, structure and encoder, fitted on the same sequences.
 
     Its features are those of the generalist, step by step, followed by what the layout
-    makes of the encoder's latents and of the steps of each task. A latent counts the same at
-    each step, which takes few data to learn; a task that weighs the features of its steps in
-    many ways is better off with the generalist at these steps.
+    makes of the encoder's latents and of the steps of each task. A task has the same latents
+    at all of its steps, which takes few data to learn; one that reads other features at each
+    step is better off with the generalist at these steps.
 
     Parameters
     ----------
@@ -98,7 +98,8 @@ class Representation:
         return self.encoder
 
     def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
-        return np.asarray(self.encoder.fit(states, y, step_tasks=weights).mask_)
+        step_tasks = weights[0] if self.layout.is_aligned else weights
+        return np.asarray(self.encoder.fit(states, y, step_tasks=step_tasks).mask_)
 
     def _represent(self, X: np.ndarray) -> np.ndarray:
         if self.generalist is None:
@@ -195,4 +196,5 @@ class AddedTasks(Representation):
 
     def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
         latents = self.encoder.latents(states)
-        return np.asarray(self.rows.fit(latents, y, step_tasks=weights).mask_)
+        # Only from a layout that is aligned.
+        return np.asarray(self.rows.fit(latents, y, step_tasks=weights[0]).mask_)
