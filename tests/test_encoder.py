@@ -98,6 +98,21 @@ def test_sparsity_zero_is_dense_and_one_is_empty(data):
     assert min(empty.width_losses_) == 0
 
 
+def test_noise_on_the_features_helps_where_rows_are_few():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((600, 10))
+    y = X @ rng.standard_normal((10, 2)) + 2 * rng.standard_normal((600, 2))
+    scores = {}
+    for noise in (0.0, 0.3, "auto"):
+        encoder = quick(max_epochs=40, input_noise=noise).fit(X[:100], y[:100])
+        scores[noise] = encoder.score(X[100:], y[100:])
+        assert encoder.input_noise_ == noise or (noise == "auto" and encoder.input_noise_ in scores)
+        assert_array_equal(encoder.predict(X), encoder.predict(X))
+    assert scores[0.3] > scores[0.0] + 0.03
+    assert scores["auto"] >= scores[0.0]
+    assert quick(hidden_layer_sizes=None, input_noise=0.3).fit(X, y).input_noise_ == 0.0
+
+
 def test_only_a_fit_that_is_too_short_says_so():
     data = make_specialist_latents(300, 4, 2, n_layers=1, random_state=0)
     with pytest.warns(SpecialistWarning, match="too short .* Raise max_epochs"):

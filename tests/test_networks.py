@@ -14,7 +14,12 @@ from skspecialist.networks.autoencoder import kernel_alignment
 from skspecialist.networks.data import WholeBatches
 from skspecialist.networks.heads import MaskedHeads, TaskLoss
 from skspecialist.networks.search import HeldOut, search_width
-from skspecialist.networks.training import finish_bottlenecks, new_bottlenecks
+from skspecialist.networks.training import (
+    finish_bottlenecks,
+    new_bottlenecks,
+    noise_of,
+    train_bottlenecks,
+)
 
 
 def settings(n_outputs=2, **changes):
@@ -29,6 +34,7 @@ def settings(n_outputs=2, **changes):
         "beta": 0.0,
         "independence": 0.0,
         "linear_heads": False,
+        "noises": (0.0, 0.0),
         "hidden": (8,),
         "max_epochs": 2,
         "batch_size": 64,
@@ -278,7 +284,7 @@ class PlantedSearch:
         return np.repeat([[self.losses[width]] for width in self.widths], len(held_out.rows), 1)
 
     def select(self, group, width):
-        self.chosen = width
+        self.group, self.chosen = group, width
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 6, 30])
@@ -299,6 +305,21 @@ def test_the_smallest_width_that_serves_is_found(monkeypatch, at_once):
         assert len(planted.rounds) <= most
 
 
+def test_the_noise_that_serves_is_kept():
+    data, plan = step_data(n_tasks=2), settings(2, n_components=2, noises=(0.0, 0.5))
+    path, module = search_width(data, plan)
+    widths, noise = path.nets[0].module_.heads.n_groups, noise_of(path.nets[0].module_)
+    assert widths == 8
+    assert noise == [0.0, 0.0, 0.5, 0.5] * 2
+    assert module is None or noise_of(module)[0] in (0.0, 0.5)
+    net = train_bottlenecks(data, plan, [2], noise=[0.5])
+    encoders = net.module_.train().encoders
+    first, second = encoders(data.rows)[0], encoders(data.rows)[0]
+    assert not torch.equal(first, second)
+    encoders.eval()
+    torch.testing.assert_close(encoders(data.rows)[0], encoders(data.rows)[0], rtol=0, atol=0)
+
+
 def test_a_training_that_is_stuck_is_made_up_for_by_another(monkeypatch):
     losses = [1.0, 0.7, 0.4, 0.1]
 
@@ -313,6 +334,7 @@ def test_a_training_that_is_stuck_is_made_up_for_by_another(monkeypatch):
     path, _ = search_width(data, settings(3, n_components=3))
     assert planted.rounds == [[1, 2, 3] * 2]
     assert path.chosen == planted.chosen == 3
+    assert planted.group == 5  # of the first fold, the last of the second attempts
     assert [path.losses[width].mean() for width in range(4)] == losses
 
 

@@ -43,6 +43,7 @@ __all__ = ["BaseSpecialistEncoder"]
 
 EXPLAINED_VARIANCE = 0.999  # by the principal components that n_components=None counts
 MAX_COMPONENTS = 32  # it finds at most
+NOISES = (0.0, 0.3)  # of the features, that input_noise="auto" tries
 
 
 class BaseSpecialistEncoder(
@@ -66,6 +67,7 @@ class BaseSpecialistEncoder(
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
+        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "refit": ["boolean"],
         "early_stopping": ["boolean"],
         "callbacks": [list, None],
@@ -119,6 +121,7 @@ class BaseSpecialistEncoder(
         with seeded(seed, self.device):
             fit = fit_specialist(data, plan, previous)
         self.module_, self.history_, self.n_iter_ = fit.module, fit.history, fit.n_epochs
+        self.input_noise_ = round(float(fit.module.bottleneck.encoders.noise), 6)
         self.inseparable_groups_ = fit.inseparable
         self.mask_ = fit.module.task_mask().detach().numpy().copy()
         self.support_ = np.any(self.mask_, axis=0)
@@ -145,6 +148,7 @@ class BaseSpecialistEncoder(
             beta=self.beta,
             independence=self.independence,
             linear_heads=self.heads == "linear",
+            noises=self._noises(hidden),
             hidden=hidden,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
@@ -163,6 +167,12 @@ class BaseSpecialistEncoder(
                 f"{settings.n_components}: raise n_components."
             )
         return settings
+
+    def _noises(self, hidden: Any) -> tuple[float, ...]:
+        """Return what the search tries: one noise twice, since training can get stuck."""
+        if hidden is None:
+            return (0.0,)
+        return NOISES if self.input_noise == "auto" else (float(self.input_noise),) * 2
 
     def _resolve_penalty(self) -> BasePenalty:
         penalty = self.penalty

@@ -89,6 +89,12 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
     lr : float, default=0.03
         Largest learning rate of a one-cycle schedule, which makes so large a rate safe. A
         smaller one is stuck more often.
+    input_noise : float or "auto", default="auto"
+        Standard deviation of the normal noise that is added to the standardised features while
+        the tasks are learnt, so that networks do not learn rows by heart [3]_. "auto" tries 0
+        and 0.3 at each number of latents of step 1 and takes what predicts held-out samples
+        better: curved tasks of many samples want none, few or noisy samples want some. Without
+        step 1 "auto" is 0. Known latents have none.
     refit : bool, default=True
         Whether to train the heads again without penalty.
     early_stopping : bool, default=False
@@ -129,6 +135,8 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         the mask depends on the coordinates that the encoder chose, which are not unique.
     support_ : ndarray of shape (n_components,), bool
         Latents that some task uses.
+    input_noise_ : float
+        Standard deviation of the noise that the latents were learnt with.
     inseparable_groups_ : list of tuple of int
         Groups of latents of the support that are identified together only. With heads
         that are not linear, the whole support; with linear ones, latents that occur
@@ -165,6 +173,8 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
        representation, ICML 2026, arXiv:2605.12733.
     .. [2] Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural
        networks, NeurIPS 2021.
+    .. [3] Bishop, Training with noise is equivalent to Tikhonov regularization, Neural
+       Computation 7, 1995.
 
     Examples
     --------
@@ -200,6 +210,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         max_epochs: int | None = None,
         batch_size: int = 128,
         lr: float = 0.03,
+        input_noise: float | str = "auto",
         refit: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.2,
@@ -223,6 +234,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.input_noise = input_noise
         self.refit = refit
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

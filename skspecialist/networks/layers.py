@@ -68,13 +68,14 @@ class Encoders(Portable):
         Number of encoders.
     variational : bool, default=False
         Whether they give variances of the latents too.
-    noise : float, default=0.0
+    noise : float or sequence of float of length n_groups, default=0.0
         Standard deviation of what is added to the features while training.
     """
 
     mean: torch.Tensor
     variance: torch.Tensor
-    grouped_buffers = ("mean", "variance")
+    noise: torch.Tensor
+    grouped_buffers = ("mean", "variance", "noise")
 
     def __init__(
         self,
@@ -83,23 +84,23 @@ class Encoders(Portable):
         n_latents: int,
         n_groups: int = 1,
         variational: bool = False,
-        noise: float = 0.0,
+        noise: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__()
         self.n_latents, self.n_groups, self.variational = n_latents, n_groups, variational
-        self.noise = noise
         self.layers = None
         if hidden is not None:
             sizes = [n_features, *hidden, n_latents * (1 + variational)]
             self.layers = GroupedMLP(sizes, n_groups)
         self.register_buffer("mean", torch.zeros(n_groups, 1, n_latents))
         self.register_buffer("variance", torch.ones(n_groups, 1, n_latents))
+        self.register_buffer("noise", torch.tensor(noise).expand(n_groups).clone()[:, None, None])
 
     def forward(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return means (n_groups, n_rows, n_latents) and log variances (None without)."""
         if self.layers is None:
             return X[:, : self.n_latents].expand(self.n_groups, -1, -1), None
-        if self.training and self.noise:
+        if self.training and self.noise.any():
             X = X + self.noise * torch.randn_like(X)
         raw = self.layers(X)
         means = raw[..., : self.n_latents]

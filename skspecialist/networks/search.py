@@ -16,8 +16,7 @@ from .nets import SpecialistNet
 from .training import Settings, new_bottlenecks, refit_heads, train_bottlenecks
 
 SEARCH_SHARE = 0.6  # of the epochs: the best goes on afterwards
-MAX_GROUPS = 12  # networks side by side: more would hardly be faster than one after another
-ATTEMPTS = 2  # at each width, where there is room for them: training can get stuck
+MAX_GROUPS = 12  # with each noise, side by side: more would hardly be faster in one than in two
 
 
 class HeldOut:
@@ -123,8 +122,8 @@ class Path:
 def search_width(data: StepData, settings: Settings) -> tuple[Path, Bottlenecks | None]:
     """Return held-out losses by width, and the best bottleneck of the smallest that serves.
 
-    Bottlenecks of several widths learn side by side, each from all folds but one; of two of
-    the same width the better counts. What lies between the largest that does not serve and
+    Bottlenecks of several widths learn side by side, each from all folds but one; with each
+    noise, of which the better counts. What lies between the largest that does not serve and
     the smallest that does comes next, until nothing is left between them.
     """
     held_out = HeldOut(data, settings)
@@ -136,13 +135,14 @@ def search_width(data: StepData, settings: Settings) -> tuple[Path, Bottlenecks 
         widths = _spread(low, high, at_once)
         if high in path.losses:
             widths = [width for width in widths if width < high]
-        if ATTEMPTS * len(widths) <= at_once:
-            widths *= ATTEMPTS
+        noise = np.repeat(settings.noises, len(widths)).tolist()
+        widths *= len(settings.noises)
         net = train_bottlenecks(
             data,
             settings,
             widths * held_out.n_folds,
             held_out=np.repeat(np.arange(held_out.n_folds), len(widths)).tolist(),
+            noise=noise * held_out.n_folds,
             epochs_share=SEARCH_SHARE,
         )
         for place, losses in enumerate(held_out.losses(net.module_)):

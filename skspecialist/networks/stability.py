@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from .autoencoder import SpecialistAutoencoder
 from .data import StepData
 from .search import search_penalty
-from .training import Settings, train_bottlenecks
+from .training import Settings, noise_of, train_bottlenecks
 
 RETURNS = 0.8  # R2 of a latent, read from those of a half, that counts as its return
 N_NEIGHBOURS = 10
@@ -59,7 +59,9 @@ def _returns(
 ) -> list[np.ndarray]:
     """Return, for both halves, which latents of the fit can be read from theirs."""
     width = module.n_relevant
-    net = train_bottlenecks(halves, settings, [width] * 2, held_out=[0, 1])
+    net = train_bottlenecks(
+        halves, settings, [width] * 2, held_out=[0, 1], noise=noise_of(module.bottleneck) * 2
+    )
     rows = halves.rows[torch.randperm(len(halves.rows))[:MAX_ROWS]]
     found = net.module_.encoders.encode_rows(rows)
     with torch.no_grad():

@@ -67,6 +67,7 @@ class Settings:
     beta: float
     independence: float
     linear_heads: bool
+    noises: Sequence[float]  # that the search tries; without a search the first
     hidden: Sequence[int] | None
     max_epochs: int | None
     batch_size: int
@@ -138,6 +139,7 @@ def train_bottlenecks(
     *,
     held_out: Sequence[int] = (NO_FOLD,),
     sparsity: Sequence[float] = (0.0,),
+    noise: Sequence[float] | None = None,
     start: Bottlenecks | None = None,
     epochs_share: float = 1.0,
     **options: Any,
@@ -156,6 +158,8 @@ def train_bottlenecks(
         One for each group, or for all: the fold that it does not learn from.
     sparsity : sequence of float, default=(0.0,)
         One for each group, or for all: the weight of the penalty on the mask.
+    noise : sequence of float or None, default=None
+        One for each group: the noise on the features. None is the first of the settings.
     start : Bottlenecks or None, default=None
         Trained ones to go on from, at a third of the learning rate.
     epochs_share : float, default=1.0
@@ -163,7 +167,9 @@ def train_bottlenecks(
     **options : dict
         Passed on to the net.
     """
-    module = new_bottlenecks(data, settings, widths, held_out=held_out, sparsity=sparsity)
+    module = new_bottlenecks(
+        data, settings, widths, held_out=held_out, sparsity=sparsity, noise=noise
+    )
     if start is not None:
         continue_from(module, start)
     net = settings.train(
@@ -185,6 +191,7 @@ def new_bottlenecks(
     *,
     held_out: Sequence[int] = (NO_FOLD,),
     sparsity: Sequence[float] = (0.0,),
+    noise: Sequence[float] | None = None,
 ) -> Bottlenecks:
     """Return untrained bottlenecks, a group for each width."""
     n_groups, width = len(widths), max(widths)
@@ -200,7 +207,14 @@ def new_bottlenecks(
     active = data.step_tasks.any(dim=1).any(dim=0) & (data.weights > 0).any(dim=0)
     readable = (torch.arange(width) < torch.tensor(widths)[:, None]).float()
     return Bottlenecks(
-        Encoders(data.X.shape[2], settings.hidden, width, n_groups, settings.beta > 0),
+        Encoders(
+            data.X.shape[2],
+            settings.hidden,
+            width,
+            n_groups,
+            settings.beta > 0,
+            settings.noises[0] if noise is None else noise,
+        ),
         heads,
         task_loss,
         penalty=settings.penalty,
@@ -209,6 +223,11 @@ def new_bottlenecks(
         allowed=active.float()[None, :, None] * readable[:, None],
         held_out=torch.tensor(held_out).expand(n_groups).clone(),
     )
+
+
+def noise_of(module: Bottlenecks) -> list[float]:
+    """Return the noise that each group learnt with."""
+    return module.encoders.noise.flatten().tolist()
 
 
 def finish_bottlenecks(module: Bottlenecks, data: StepData) -> None:

@@ -244,6 +244,7 @@ parameters(
         "max_epochs": [0, -1, 2.5, "many"],
         "batch_size": [0, 1, -1, 2.5, None],
         "lr": [0, -0.1, NAN, "fast", None, INF],
+        "input_noise": [-0.1, NAN, "some", None, INF],
         "refit": [None, "no"],
         "early_stopping": [None, 3],
         "validation_fraction": [0.0, 1.0, -0.5, NAN, None, 5],
