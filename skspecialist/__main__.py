@@ -165,7 +165,13 @@ def write_figures(
         "sequences": SequenceDisplay(
             test.X[:4], steps, task_names=names, image_shape=(8, 8)
         ).plot(),
-        "gain": SpecialistGainDisplay.from_estimator(pipeline),
+        "gain": SpecialistGainDisplay(
+            pipeline.validation_gain_,
+            pipeline.validation_gain_se_,
+            use_specialist=pipeline.use_specialist_,
+            reasons=pipeline.fallback_reason_,
+            task_names=names,
+        ).plot(),
     }
     if pipeline.encoder_ is not None:
         displays["mask"] = MaskDisplay(pipeline.encoder_.mask_, task_names=names).plot()
