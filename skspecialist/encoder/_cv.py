@@ -195,7 +195,8 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     >>> from skspecialist.datasets import make_specialist_latents
     >>> from skspecialist.encoder import SparseSpecialistEncoderCV
     >>> data = make_specialist_latents(400, 4, 2, n_layers=1, random_state=0)
-    >>> encoder = SparseSpecialistEncoderCV(cv=2, random_state=0).fit(data.X, data.y)
+    >>> encoder = SparseSpecialistEncoderCV(cv=2, max_epochs=30, random_state=0)
+    >>> encoder = encoder.fit(data.X, data.y)
     >>> int(encoder.support_.sum())
     2
     """
