@@ -108,18 +108,9 @@ if __name__ == "__main__":
     fill(parse())
     report = Report("specialise", "Whether to specialise")
     report.table(
-        f"{N_FIT} sequences of {N_TIMESTEPS} steps of {N_FEATURES} features, {N_TASKS} tasks",
-        [
-            "tasks",
-            "draws",
-            "draws with a specialist",
-            "tasks specialised",
-            "loss of auto",
-            "of always",
-            "of never",
-            "auto / never",
-            "auto / always",
-        ],
+        f"{N_FIT} sequences of {N_TIMESTEPS} steps of {N_FEATURES} features, {N_TASKS} tasks: the "
+        "share of draws with a specialist,\nof tasks with one, and losses",
+        ["data", "n", "draws", "tasks", "auto", "always", "never", "auto/never", "auto/always"],
         [summary(data, rows) for data, rows in load().groupby("data", sort=False)],
     )
     report.save()
