@@ -42,7 +42,6 @@ PAGES = sorted(
 SLOW_PAGES = {
     "docs/user_guide/encoder.rst",
     "docs/user_guide/metrics.rst",
-    "docs/user_guide/model_selection.rst",
 }
 
 MARKDOWN_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)

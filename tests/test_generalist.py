@@ -4,10 +4,8 @@ import copy
 import operator
 import pickle
 import re
-import textwrap
 import threading
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -462,22 +460,3 @@ def test_states_too_large_for_single_precision_are_an_error(steps):
     assert np.isfinite(generalist.fit_transform(steps)).all()
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="NaN or infinite"):
         generalist.fit(steps.astype(np.float32))
-
-
-# Documentation
-
-
-@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-def test_the_code_of_the_user_guide_runs(tmp_path, monkeypatch):
-    page = Path(__file__).parents[1] / "docs" / "user_guide" / "generalist.rst"
-    blocks = re.findall(
-        r"^\.\. code-block:: python\n((?:\n|   .*\n)+)", page.read_text("utf-8"), re.MULTILINE
-    )
-    runnable = [textwrap.dedent(block) for block in blocks if "transformers" not in block]
-    assert runnable
-    monkeypatch.chdir(tmp_path)
-    state = torch.get_rng_state()
-    names = {"__name__": "guide"}
-    exec(compile("\n".join(runnable), "generalist.rst", "exec"), names)
-    torch.set_rng_state(state)
-    assert names["states"].shape == (200, 4, 256)

@@ -2,9 +2,7 @@
 
 import pickle
 import re
-import textwrap
 from functools import partial
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -40,7 +38,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning"),
 ]
 
-GUIDE = Path(__file__).parents[1] / "docs" / "user_guide" / "model_selection.rst"
 RULE = sparsest_within_one_standard_error
 GRID = {"encoder__n_relevant": [1, 2]}
 
@@ -330,11 +327,3 @@ def test_dask(data, groups):
         there = search.fit(data.X, data.y, groups=groups)
     assert here.best_index_ == there.best_index_
     assert_array_equal(split_scores(here.cv_results_), split_scores(there.cv_results_))
-
-
-def test_the_code_of_the_guide_runs():
-    text = GUIDE.read_text(encoding="utf-8")
-    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text, flags=re.MULTILINE)
-    assert blocks
-    code = textwrap.dedent("".join(blocks))
-    exec(compile(code, GUIDE.name, "exec"), {"__name__": "guide"})
