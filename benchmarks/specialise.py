@@ -78,6 +78,7 @@ def fill(options):
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         # Another run may have stored draws meanwhile.
         rows = pd.DataFrame([*load().to_dict("records"), row], columns=FIELDS)
+        rows = rows.drop_duplicates(FIELDS[:2], keep="last")
         rows.sort_values(FIELDS[:2]).to_csv(STORE, index=False)
 
 

@@ -296,9 +296,8 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
             for value in values[~missing]
         ):
             values = np.where(missing, np.nan, values).astype(float)
-        elif not missing.any():
-            inferred = np.asarray(values.tolist())  # pandas' nullable types come as objects
-            values = inferred if inferred.dtype.kind in "iub" else values
+        elif all(isinstance(value, numbers.Integral | np.bool_) for value in values):
+            values = np.asarray(values.tolist())  # pandas' nullable types come as objects
     if allow_missing:
         if values.dtype.kind == "f" and np.isinf(values).any():
             raise ValueError("Input y contains infinity.")

@@ -43,6 +43,8 @@ SLOW_PAGES = {
     "docs/user_guide/encoder.rst",
     "docs/user_guide/metrics.rst",
 }
+# Of arrays that a page makes.
+SHAPES = {"docs/user_guide/generalist.rst": {"states": (200, 4, 256)}}
 
 MARKDOWN_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
 # The caption of a block that cannot run says why.
@@ -136,6 +138,8 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
         for line, code, reason in python_blocks(page):
             if reason is None:
                 run_block(page, line, code, names)
+    for name, shape in SHAPES.get(page, {}).items():
+        assert names[name].shape == shape
 
 
 NOT_RUN = [

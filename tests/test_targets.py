@@ -335,3 +335,11 @@ def test_weights_must_fit(data):
         quick().fit(data.X, data.y, y_weight=np.full(300, np.nan))
     with pytest.raises(ValueError, match="zero for all samples of a task"):
         quick().fit(data.X, data.y, y_weight=np.ones((300, 4)) * [1, 1, 0, 1])
+
+
+@pytest.mark.parametrize("labels", [[(0, 1), (1, 0)], [(0,), (1, 0)]])
+def test_a_label_may_be_a_tuple(labels):
+    y = np.empty(4, dtype=object)
+    y[:] = labels * 2
+    task = TaskTargets(y).tasks[0]
+    assert list(task.classes) == sorted(labels)

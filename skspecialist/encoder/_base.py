@@ -377,7 +377,7 @@ class BaseSpecialistEncoder(
         if len(self.step_tasks_) != n_timesteps:
             raise ValueError(
                 f"X has {n_timesteps} steps, but the step_tasks of fit {len(self.step_tasks_)}: "
-                "pass those of X."
+                "pass as many, or single steps with their own."
             )
         return self.step_tasks_
 

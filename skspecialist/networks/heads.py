@@ -40,6 +40,7 @@ class MaskedHeads(Portable):
     outputs: torch.Tensor
     step_scale: torch.Tensor
     steps: torch.Tensor
+    importance: nn.Parameter | None
 
     def __init__(
         self,
@@ -70,9 +71,11 @@ class MaskedHeads(Portable):
         self.out = uniform(n_groups, n_tasks, units, width, fan_in=units)
         self.step_bias = nn.Parameter(torch.zeros(n_groups, n_tasks, width))
         self.intercept = nn.Parameter(torch.zeros(n_groups, n_tasks, width))
-        self.register_buffer("steps", None if steps is None else steps.T.clone())
-        importance = None if steps is None else torch.ones(n_groups, *self.steps.shape)
-        self.importance = None if importance is None else nn.Parameter(importance)
+        self.register_buffer("steps", None)
+        self.register_parameter("importance", None)
+        if steps is not None:
+            self.steps = steps.T.clone()
+            self.importance = nn.Parameter(torch.ones(n_groups, *self.steps.shape))
 
     def forward(
         self, latents: torch.Tensor, step_tasks: torch.Tensor, mask: torch.Tensor

@@ -15,14 +15,7 @@ from .nets import SpecialistNet
 from .rotation import rotate_latents
 from .search import Path, search_penalty, search_width
 from .stability import selection_frequency
-from .training import (
-    NOBODY,
-    Settings,
-    fit_complement,
-    noise_of,
-    refit_heads,
-    train_bottlenecks,
-)
+from .training import NOBODY, Settings, fit_complement, refit_heads, train_bottlenecks
 
 GOING_ON = 0.8  # of the epochs, for what the search has trained already
 # Of its way to zero, that the penalty can move an entry: less where the tasks need all of them.
@@ -71,7 +64,6 @@ def fit_specialist(
         settings,
         [width],
         sparsity=[weight],
-        noise=None if first is None else noise_of(first),
         start=first,
         epochs_share=1.0 if first is None else GOING_ON,
         stop_early=settings.early_stopping,

@@ -159,7 +159,8 @@ def train_bottlenecks(
     sparsity : sequence of float, default=(0.0,)
         One for each group, or for all: the weight of the penalty on the mask.
     noise : sequence of float or None, default=None
-        One for each group: the noise on the features. None is the first of the settings.
+        One for each group: the noise on the features. None is that of ``start`` or, without
+        one, the first of the settings.
     start : Bottlenecks or None, default=None
         Trained ones to go on from, at a third of the learning rate.
     epochs_share : float, default=1.0
@@ -167,6 +168,8 @@ def train_bottlenecks(
     **options : dict
         Passed on to the net.
     """
+    if noise is None and start is not None:
+        noise = noise_of(start)
     module = new_bottlenecks(
         data, settings, widths, held_out=held_out, sparsity=sparsity, noise=noise
     )

@@ -70,7 +70,8 @@ class Representation:
         learns_mask = self.encoder is not None and self.steps.any()
         with stage("encoder", self._unfitted_encoder if learns_mask else None):
             if learns_mask:
-                self.mask = self._learn_mask(states, sample.y, weights)
+                step_tasks = weights[0] if self.layout.is_aligned else weights
+                self.mask = self._learn_mask(states, sample.y, step_tasks)
         if not self.mask.shape[1]:
             self.encoder = None
         self._assign(sample)
@@ -97,8 +98,7 @@ class Representation:
     def _unfitted_encoder(self) -> Any:
         return self.encoder
 
-    def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
-        step_tasks = weights[0] if self.layout.is_aligned else weights
+    def _learn_mask(self, states: np.ndarray, y: Any, step_tasks: np.ndarray) -> np.ndarray:
         return np.asarray(self.encoder.fit(states, y, step_tasks=step_tasks).mask_)
 
     def _represent(self, X: np.ndarray) -> np.ndarray:
@@ -194,7 +194,6 @@ class AddedTasks(Representation):
     def _unfitted_encoder(self) -> Any:
         return self.rows
 
-    def _learn_mask(self, states: np.ndarray, y: Any, weights: np.ndarray) -> np.ndarray:
+    def _learn_mask(self, states: np.ndarray, y: Any, step_tasks: np.ndarray) -> np.ndarray:
         latents = self.encoder.latents(states)
-        # Only from a layout that is aligned.
-        return np.asarray(self.rows.fit(latents, y, step_tasks=weights[0]).mask_)
+        return np.asarray(self.rows.fit(latents, y, step_tasks=step_tasks).mask_)
