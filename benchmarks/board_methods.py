@@ -41,7 +41,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skspecialist import SpecialistPipeline
-from skspecialist.targets import TaskTargets
+from skspecialist._data.tasks import TaskTargets
 
 OURS, ALWAYS, GENERALIST = "ours", "ours, always", "generalist"
 CHANCE, TRUTH, RANDOM = "chance", "told the truth", "random features"

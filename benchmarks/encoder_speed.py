@@ -14,10 +14,10 @@ from representations import REPRESENTATIONS, LassoNetSelector
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from skspecialist.encoder._training import Settings, new_bottlenecks, seeded, train_bottlenecks
+from skspecialist.encoder.penalties import L1
 from skspecialist.metrics import block_r2
-from skspecialist.networks import L1, Settings, StepData, seeded
-from skspecialist.networks.data import WholeBatches
-from skspecialist.networks.training import new_bottlenecks, train_bottlenecks
+from skspecialist.networks.data import StepData, WholeBatches
 
 N_TRAIN, N_TEST, N_FEATURES, EPOCHS = 10_000, 2_000, 64, 10
 

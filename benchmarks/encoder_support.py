@@ -27,7 +27,12 @@ from sklearn.preprocessing import scale
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
-from skspecialist.metrics import block_r2, consistency, mean_correlation_coefficient, support_scores
+from skspecialist.metrics import (
+    block_r2,
+    consistency,
+    mean_correlation_coefficient,
+    support_scores,
+)
 
 N_TRAIN, N_TEST = 3000, 2000
 STORE = Path(__file__).parent / "results" / "encoder_support.csv"

@@ -14,7 +14,8 @@ from report import Report
 from scipy.special import fdtrc
 from threadpoolctl import threadpool_limits
 
-from skspecialist.independence import FisherZ, Moments, Wilks
+from skspecialist._stats.moments import Moments
+from skspecialist.independence import FisherZ, Wilks
 
 SEED = 2026_11
 N_SEQUENCES = 10_000

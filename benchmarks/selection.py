@@ -10,10 +10,10 @@ import time
 import numpy as np
 from report import Report
 
+from skspecialist._stats.moments import Moments
 from skspecialist.datasets import make_collider_sequences
-from skspecialist.independence import Moments
 from skspecialist.metrics import structure_scores
-from skspecialist.selection import SelectionModel
+from skspecialist.structure.selection import SelectionModel
 
 SEEDS = range(10)
 NULL_SEEDS = range(5000, 5050)

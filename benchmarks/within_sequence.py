@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 
-from skspecialist.networks.cmi import Candidates, sequential_scores
+from skspecialist.independence._critic import Candidates, sequential_scores
 from skspecialist.networks.layers import Encoders
 
 SEEDS = range(3)

@@ -18,11 +18,7 @@ from sklearn.decomposition import PCA
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
 from skspecialist.datasets import make_digit_sequences
-from skspecialist.inspection import (
-    SequenceDisplay,
-    SpecialistGainDisplay,
-    TaskStructureDisplay,
-)
+from skspecialist.inspection import SequenceDisplay, SpecialistGainDisplay, TaskStructureDisplay
 
 train = make_digit_sequences(600, n_timesteps=12, subset="train", random_state=0)
 test = make_digit_sequences(600, n_timesteps=12, subset="test", random_state=0)

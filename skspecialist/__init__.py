@@ -3,15 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .power import sequences_needed
-from .structure import TaskStructureIdentifier
-from .tables import sequences_from_frame
+from ._data.frames import sequences_from_frame
+from .structure._identifier import TaskStructureIdentifier
+from .structure._power import sequences_needed
 
 if TYPE_CHECKING:
-    from .encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
-    from .generalist import TorchGeneralist
-    from .localizer import TaskLocalizer
-    from .pipeline import SpecialistPipeline
+    from .encoder._cv import SparseSpecialistEncoderCV
+    from .encoder._encoder import SparseSpecialistEncoder
+    from .generalist._torch import TorchGeneralist
+    from .localizer._localizer import TaskLocalizer
+    from .pipeline._pipeline import SpecialistPipeline
 
 __version__ = "0.1.0.dev0"
 

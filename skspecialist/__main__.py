@@ -20,15 +20,13 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.utils import Bunch
 
-from . import SpecialistPipeline
-from .datasets import make_digit_sequences
-from .inspection import (
-    MaskDisplay,
-    SequenceDisplay,
-    SpecialistGainDisplay,
-    TaskStructureDisplay,
-)
-from .metrics import structure_scores
+from .datasets._digit_sequences import make_digit_sequences
+from .inspection._mask import MaskDisplay
+from .inspection._sequence import SequenceDisplay
+from .inspection._specialist_gain import SpecialistGainDisplay
+from .inspection._task_structure import TaskStructureDisplay
+from .metrics._structure import structure_scores
+from .pipeline._pipeline import SpecialistPipeline
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from scipy.stats import sem
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import validate_params
 
-from .validation import naming
+from ._data.validation import naming
 
 __all__ = ["neg_n_features_used", "sparsest_within_one_standard_error"]
 

@@ -9,7 +9,7 @@ import zlib
 from importlib import import_module
 from typing import Any
 
-from .validation import UNREADABLE
+from ._data.validation import UNREADABLE
 
 __all__ = ["trusted_types"]
 

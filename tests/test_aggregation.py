@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import binom, cauchy, norm
 
-from skspecialist.aggregation import AnyPair, Cauchy, RankOne, Simes
 from skspecialist.independence import IndependenceResult, ResultFlag
+from skspecialist.structure.aggregation import AnyPair, Cauchy, RankOne, Simes
 
 K = 12
 PAIRS = np.stack(np.triu_indices(K, 1), axis=1)

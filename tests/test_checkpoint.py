@@ -17,7 +17,8 @@ from sklearn.model_selection import GridSearchCV
 
 from skspecialist import SparseSpecialistEncoder, SparseSpecialistEncoderCV, SpecialistPipeline
 from skspecialist.datasets import make_digit_sequences, make_specialist_latents
-from skspecialist.networks import L1, checkpoint
+from skspecialist.encoder.penalties import L1
+from skspecialist.networks import checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -8,7 +8,8 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 
-from skspecialist import SpecialistPipeline, TaskStructureIdentifier, documentation
+from skspecialist import SpecialistPipeline, TaskStructureIdentifier
+from skspecialist._base import doc_links as documentation
 from skspecialist.independence import FisherZ
 from tests._instances import INSTANCES
 from tests.test_docs import public_names

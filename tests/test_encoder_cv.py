@@ -10,9 +10,9 @@ from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedK
 
 from skspecialist import SparseSpecialistEncoder, SparseSpecialistEncoderCV
 from skspecialist.datasets import make_specialist_latents
+from skspecialist.encoder.penalties import L1
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.metrics import block_r2, support_scores
-from skspecialist.networks import L1
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -6,7 +6,7 @@ import pytest
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
 from skspecialist.encoder._diagnostics import diagnose
-from skspecialist.networks import head_slopes
+from skspecialist.networks.inference import head_slopes
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skspecialist import TaskStructureIdentifier
+from skspecialist._stats.folds import FoldedMoments, fold_of
 from skspecialist.datasets import make_collider_sequences
-from skspecialist.folds import FoldedMoments, fold_of
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import RidgeCV
 
-from skspecialist.independence import Moments
-from skspecialist.likelihood import PENALTIES, GaussianGain
+from skspecialist._stats.moments import Moments
+from skspecialist.structure._gain import PENALTIES, GaussianGain
 
 
 def test_gain_of_a_strong_predictor_is_its_mutual_information():

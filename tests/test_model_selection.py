@@ -26,10 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences, make_specialist_latents
-from skspecialist.model_selection import (
-    neg_n_features_used,
-    sparsest_within_one_standard_error,
-)
+from skspecialist.model_selection import neg_n_features_used, sparsest_within_one_standard_error
 
 # Fits of a moment, whose masks stay dense.
 pytestmark = [

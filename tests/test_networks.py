@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from skspecialist.networks import L1, HardConcrete, Path, Settings, StepData, seeded
-from skspecialist.networks import search as search_module
-from skspecialist.networks.autoencoder import kernel_alignment
-from skspecialist.networks.data import WholeBatches
-from skspecialist.networks.heads import MaskedHeads, TaskLoss
-from skspecialist.networks.search import HeldOut, search_width
-from skspecialist.networks.training import (
+from skspecialist.encoder import _search as search_module
+from skspecialist.encoder._autoencoder import kernel_alignment
+from skspecialist.encoder._heads import MaskedHeads, TaskLoss
+from skspecialist.encoder._search import HeldOut, Path, search_width
+from skspecialist.encoder._training import (
+    Settings,
     finish_bottlenecks,
     new_bottlenecks,
     noise_of,
+    seeded,
     train_bottlenecks,
 )
+from skspecialist.encoder.penalties import L1, HardConcrete
+from skspecialist.networks.data import StepData, WholeBatches
 
 
 def settings(n_outputs=2, **changes):

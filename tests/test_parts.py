@@ -5,7 +5,7 @@ import sys
 import pytest
 from sklearn.base import clone
 
-from skspecialist.parts import Part
+from skspecialist._base.registry import Part
 
 
 class Filling(Part):
@@ -74,7 +74,7 @@ def test_a_part_is_one_file_loaded_when_asked_for(room):
         pass
 
     room.joinpath("butter.py").write_text(
-        "from skspecialist.parts import Part\n"
+        "from skspecialist._base.registry import Part\n"
         "Spread = next(c for c in Part.__subclasses__() if c._room == 'pantry')\n"
         "class Butter(Spread, short_name='butter'):\n    pass\n"
     )

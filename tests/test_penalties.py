@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from skspecialist.networks import L1, BasePenalty, HardConcrete
+from skspecialist.encoder.penalties import L1, BasePenalty, HardConcrete
 
 
 @pytest.mark.parametrize("group", [0.0, 0.5, 2.0])

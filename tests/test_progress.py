@@ -14,7 +14,7 @@ from skspecialist import (
     SpecialistPipeline,
     TaskLocalizer,
 )
-from skspecialist.progress import fit_task
+from skspecialist._base.callbacks import fit_task
 from skspecialist.saving import trusted_types
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn >= 1.9")

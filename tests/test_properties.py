@@ -14,7 +14,8 @@ from skspecialist import (
     TaskStructureIdentifier,
     sequences_from_frame,
 )
-from skspecialist.independence import GCM, FisherZ, Moments, Wilks
+from skspecialist._stats.moments import Moments
+from skspecialist.independence import GCM, FisherZ, Wilks
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skspecialist.encoder._rotation import sparse_rotation
+from skspecialist.encoder._separability import inseparable_groups, select_support
 from skspecialist.metrics import mean_correlation_coefficient, support_scores
-from skspecialist.rotation import sparse_rotation
-from skspecialist.separability import inseparable_groups, select_support
 
 
 def deal_support(n_latents, n_tasks, rng):

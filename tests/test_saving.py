@@ -171,7 +171,7 @@ def test_types_from_elsewhere_are_not_trusted(tmp_path):
     ("module", "name"),
     [
         ("skspecialist", "import_module"),  # imported there, not defined
-        ("skspecialist.tables", "sequences_from_frame"),  # no class
+        ("skspecialist._data.frames", "sequences_from_frame"),  # no class
         ("skspecialist.nowhere", "Class"),
         ("skspecialistic", "Class"),
     ],

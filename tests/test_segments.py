@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skspecialist.segments import (
+from skspecialist.structure._segments import (
     collider_sets,
     direct_sets,
     make_segments,

@@ -5,12 +5,12 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 
+from skspecialist._stats.moments import Moments
 from skspecialist.datasets import make_collider_sequences
-from skspecialist.independence import Moments
 from skspecialist.metrics import structure_scores
-from skspecialist.segments import make_segments
-from skspecialist.selection import SelectionModel
-from skspecialist.selection.gaussian import Parameters, chain_entries, cost, fit_chain
+from skspecialist.structure._segments import make_segments
+from skspecialist.structure.selection import SelectionModel
+from skspecialist.structure.selection.gaussian import Parameters, chain_entries, cost, fit_chain
 
 DIRECT = {"action_noise": 0.0, "action_effect": 0.0}
 

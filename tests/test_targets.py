@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
+from skspecialist._data.tasks import TaskTargets
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder
-from skspecialist.targets import TaskTargets
 
 CONTINUOUS = np.array([0.5, 2.0, -1.0, 7.5])
 LABELS = {

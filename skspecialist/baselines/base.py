@@ -14,11 +14,13 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
 
-from ..aligned import AlignedStructureMixin
-from ..fitting import all_or_nothing
-from ..independence import IndependenceResult, Moments, Wilks
-from ..segments import evidence_blocks, make_segments, to_columns
-from ..targets import TaskTargets, pad_columns
+from .._base.estimator import all_or_nothing
+from .._data.tasks import TaskTargets, pad_columns
+from .._stats.moments import Moments
+from ..independence.base import IndependenceResult
+from ..independence.wilks import Wilks
+from ..structure._aligned import AlignedStructureMixin
+from ..structure._segments import evidence_blocks, make_segments, to_columns
 
 __all__ = ["BaseBaseline", "StructureProblem", "import_extra"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ..segments import make_segments
+from ..structure._segments import make_segments
 from ._structure import draw_structure
 
 __all__ = ["make_collider_sequences"]

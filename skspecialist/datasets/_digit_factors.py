@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ..validation import naming
+from .._data.validation import naming
 from ._specialist_latents import _draw_mask, _task_values
 
 __all__ = ["make_digit_factors"]

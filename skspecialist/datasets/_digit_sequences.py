@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ..segments import make_segments
+from ..structure._segments import make_segments
 from ._structure import draw_structure
 
 __all__ = ["make_digit_sequences"]

@@ -17,27 +17,21 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._base.callbacks import CallbackSupportMixin
+from .._base.estimator import TaskEstimatorMixin
+from .._data.sample_weights import validate_weights
+from .._data.sequences import FLOATS, validate_steps
+from .._data.step_weights import as_sequences, validate_step_tasks
+from .._data.tasks import TaskTargets
+from .._data.validation import check_callbacks, check_layer_sizes, check_numbers
 from ..exceptions import SpecialistWarning
-from ..fitting import TaskEstimatorMixin
-from ..networks import (
-    BasePenalty,
-    Fit,
-    Settings,
-    StepData,
-    decode,
-    encode,
-    fit_specialist,
-    predict_tasks,
-    seeded,
-)
-from ..progress import CallbackSupportMixin
-from ..sequences import FLOATS, validate_steps
-from ..step_tasks import as_sequences, validate_step_tasks
-from ..targets import TaskTargets
-from ..validation import check_callbacks, check_layer_sizes, check_numbers
+from ..networks.data import StepData
+from ..networks.inference import decode, encode, predict_tasks
 from ._checkpoints import open_checkpoints
 from ._diagnostics import diagnose
-from ._weights import validate_weights
+from ._fit import Fit, fit_specialist
+from ._training import Settings, seeded
+from .penalties._base import BasePenalty
 
 __all__ = ["BaseSpecialistEncoder"]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
-from ..networks import Checkpoints, Settings, StepData
+from ..networks.checkpoint import Checkpoints
+from ..networks.data import StepData
+from ._training import Settings
 
 __all__ = ["open_checkpoints"]
 

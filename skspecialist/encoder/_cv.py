@@ -11,11 +11,12 @@ from sklearn.base import _fit_context
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils._param_validation import Interval
 
-from ..fitting import all_or_nothing
-from ..networks import BasePenalty, Path
-from ..progress import fit_task
-from ..validation import check_same_length, naming
+from .._base.callbacks import fit_task
+from .._base.estimator import all_or_nothing
+from .._data.validation import check_same_length, naming
 from ._base import BaseSpecialistEncoder
+from ._search import Path
+from .penalties._base import BasePenalty
 
 __all__ = ["SparseSpecialistEncoderCV"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from ..metrics import block_r2
-from ..networks import head_slopes
+from ..metrics._block_r2 import block_r2
+from ..networks.inference import head_slopes
 
 __all__ = ["diagnose"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
-from ..fitting import all_or_nothing
-from ..networks import BasePenalty
-from ..progress import fit_task
+from .._base.callbacks import fit_task
+from .._base.estimator import all_or_nothing
 from ._base import BaseSpecialistEncoder
+from .penalties._base import BasePenalty
 
 __all__ = ["SparseSpecialistEncoder"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from ..parts import Part
-from ..validation import check_numbers, check_same_length, naming
+from .._base.registry import Part
+from .._data.validation import check_numbers, check_same_length, naming
 
 __all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag", "normal_score"]
 

@@ -142,7 +142,7 @@ class CMI(SampledTest, short_name="cmi"):
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
     ) -> IndependenceResult:
         # torch is loaded by the first test, not by the import of this module.
-        from ..networks.cmi import Candidates, sequential_scores
+        from ._critic import Candidates, sequential_scores
 
         n = len(x)
         smoother = RidgeSmoother(z, rng)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-from ..validation import naming
+from .._data.validation import naming
+from .._stats.moments import Moments
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
-from .moments import Moments
 
 __all__ = ["CovarianceTest", "Partial"]
 

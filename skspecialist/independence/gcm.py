@@ -13,11 +13,11 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from ..validation import naming
+from .._data.validation import naming
+from .._stats.weighted_chi2 import hall_buckley_eagleson
 from .base import IndependenceResult, ResultFlag
 from .sampled import SampledTest, answer, no_evidence
 from .smoothing import RidgeSmoother
-from .weighted_chi2 import hall_buckley_eagleson
 
 __all__ = ["GCM"]
 

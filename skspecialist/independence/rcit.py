@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._stats.weighted_chi2 import lindsay_pilla_basak
 from .base import IndependenceResult
 from .sampled import SampledTest, answer
 from .smoothing import median_distance
-from .weighted_chi2 import lindsay_pilla_basak
 
 __all__ = ["RCIT"]
 

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ..validation import check_numbers
+from .._data.validation import check_numbers
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .covariance import RANK_TOLERANCE, as_sets
 

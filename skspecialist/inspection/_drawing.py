@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from ..validation import naming
+from .._data.validation import naming
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

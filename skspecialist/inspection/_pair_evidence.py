@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from ..aggregation.base import to_matrix
-from ..independence import FisherZ, IndependenceResult, Wilks
-from ..segments import evidence_blocks, to_columns
-from ..validation import naming
+from .._data.validation import naming
+from ..independence.base import IndependenceResult
+from ..independence.fisher_z import FisherZ
+from ..independence.wilks import Wilks
+from ..structure._segments import evidence_blocks, to_columns
+from ..structure.aggregation.base import to_matrix
 from . import _drawing as drawing
 
 if TYPE_CHECKING:

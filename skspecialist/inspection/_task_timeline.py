@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..validation import naming
+from .._data.validation import naming
 from . import _drawing as drawing
 
 if TYPE_CHECKING:

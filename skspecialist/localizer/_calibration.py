@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
 
-from ..ragged import RaggedSequences
-from ..validation import check_labels, check_same_length
+from .._data.ragged import RaggedSequences
+from .._data.validation import check_labels, check_same_length
 from ._scorer import StepScorer
 
 __all__ = ["HeldOut", "false_discovery_threshold", "held_out_folds"]

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
-from ..ragged import RaggedSequences
+from .._data.ragged import RaggedSequences
 
 __all__ = ["StepFeatures"]
 

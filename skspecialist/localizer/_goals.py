@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..networks import StepData
-from ..ragged import RaggedSequences
-from ..targets import TaskTargets
+from .._data.ragged import RaggedSequences
+from .._data.tasks import TaskTargets
+from ..networks.data import StepData
 
 __all__ = ["Goals", "training_data"]
 

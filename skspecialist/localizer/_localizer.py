@@ -13,17 +13,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._base.callbacks import CallbackSupportMixin, Task, fit_task
+from .._base.estimator import TaskEstimatorMixin, all_or_nothing
+from .._data.ragged import RaggedSequences, is_ragged_list
+from .._data.sequences import n_dimensions
+from .._data.tasks import TaskTargets
+from .._data.validation import check_callbacks, check_layer_sizes, check_same_length
+from ..encoder._training import seeded
 from ..exceptions import SpecialistWarning
-from ..fitting import TaskEstimatorMixin, all_or_nothing
-from ..networks import ScorerSettings, only_group, seeded, train_scorers
-from ..progress import CallbackSupportMixin, Task, fit_task
-from ..ragged import RaggedSequences, is_ragged_list
-from ..sequences import n_dimensions
-from ..targets import TaskTargets
-from ..validation import check_callbacks, check_layer_sizes, check_same_length
+from ..networks.layers import only_group
 from ._calibration import HeldOut, held_out_folds
 from ._features import StepFeatures
 from ._goals import Goals, training_data
+from ._networks import ScorerSettings, train_scorers
 from ._scorer import StepScorer
 
 __all__ = ["TaskLocalizer"]

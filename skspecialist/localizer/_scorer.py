@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, log_expit
 
-from ..networks import pool_scores, score_steps, step_latents
-from ..ragged import RaggedSequences
-from ..step_tasks import weighted_means
+from .._data.ragged import RaggedSequences
+from .._data.step_weights import weighted_means
 from ._features import CHUNK, StepFeatures
 from ._goals import Goals
+from ._networks import pool_scores, score_steps, step_latents
 
 __all__ = ["StepScorer"]
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from ..validation import check_numbers, check_same_length, refuse_huge
+from .._data.validation import check_numbers, check_same_length, refuse_huge
 from ._inputs import check_flags
 
 __all__ = ["block_r2"]

@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
-from ..validation import check_same_length
+from .._data.validation import check_same_length
 from ._inputs import check_latents
 
 __all__ = ["consistency"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..validation import check_numbers, check_same_length, naming, refuse_huge
+from .._data.validation import check_numbers, check_same_length, naming, refuse_huge
 
 __all__ = ["check_cells", "check_flags", "check_latents", "check_pair"]
 

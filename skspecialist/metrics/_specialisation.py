@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from ..validation import naming
+from .._data.validation import naming
 from ._block_r2 import block_r2
 
 __all__ = ["specialisation_score"]

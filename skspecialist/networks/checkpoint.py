@@ -17,12 +17,12 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from ..validation import UNREADABLE
+from .._data.validation import UNREADABLE
 
 if TYPE_CHECKING:
+    from ..encoder._training import Settings
     from .data import StepData
     from .nets import SpecialistNet
-    from .training import Settings
 
 INTERVAL = 10.0  # seconds between two writings of a running training, at least
 DIGEST_SIZE = hashlib.sha256().digest_size

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .autoencoder import SpecialistAutoencoder
+from ..encoder._autoencoder import SpecialistAutoencoder
 from .layers import CHUNK
 
 

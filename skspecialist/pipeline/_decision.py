@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, check_cv
 
-from ..validation import naming
+from .._data.validation import naming
 from ._sample import Sample
 
 __all__ = ["KINDS", "Decision", "n_splits", "split_sequences", "transfers"]

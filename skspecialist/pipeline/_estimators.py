@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .._data.tasks import Task
+from .._data.validation import naming
 from ..exceptions import SpecialistWarning
-from ..targets import Task
-from ..validation import naming
 
 __all__ = ["chance_estimator", "fit_estimator", "prepare", "sample_losses"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..step_tasks import weighted_means
+from .._data.step_weights import weighted_means
 
 __all__ = ["AlignedLayout", "PooledLayout", "layout_for"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .._data.tasks import TaskTargets
 from ..exceptions import SpecialistWarning
-from ..targets import TaskTargets
 from ._decision import KINDS, Decision, split_sequences, transfers
 from ._estimators import chance_estimator, fit_estimator, sample_losses
 from ._representation import Representation

@@ -16,12 +16,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from ..encoder import SparseSpecialistEncoder
-from ..fitting import TaskEstimatorMixin, all_or_nothing
-from ..progress import CallbackSupportMixin, fit_task
-from ..sequences import validate_sequences
-from ..structure import TaskStructureIdentifier
-from ..targets import TaskTargets
+from .._base.callbacks import CallbackSupportMixin, fit_task
+from .._base.estimator import TaskEstimatorMixin, all_or_nothing
+from .._data.sequences import validate_sequences
+from .._data.tasks import TaskTargets
+from ..encoder._encoder import SparseSpecialistEncoder
+from ..structure._identifier import TaskStructureIdentifier
 from ._decision import n_splits
 from ._estimators import prepare
 from ._learning import STAGES, Learner, TaskModels

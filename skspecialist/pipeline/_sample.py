@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from ..targets import TaskTargets
-from ..validation import check_labels, check_same_length
+from .._data.tasks import TaskTargets
+from .._data.validation import check_labels, check_same_length
 
 __all__ = ["Sample"]
 

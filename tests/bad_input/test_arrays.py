@@ -5,7 +5,10 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
-from skspecialist.independence import GCM, KCI, RCIT, FisherZ, Moments, Stratified, Wilks
+from skspecialist._stats.moments import Moments
+from skspecialist.encoder._rotation import sparse_rotation
+from skspecialist.encoder._separability import inseparable_groups, select_support
+from skspecialist.independence import GCM, KCI, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.independence.cmi import CMI
 from skspecialist.metrics import (
     block_r2,
@@ -18,8 +21,6 @@ from skspecialist.metrics import (
     structure_scores,
     support_scores,
 )
-from skspecialist.rotation import sparse_rotation
-from skspecialist.separability import inseparable_groups, select_support
 from tests.bad_input.estimators import INF, NAN, changed
 from tests.bad_input.refusals import Refusals, check_refusal
 

@@ -7,7 +7,6 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from torch import nn
 
-from skspecialist.aggregation import RankOne
 from skspecialist.baselines import (
     CCABaseline,
     ChangePointBaseline,
@@ -16,8 +15,9 @@ from skspecialist.baselines import (
     HMMBaseline,
     SelTaskBaseline,
 )
+from skspecialist.encoder.penalties import L1, HardConcrete
 from skspecialist.independence import Wilks
-from skspecialist.networks.penalties import L1, HardConcrete
+from skspecialist.structure.aggregation import RankOne
 from tests.bad_input.estimators import (
     INF,
     NAN,

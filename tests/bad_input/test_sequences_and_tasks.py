@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from skspecialist.baselines import (
-    CCABaseline,
-)
+from skspecialist.baselines import CCABaseline
 from tests.bad_input.estimators import (
     FLAT,
     FRAME,

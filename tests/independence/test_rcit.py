@@ -7,9 +7,9 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from skspecialist._stats.weighted_chi2 import hall_buckley_eagleson, lindsay_pilla_basak
 from skspecialist.independence import RCIT
 from skspecialist.independence.rcit import _statistic, fourier_features, ridge_residuals
-from skspecialist.independence.weighted_chi2 import hall_buckley_eagleson, lindsay_pilla_basak
 
 
 def null_sample(rng, n=400):

@@ -7,9 +7,9 @@ from sklearn.metrics import average_precision_score, r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from skspecialist import TaskLocalizer
+from skspecialist._data.ragged import RaggedSequences
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.localizer._features import LIMIT, limited
-from skspecialist.ragged import RaggedSequences
 
 QUICK = {"hidden_layer_sizes": (16,), "n_components": 4, "max_epochs": 40, "random_state": 0}
 
@@ -224,7 +224,7 @@ def test_a_long_sequence_is_looked_at_in_parts(fitted, monkeypatch):
     X, _ = draw(7, n_timesteps=50, seed=6)
     expected = fitted.predict_proba(X), fitted.transform(X)
     monkeypatch.setattr("skspecialist.localizer._scorer.CHUNK", 60)
-    monkeypatch.setattr("skspecialist.networks.localization.CHUNK", 7)
+    monkeypatch.setattr("skspecialist.localizer._networks.CHUNK", 7)
     assert_allclose(fitted.predict_proba(X), expected[0], atol=1e-12)
     assert_allclose(fitted.transform(X), expected[1], atol=1e-12)
 

@@ -6,12 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.special import expit, logit, logsumexp
 
-from skspecialist.networks.pooled_heads import (
-    POOLINGS,
-    TOP_SHARE,
-    PooledLoss,
-    smooth,
-)
+from skspecialist.localizer._pooled_heads import POOLINGS, TOP_SHARE, PooledLoss, smooth
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(-1, 2, size=(3, 2, 8, 15))  # (n_groups, n_tasks, n_samples, n_timesteps)

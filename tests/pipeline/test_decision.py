@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binom, norm, sem
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFold
 
+from skspecialist._data.tasks import TaskTargets
 from skspecialist.pipeline._decision import (
     Decision,
     n_splits,
@@ -15,7 +16,6 @@ from skspecialist.pipeline._decision import (
     transfers,
 )
 from skspecialist.pipeline._sample import Sample
-from skspecialist.targets import TaskTargets
 
 RNG = np.random.default_rng(0)
 

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from skspecialist._data.tasks import Task, TaskTargets
 from skspecialist.pipeline._estimators import fit_estimator, sample_losses
-from skspecialist.targets import Task, TaskTargets
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3))

@@ -17,11 +17,7 @@ from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skspecialist import (
-    SparseSpecialistEncoder,
-    SpecialistPipeline,
-    TaskStructureIdentifier,
-)
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.inspection import SpecialistGainDisplay

@@ -1,0 +1,276 @@
+"""Turn a block of latents so that each linear task needs few of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+
+from .._data.validation import check_numbers, naming
+
+__all__ = ["SparseRotation", "sparse_rotation"]
+
+N_SUBSETS = 10_000
+MAX_SWEEPS = 20
+POLISHING_STEPS = 20
+# A coefficient of this many standard errors counts as half a coefficient.
+HALF_ZERO = 3.0
+# No latent has more than 99 % of its variance in common with the others.
+MIN_DISTANCE = 0.1
+# Noise of the coefficients as a part of what the task explains: if not told, and at least.
+USUAL_NOISE, LEAST_NOISE = 0.01, 0.001
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRotation:
+    """A rotation of latents, and the coefficients of the tasks after it.
+
+    Attributes
+    ----------
+    rotation : ndarray of shape (n_latents, n_latents), float64
+        Invertible; ``latents @ rotation`` are the new latents, of unit variance, possibly
+        correlated.
+    coefficients : ndarray of shape (n_outputs, n_latents), float64
+        Coefficients of the new latents. Those that are not needed are small, not zero:
+        see :func:`select_support`.
+    """
+
+    rotation: np.ndarray
+    coefficients: np.ndarray
+
+
+def sparse_rotation(
+    coefficients: ArrayLike, covariance: ArrayLike, *, noise: ArrayLike | None = None
+) -> SparseRotation:
+    r"""Find the latents in which linear tasks have the fewest coefficients.
+
+    Latents :math:`z = M' s` are as good as the true :math:`s` for heads that are linear: a
+    task with coefficients :math:`c` of :math:`s` has :math:`b = M^{-1} c` of :math:`z`,
+    few in number only in the true latents. If the tasks vary enough, so that for every
+    latent the tasks that do not use it use all others between them, the coefficients are
+    fewest in the true latents and, up to order and scale, in no others [1]_. Errors of
+    the latents do no harm if ``coefficients`` are those of least squares: these are
+    :math:`b = P c` with the same :math:`P` for all tasks, the regression of :math:`s` on
+    :math:`z`, and the new latents estimate the true ones as well as a linear map can.
+
+    With :math:`B` the matrix of all tasks and :math:`A` the rotation, the coefficients of
+    latent :math:`j` are :math:`B q_j`, where :math:`q_j` is column :math:`j` of
+    :math:`A^{-T}`. So this is a search for independent :math:`q` for which :math:`B q`
+    has many zeros [2]_. A linear programme finds them if they are very sparse, not if a
+    latent serves half of the tasks. Instead: (1) directions that are orthogonal to
+    random ``n_latents - 1`` rows, among them the true ones wherever all rows of a draw do
+    without the latent; (2) the best basis of them, greedily, which for a sum over
+    independent vectors is the optimum; (3) each vector is improved by reweighted least
+    squares and by adding multiples of another so that a further coefficient vanishes,
+    until none is. A coefficient :math:`u`, in standard errors, costs
+    :math:`u^2 / (9 + u^2)`: small ones are noise, and beyond that size does not matter.
+
+    Parameters
+    ----------
+    coefficients : array-like of shape (n_outputs, n_latents)
+        A row for each task, or for each of its columns. The units of a task do not
+        matter.
+    covariance : array-like of shape (n_latents, n_latents)
+        Covariance of the latents, positive definite.
+    noise : float or array-like of shape (n_outputs,), default=None
+        Standard error of each row's coefficients for uncorrelated latents of unit variance,
+        which is the residual standard deviation over the root of the number of samples.
+        Also tells which directions no task uses. None is a hundredth of the standard
+        deviation that the row explains. Never taken for less than a thousandth.
+
+    Returns
+    -------
+    result : SparseRotation
+        Rotation and coefficients. The new latents are in the order, and have the signs,
+        that agree best with the given ones. Directions that no task uses come as latents
+        uncorrelated with all others.
+
+    Raises
+    ------
+    ValueError
+        If an array has a wrong shape or is not finite, ``covariance`` is not positive
+        definite, or ``noise`` is negative.
+
+    See Also
+    --------
+    select_support : Which coefficients are needed.
+    inseparable_groups : Which latents the tasks do not tell apart.
+
+    Notes
+    -----
+    Of ``n_latents`` tasks or fewer, each can have a latent of its own: there is no
+    evidence in their sparsity. With fewer (not counting rows of zeros) the latents stay as they
+    are, scaled to unit variance. With as many, each becomes a latent; any
+    ``n_latents - 1`` zeros of a latent are free, and only further ones are evidence.
+
+    The random draws have a seed of their own: the same input gives the same result, and
+    the order of the tasks does not matter.
+
+    References
+    ----------
+    .. [1] Lachapelle, Deleu, Mahajan, Mitliagkas, Bengio, Lacoste-Julien and Bertrand,
+       Synergies between disentanglement and sparsity: generalization and identifiability
+       in multi-task learning, ICML 2023.
+    .. [2] Spielman, Wang and Wright, Exact recovery of sparsely-used dictionaries,
+       COLT 2012.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skspecialist.encoder._rotation import sparse_rotation
+    >>> sparse = np.array([[1, 0], [2, 0], [3, 0], [0, 1], [0, 2], [0, 3], [1, 1.0]])
+    >>> mixing = np.array([[1, 0.5], [-0.5, 1]])
+    >>> covariance = mixing.T @ mixing  # of the latents s @ mixing, where s has the identity
+    >>> found = sparse_rotation(sparse @ np.linalg.inv(mixing).T, covariance)
+    >>> np.round(np.abs(found.coefficients), 6).tolist()
+    [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 2.0], [0.0, 3.0], [1.0, 1.0]]
+    """
+    rows = check_numbers(coefficients, "coefficients")
+    covariance, factor = _check_covariance(covariance, rows.shape[1])
+    whitened = _standardise(rows @ factor, _check_noise(noise, len(rows)))
+    rotation = np.diag(1 / np.sqrt(np.diag(covariance)))
+    if len(whitened) >= rows.shape[1]:
+        directions = _complete_with_unused(whitened)
+        rotation = np.linalg.solve(factor.T, np.linalg.inv(directions))
+        rotation = _arrange(rotation / np.linalg.norm(factor.T @ rotation, axis=0), covariance)
+    return SparseRotation(rotation, np.linalg.solve(rotation, rows.T).T)
+
+
+def _check_covariance(covariance: ArrayLike, n_latents: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the covariance and its Cholesky factor."""
+    checked = check_numbers(covariance, "covariance")
+    if checked.shape != (n_latents, n_latents):
+        raise ValueError(
+            f"covariance must have shape ({n_latents}, {n_latents}), as many latents as "
+            f"coefficients has columns, got {checked.shape}."
+        )
+    if not np.allclose(checked, checked.T, rtol=1e-6, atol=1e-12):
+        raise ValueError("covariance must be symmetric.")
+    try:
+        return checked, np.linalg.cholesky(checked)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "covariance must be positive definite: leave out latents that are constant or "
+            "linear in the others."
+        ) from None
+
+
+def _check_noise(noise: ArrayLike | None, n_rows: int) -> np.ndarray | None:
+    if noise is None:
+        return None
+    with naming("noise"):
+        checked = np.asarray(noise, dtype=np.float64)
+    if checked.shape not in ((), (n_rows,)) or not (np.isfinite(checked) & (checked >= 0)).all():
+        raise ValueError(
+            f"noise must be a non-negative number, or {n_rows}, one for each row of "
+            f"coefficients, got {noise!r}."
+        )
+    return np.broadcast_to(checked, n_rows)
+
+
+def _standardise(whitened: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    """Return the rows that are not zero in standard errors, in an order of their own."""
+    explained = np.linalg.norm(whitened, axis=1)
+    if noise is None:
+        noise = USUAL_NOISE * explained
+    scales = np.maximum(noise, LEAST_NOISE * explained)
+    whitened = whitened[explained > 0] / scales[explained > 0, None]
+    return whitened[np.lexsort(whitened.T)]
+
+
+def _complete_with_unused(rows: np.ndarray) -> np.ndarray:
+    """Return directions as rows: sparse ones where there are tasks, then those without any."""
+    n_rows, n_latents = rows.shape
+    _, values, basis = np.linalg.svd(rows, full_matrices=True)
+    # What noise alone reaches.
+    n_used = int((values > np.sqrt(n_rows) + np.sqrt(n_latents)).sum())
+    if n_used == 0:
+        return np.eye(n_latents)
+    used = _sparse_directions(rows @ basis[:n_used].T) @ basis[:n_used]
+    return np.vstack([used, basis[n_used:]])
+
+
+def _sparse_directions(rows: np.ndarray) -> np.ndarray:
+    """Return as many independent unit vectors as there are columns, as rows."""
+    directions = _orthogonal_directions(rows)
+    directions = directions[_best_basis(directions, _count(directions @ rows.T))]
+    for _ in range(MAX_SWEEPS):
+        before = _count(directions @ rows.T).sum()
+        polished = _polish(rows, directions)
+        for place in range(len(directions)):
+            _improve(rows, directions, place, polished[place : place + 1])
+            for partner in set(range(len(directions))) - {place}:
+                _improve(rows, directions, place, _mixtures(rows, directions, place, partner))
+        if _count(directions @ rows.T).sum() >= before - 1e-6:
+            break
+    return directions
+
+
+def _count(coefficients: np.ndarray) -> np.ndarray:
+    """Return how many coefficients along the last axis are not zero, small ones in part."""
+    squares = (coefficients / HALF_ZERO) ** 2
+    return (squares / (1 + squares)).sum(axis=-1)
+
+
+def _orthogonal_directions(rows: np.ndarray) -> np.ndarray:
+    """Return unit vectors, each orthogonal to all but one of as many random rows as it is long."""
+    n_rows, size = rows.shape
+    if size == 1:
+        return np.ones((1, 1))
+    order = np.random.RandomState(0).random_sample((N_SUBSETS, n_rows)).argsort(axis=1)
+    subsets = rows[order[:, : size - 1]].swapaxes(1, 2)
+    return np.linalg.qr(subsets, mode="complete")[0][:, :, -1]
+
+
+def _best_basis(directions: np.ndarray, costs: np.ndarray) -> list[int]:
+    """Return the cheapest directions of which none is nearly in the span of those before."""
+    rest, chosen = directions.copy(), []
+    for _ in range(directions.shape[1]):
+        distances = np.linalg.norm(rest, axis=1)
+        # If all are near, the farthest.
+        far = distances > min(MIN_DISTANCE, 0.999 * distances.max())
+        best = int(np.argmin(np.where(far, costs, np.inf)))
+        chosen.append(best)
+        unit = rest[best] / distances[best]
+        rest = rest - np.outer(rest @ unit, unit)
+    return chosen
+
+
+def _polish(rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return directions of lower cost nearby, by iteratively reweighted least squares."""
+    size = rows.shape[1]
+    products = (rows[:, :, None] * rows[:, None, :]).reshape(len(rows), -1)
+    for _ in range(POLISHING_STEPS):
+        weights = 1 / (1 + (directions @ rows.T / HALF_ZERO) ** 2) ** 2
+        moments = (weights @ products).reshape(-1, size, size)
+        directions = np.linalg.eigh(moments)[1][:, :, 0]
+    return directions
+
+
+def _mixtures(rows: np.ndarray, directions: np.ndarray, place: int, partner: int) -> np.ndarray:
+    """Return a direction plus multiples of another, for each task that which it then ignores."""
+    own, other = rows @ directions[place], rows @ directions[partner]
+    of_use = np.abs(other) > 1e-6 * np.abs(other).max()
+    ratios = own[of_use] / other[of_use]
+    mixtures = directions[place] - ratios[:, None] * directions[partner]
+    lengths = np.linalg.norm(mixtures, axis=1, keepdims=True)
+    return mixtures[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
+
+
+def _improve(rows: np.ndarray, directions: np.ndarray, place: int, candidates: np.ndarray) -> None:
+    """Put the cheapest candidate in its place if it is cheaper and not near the others."""
+    others = np.linalg.qr(np.delete(directions, place, axis=0).T)[0]
+    far = np.linalg.norm(candidates - candidates @ others @ others.T, axis=1) > MIN_DISTANCE
+    costs = np.where(far, _count(candidates @ rows.T), np.inf)
+    if len(costs) and costs.min() < _count(directions[place] @ rows.T) - 1e-9:
+        directions[place] = candidates[costs.argmin()]
+
+
+def _arrange(rotation: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Order and sign the new latents as those that they correlate with."""
+    correlations = covariance @ rotation / np.sqrt(np.diag(covariance))[:, None]
+    order = linear_sum_assignment(np.abs(correlations), maximize=True)[1]
+    signs = np.where(np.diag(correlations[:, order]) < 0, -1.0, 1.0)
+    return rotation[:, order] * signs

@@ -1,0 +1,105 @@
+"""Gates that are open or closed at random, and learn how often."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from ._base import BasePenalty
+
+STRETCH = (-0.1, 1.1)  # of the relaxed gates, beyond the [0, 1] to which they are cut
+SPEED = 10.0  # logits have to go much further than weights, at the same learning rate
+
+
+class HardConcrete(BasePenalty, short_name="hard_concrete"):
+    """Mean probability that a gate on a mask entry is open.
+
+    Each entry of the mask is multiplied by a gate, which in training is a sigmoid of
+    logistic noise around a logit, stretched beyond 0 and 1 and cut there [1]_: it is
+    exactly 0 or 1 most of the time, and has a gradient. Unlike an l1 penalty it does not
+    shrink what it keeps.
+
+    Parameters
+    ----------
+    temperature : float, default=2/3
+        Of the sigmoid, below 1: the lower, the closer the gates are to 0 or 1 and the more
+        the gradient varies. The default is that of the reference.
+    init : float, default=3.0
+        Logit of each gate at first; the default opens 98 of 100 wide enough to learn.
+
+    References
+    ----------
+    .. [1] Louizos, Welling and Kingma, Learning sparse neural networks through L0
+       regularization, ICLR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skspecialist.encoder.penalties import HardConcrete
+    >>> HardConcrete().gates(torch.tensor([-0.4, 0.0, 0.4]), sample=False)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "temperature": [Interval(Real, 0, 1, closed="neither")],
+        "init": [Interval(Real, None, None, closed="neither")],
+    }
+
+    def __init__(self, temperature: float = 2 / 3, init: float = 3.0) -> None:
+        self.temperature = temperature
+        self.init = init
+
+    def initial_logits(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the parameters of gates that are open: logits over ``SPEED``."""
+        return torch.full(shape, float(self.init) / SPEED)
+
+    def gates(self, logits: torch.Tensor, *, sample: bool) -> torch.Tensor:
+        """Return the gates.
+
+        Parameters
+        ----------
+        logits : tensor
+            Parameters of the gates.
+        sample : bool
+            Whether to draw them, or to take the median of the noise.
+
+        Returns
+        -------
+        gates : tensor, like ``logits``
+            Within [0, 1], the ends included.
+        """
+        low, high = STRETCH
+        logits = SPEED * logits
+        if sample:
+            noise = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
+            logits = (noise.logit() + logits) / self.temperature
+        return (logits.sigmoid() * (high - low) + low).clamp(0, 1)
+
+    def value(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the entries of a mask that are not zero, a count."""
+        return (mask != 0).float().mean(dim=(-2, -1))
+
+    def open_probability(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return how many gates are open, differentiable.
+
+        Parameters
+        ----------
+        logits : tensor of shape (..., n_tasks, n_latents)
+            Parameters of the gates.
+
+        Returns
+        -------
+        probability : tensor of shape (...)
+            Mean probability that a gate is not zero.
+        """
+        low, high = STRETCH
+        threshold = self.temperature * math.log(-low / high)
+        return (SPEED * logits - threshold).sigmoid().mean(dim=(-2, -1))
+
+    def prox(self, mask: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """Return the mask: the gates alone are penalised."""
+        return mask.clamp(min=0)
