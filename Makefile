@@ -93,7 +93,7 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hour
 
 bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
-	$(ONE_THREAD) $(PY) benchmarks/specialise.py
+	$(ONE_THREAD) $(PY) benchmarks/specialize.py
 
 bench-shift: $(VENV)/.installed-dev ## Measure what shifts after training cost
 	$(ONE_THREAD) $(PY) benchmarks/shift.py

@@ -209,7 +209,7 @@ def rival(cells, at_most=np.inf):
     return best, (scores[OURS] - scores[best]).to_numpy()
 
 
-def summarise(report, rows):
+def summarize(report, rows):
     """Print where ours stands, every fold where it lost to the generalist, and its features."""
     table, ratios = [], []
     for data in in_order(rows):
@@ -276,13 +276,13 @@ def draw_panel(ax, data, cells):
     features = groups["features"].mean()
     floor, top = scores.get(CHANCE, scores.min()), scores.max()
     left = max(scores.min(), floor) - 0.15 * (top - floor)
-    colours = {OURS: "C1", ALWAYS: "C1", CHANCE: "0.6", TRUTH: "0.6"}
+    colors = {OURS: "C1", ALWAYS: "C1", CHANCE: "0.6", TRUTH: "0.6"}
     for place, (name, score) in enumerate(scores.items()):
-        colour = colours.get(name, "C0")
+        color = colors.get(name, "C0")
         if score < left:
-            ax.plot(left, place, marker="<", color=colour, clip_on=False)
+            ax.plot(left, place, marker="<", color=color, clip_on=False)
             continue
-        ax.errorbar(score, place, xerr=errors[name], fmt="o", color=colour, markersize=4)
+        ax.errorbar(score, place, xerr=errors[name], fmt="o", color=color, markersize=4)
     if GENERALIST in scores:
         ax.axvline(scores[GENERALIST], color="0.8", zorder=0)
     labels = [f"{name} ({features[name]:.3g})" for name in scores.index]
@@ -296,7 +296,7 @@ def draw_panel(ax, data, cells):
 
 def import_now():
     """Import what methods would import while they are measured."""
-    # torch._dynamo comes with the first optimiser, and takes seconds.
+    # torch._dynamo comes with the first optimizer, and takes seconds.
     for package in ("skspecialist.networks", "torch._dynamo", "cebra", "lassonet"):
         if find_spec(package):
             import_module(package)
@@ -351,7 +351,7 @@ def main():
     rows = tidy(load())
     report = Report("board", "The pipeline beside its peers, on the same folds")
     tabulate(report, rows)
-    summarise(report, rows)
+    summarize(report, rows)
     report.save()
     draw_figure(rows)
 

@@ -96,7 +96,7 @@ def digit_sequences(fold):
     ]
     X, y = [part.X for part in parts], [tasks(part.y) for part in parts]
     truth = [
-        [np.eye(10)[part.digits[:, steps]].reshape(N_DRAWN, -1) for steps in part.step_tasks.T]
+        [np.eye(10)[part.digits[:, steps]].reshape(N_DRAWN, -1) for steps in part.step_weights.T]
         for part in parts
     ]
     return Fold(X[0], y[0], X[1], y[1], generalist=PCA(16), truth=tuple(truth))
@@ -108,7 +108,7 @@ def collider_sequences(fold):
     data = make_collider_sequences(2 * N_DRAWN, n_features=4, random_state=FIRST_SEED + fold)
     amounts, labels = np.tanh(data.y[:, :2] / data.y[:, :2].std(axis=0)), data.y[:, 2:] > 0
     y = pd.concat([tasks(amounts), tasks(labels.astype(int)).add_prefix("is_")], axis=1)
-    truth = [data.X[:, steps].reshape(2 * N_DRAWN, -1) for steps in data.step_tasks.T]
+    truth = [data.X[:, steps].reshape(2 * N_DRAWN, -1) for steps in data.step_weights.T]
     return _halves(data.X, y, truth)
 
 

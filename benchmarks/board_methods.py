@@ -3,8 +3,8 @@
 ``METHODS`` maps a name to a function that takes a fold and a seed and returns an unfitted
 estimator of its sequences. All settings are fixed here, before any figure; ``describe`` returns
 those of one name. Every method has the same last estimators, the default ones of the pipeline:
-standardised features and RidgeCV for continuous tasks, LogisticRegression for class labels. All
-peers start from the generalist, its steps side by side and standardised; class labels are
+standardized features and RidgeCV for continuous tasks, LogisticRegression for class labels. All
+peers start from the generalist, its steps side by side and standardized; class labels are
 columns of 0 and 1 for those that want numbers. Packages that are not installed leave their
 names out.
 """
@@ -76,25 +76,25 @@ class Ours(SpecialistPipeline):
         every = np.full(len(self.tasks_), self.n_timesteps_)
         if not self.use_specialist_.any():
             return every
-        return np.where(self.use_specialist_, self.step_tasks_.sum(axis=0), every)
+        return np.where(self.use_specialist_, self.step_mask_.sum(axis=0), every)
 
 
 @method(OURS)
 def ours(fold, seed):
-    """SpecialistPipeline with its defaults: specialists where held-out data favour them."""
+    """SpecialistPipeline with its defaults: specialists where held-out data favor them."""
     return Ours(fold.generalist, random_state=seed)
 
 
 @method(ALWAYS)
 def ours_always(fold, seed):
     """SpecialistPipeline that never falls back where it found something."""
-    return Ours(fold.generalist, specialise="always", random_state=seed)
+    return Ours(fold.generalist, strategy="specialist", random_state=seed)
 
 
 @method(GENERALIST)
 def generalist(fold, seed):
     """All features of the generalist at all steps."""
-    return Ours(fold.generalist, specialise="never", random_state=seed)
+    return Ours(fold.generalist, strategy="generalist", random_state=seed)
 
 
 # Peers

@@ -188,16 +188,14 @@ def draw_figure(measured):
             if rows:
                 means[method] = (column(rows, "relevant") - column(rows, "irrelevant")).mean()
         names = sorted(means, key=means.get)
-        colours = [
-            "C1" if n == OURS else "0.75" if n in TOLD or n == FLOOR else "C0" for n in names
-        ]
-        ax.barh(names, [means[name] for name in names], color=colours)
+        colors = ["C1" if n == OURS else "0.75" if n in TOLD or n == FLOOR else "C0" for n in names]
+        ax.barh(names, [means[name] for name in names], color=colors)
         ax.set_title(f"{group[0]}, correlation {group[1]},\n{group[2]} rows", fontsize=9)
         ax.tick_params(axis="y", labelsize=7)
         ax.set_xlim(-0.1, 1.02)
     for ax in axes.flat[len(groups) :]:
         ax.axis("off")
-    figure.supxlabel("joint score: R2 of relevant minus R2 of irrelevant latents (grey: was told)")
+    figure.supxlabel("joint score: R2 of relevant minus R2 of irrelevant latents (gray: was told)")
     figure.tight_layout()
     figure.savefig(STORE.with_suffix(".png"), dpi=110)
 

@@ -29,7 +29,7 @@ def band_triples(n_segments, length, width=1):
     steps = (np.stack([first, second], axis=1) + 1) * length - 1
     last = n_segments * length - 1
     band = np.concatenate([steps - 1, np.minimum(steps + 1, last)], axis=1)
-    # Neighbours share a step; the last step has none after it. A step counts once and a
+    # Neighbors share a step; the last step has none after it. A step counts once and a
     # representative is never part of its band.
     band.sort(axis=1)
     repeated = np.c_[np.zeros(len(band), bool), band[:, 1:] == band[:, :-1]]

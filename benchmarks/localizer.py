@@ -35,12 +35,12 @@ def false_share(localizer, weak):
     return float((found & ~weak.steps_test).sum() / max(1, found.sum()))
 
 
-def ours(evidence):
+def ours(conditional):
     """Return a method, and a place where it leaves what it fitted."""
     fitted = []
 
     def method(weak, seed):
-        fitted.append(methods.localizer(weak, seed, evidence=evidence, alpha=ALPHA))
+        fitted.append(methods.localizer(weak, seed, conditional=conditional, alpha=ALPHA))
         return fitted[-1].predict_proba(weak.X_test)
 
     return method, fitted
@@ -50,7 +50,7 @@ def digit_table(report, title, seeds, chained):
     """Add a table of all methods on sequences of digits."""
     draws = [digits(seed, chained=chained) for seed in seeds]
     rows = []
-    candidates = {f"TaskLocalizer, {e}": ours(e) for e in ("marginal", "conditional")}
+    candidates = {f"TaskLocalizer, {e}": ours(e) for e in (False, True)}
     for name, (method, fitted) in candidates.items():
         row = digit_row(name, method, draws, seeds)
         shares = [false_share(m, weak) for m, weak in zip(fitted, draws, strict=True)]

@@ -144,9 +144,9 @@ class Network(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y):
-        """Standardise and train."""
+        """Standardize and train."""
         self.scaler_ = StandardScaler().fit(X)
-        x, y = self._tensor(X), standardised_tasks(y)
+        x, y = self._tensor(X), standardized_tasks(y)
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             self.module_ = self.module(x.shape[1], y.shape[1])
@@ -158,7 +158,7 @@ class Network(TransformerMixin, BaseEstimator):
 
     def _train(self, x, y):
         batch = min(BATCH, len(x))
-        per_epoch = len(x) // batch  # full batches: batch normalisation needs them
+        per_epoch = len(x) // batch  # full batches: batch normalization needs them
         n_updates = min(self.n_updates, MAX_EPOCHS * per_epoch)
         groups = [{"params": [], "weight_decay": 0.0}, {"params": []}]
         for name, parameter in self.module_.named_parameters():
@@ -183,6 +183,6 @@ class Network(TransformerMixin, BaseEstimator):
             return self.module_.encode(self._tensor(X)).numpy().astype(np.float64)
 
 
-def standardised_tasks(y):
+def standardized_tasks(y):
     """Return the tasks at zero mean and unit variance, as a tensor."""
     return torch.as_tensor(StandardScaler().fit_transform(y), dtype=torch.float32)

@@ -29,7 +29,7 @@ def measure(seed):
     start = time.perf_counter()
     pipeline.fit(train.X, train.y)
     seconds = time.perf_counter() - start
-    generalist = clone(pipeline).set_params(specialise="never").fit(train.X, train.y)
+    generalist = clone(pipeline).set_params(strategy="generalist").fit(train.X, train.y)
     ridge = RidgeCV(np.logspace(-2, 5, 15)).fit(train.X.reshape(1000, -1), train.y)
     return [
         seed,
@@ -59,7 +59,7 @@ if __name__ == "__main__":
             "seed",
             "structure MCC",
             "latents",
-            "specialised",
+            "specialized",
             "specialist R2",
             "features a task",
             "generalist R2",

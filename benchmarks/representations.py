@@ -6,7 +6,7 @@ is fixed here, before any figure of the benchmark; ``describe`` returns those of
 names in ``TOLD`` are told the true number of relevant latents; no other reads it. Packages
 that are not installed leave their names out.
 
-In common: features and tasks are standardised; d latents are one for each feature, at most 32.
+In common: features and tasks are standardized; d latents are one for each feature, at most 32.
 Networks: hidden layers of 128 and 128 units, heads of 64 and 64 units for each task, ReLU;
 AdamW with weight decay 0.01 and a one-cycle learning rate that peaks at 0.05; 2,500 updates on
 batches of 256 rows, but at most 200 epochs: 1,000 rows overfit. These were tuned for the
@@ -28,7 +28,7 @@ from peer_networks import (
     IdentifiableVAE,
     Network,
     StochasticGates,
-    standardised_tasks,
+    standardized_tasks,
 )
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import TransformedTargetRegressor
@@ -90,7 +90,7 @@ def describe(name):
 
 @representation("raw input")
 def raw_input(sizes):
-    """Standardised features."""
+    """Standardized features."""
     return StandardScaler()
 
 
@@ -211,14 +211,14 @@ class LassoNetSelector(TransformerMixin, BaseEstimator):
             torch_seed=self.random_state,
         )
         with torch.random.fork_rng():
-            path = model.path(self.scaler_.transform(X[rows]), standardised_tasks(y)[rows].numpy())
+            path = model.path(self.scaler_.transform(X[rows]), standardized_tasks(y)[rows].numpy())
         limit = self.tolerance * min(step.val_loss for step in path)
         good = [step for step in path if step.val_loss <= limit]
         self.support_ = min(good, key=lambda step: step.selected.sum()).selected.numpy()
         return self
 
     def transform(self, X):
-        """Return the kept features, standardised."""
+        """Return the kept features, standardized."""
         return self.scaler_.transform(X)[:, self.support_]
 
 
@@ -242,7 +242,7 @@ class ContrastiveEmbedding(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y):
-        """Standardise and train."""
+        """Standardize and train."""
         from cebra import CEBRA
 
         self.scaler_ = StandardScaler().fit(X)
@@ -260,7 +260,7 @@ class ContrastiveEmbedding(TransformerMixin, BaseEstimator):
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             self.model_.fit(
-                self.scaler_.transform(X).astype(np.float32), standardised_tasks(y).numpy()
+                self.scaler_.transform(X).astype(np.float32), standardized_tasks(y).numpy()
             )
         return self
 

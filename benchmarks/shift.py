@@ -52,7 +52,7 @@ def digit_sequences(seed):
         make_digit_sequences(1000, n_tasks=2, subset=half, random_state=seed)
         for half in ("train", "test")
     )
-    unused = ~test.step_tasks.any(axis=1)[:, None]
+    unused = ~test.step_weights.any(axis=1)[:, None]
     noise = np.random.RandomState(seed).uniform(size=test.X.shape)
     X = {
         "clean": test.X,
@@ -66,9 +66,9 @@ def digit_sequences(seed):
 def compare_losses(report, title, draw, generalist):
     """Add a table of scores, and of the share of the generalist's loss."""
     methods = {
-        "generalist + ridge": SpecialistPipeline(specialise="never"),
-        "generalist + PCA + ridge": SpecialistPipeline(PCA(generalist), specialise="never"),
-        "specialist, always": SpecialistPipeline(specialise="always"),
+        "generalist + ridge": SpecialistPipeline(strategy="generalist"),
+        "generalist + PCA + ridge": SpecialistPipeline(PCA(generalist), strategy="generalist"),
+        "specialist, always": SpecialistPipeline(strategy="specialist"),
         "specialist, auto": SpecialistPipeline(),
     }
     if draw is digit_sequences:
@@ -106,7 +106,7 @@ def most(shares):
 class AllFeatures(BaseEstimator):
     """An encoder that gives every feature to every task."""
 
-    def fit(self, X, y, step_tasks=None):
+    def fit(self, X, y, step_weights=None):
         """Count."""
         n_tasks = 1 if np.ndim(y) == 1 else np.shape(y)[1]
         self.mask_ = np.ones((n_tasks, X.shape[-1]))
@@ -118,7 +118,7 @@ class AllFeatures(BaseEstimator):
 
 
 def logistic(**options):
-    """Return a logistic regression on standardised features."""
+    """Return a logistic regression on standardized features."""
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, **options))
 
 

@@ -80,12 +80,12 @@ def longer_segments(report):
                     n_sequences, 24, 4, 4, action_effect=effect, random_state=seed
                 )
 
-            for evidence in ("interior", "representative", "segment"):
-                identifier = TaskStructureIdentifier(4, evidence=evidence)
-                rows.append([effect, n_sequences, evidence, *measure(identifier, make)])
+            for segment_steps in ("interior", "last", "all"):
+                identifier = TaskStructureIdentifier(4, segment_steps=segment_steps)
+                rows.append([effect, n_sequences, segment_steps, *measure(identifier, make)])
     report.table(
         "T=24, M=4, L=4, direct, alpha 0.05, 50 seeds",
-        ["action_effect", "sequences", "evidence", "MCC", "worst", "false", "seconds"],
+        ["action_effect", "sequences", "segment_steps", "MCC", "worst", "false", "seconds"],
         rows,
     )
 

@@ -30,7 +30,7 @@ from skspecialist.metrics import structure_scores
 SEEDS = range(100, 110)
 ALPHA = 0.01
 N_SEQUENCES = 10_000
-SELTASK_SEQUENCES = 2000  # its factorisation has rows for each of them
+SELTASK_SEQUENCES = 2000  # its factorization has rows for each of them
 DIRECT, CEILING = "direct", "best with one task a step"
 METHODS = {
     DIRECT: TaskStructureIdentifier(alpha=ALPHA),
@@ -166,9 +166,9 @@ def nonlinear(readout, **params):
         rng = np.random.default_rng([seed, 1])
         actions = data.X[:, :, 0] + 0.5 * rng.normal(size=data.X.shape[:2])
         read = readout(actions)
-        shape = data.step_tasks.shape
+        shape = data.step_weights.shape
         weights = rng.uniform(0.5, 1.5, size=shape) * rng.choice([-1, 1], size=shape)
-        data.y = read / read.std() @ (weights * data.step_tasks)
+        data.y = read / read.std() @ (weights * data.step_weights)
         data.y += rng.normal(size=data.y.shape)
         return data
 
@@ -259,11 +259,11 @@ def wrong_segments(report):
             for name, method in METHODS.items():
                 n = SELTASK_SEQUENCES if name == "SelTask" else N_SEQUENCES
                 fitted = clone(method).set_params(segment_length=length)
-                found = fitted.fit(data.X[:n], data.y[:n]).step_tasks_
-                answers[name].append(structure_scores(data.step_tasks, found))
+                found = fitted.fit(data.X[:n], data.y[:n]).step_mask_
+                answers[name].append(structure_scores(data.step_weights, found))
             starts = np.arange(0, 24, length)
-            truth = np.logical_or.reduceat(data.step_tasks, starts).repeat(length, axis=0)
-            answers[list(scores)[-1]].append(structure_scores(data.step_tasks, truth))
+            truth = np.logical_or.reduceat(data.step_weights, starts).repeat(length, axis=0)
+            answers[list(scores)[-1]].append(structure_scores(data.step_weights, truth))
         for name, values in answers.items():
             scores[name][length] = [
                 float(np.mean([value[key] for value in values]))

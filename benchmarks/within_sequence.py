@@ -36,7 +36,7 @@ PAIRS_PER_ROOT, N_CANDIDATES, N_REFERENCES = 6400, 10, 20  # root of the number 
 UPDATES_PER_ROOT, HIDDEN, EMBEDDING, BATCH, LR = 25, 64, 8, 20, 0.003  # of the separable critic
 
 
-class Unlabelled(NamedTuple):
+class Unlabeled(NamedTuple):
     """Sequences to learn from, and others with the truth."""
 
     X: np.ndarray
@@ -75,29 +75,29 @@ def digits(seed, sets, chained=0.0, n_fit=2000, n_test=60):
                 X[:, t] = chained * X[:, t - 1] + np.sqrt(1 - chained**2) * X[:, t]
         parts.append((X, tasks, drawn))
     (X, _, drawn), (X_test, tasks_test, drawn_test) = parts
-    return Unlabelled(X, X_test, tasks_test, drawn, drawn_test)
+    return Unlabeled(X, X_test, tasks_test, drawn, drawn_test)
 
 
 def views(data):
     """Return features of all steps but the first, of sequences to learn from and to judge by."""
-    X = _learnt(StandardScaler(), data.X, data.X_test)
+    X = _learned(StandardScaler(), data.X, data.X_test)
     before, after = _rows(X[0][:, :-1]), _rows(X[0][:, 1:])
     slopes = (before * after).sum(axis=0) / np.maximum((before**2).sum(axis=0), 1e-9)
     regression = RidgeCV(np.logspace(-2, 5, 8)).fit(before, after)
     white = PCA(N_COMPONENTS, whiten=True, random_state=0)
-    whitened = _learnt(white, *X)
+    whitened = _learned(white, *X)
 
     def innovations(predict):
         left = [p[:, 1:] - predict(_rows(p[:, :-1])).reshape(p[:, 1:].shape) for p in X]
-        return _learnt(StandardScaler(), *left)
+        return _learned(StandardScaler(), *left)
 
     return {
         "steps": [part[:, 1:] for part in X],
         "steps whitened": [part[:, 1:] for part in whitened],
         "innovations": innovations(slopes.__mul__),
-        "innovations whitened": _learnt(white, *innovations(slopes.__mul__)),
+        "innovations whitened": _learned(white, *innovations(slopes.__mul__)),
         "before": [part[:, :-1] for part in whitened],
-        "all on all": _learnt(white, *innovations(regression.predict)),
+        "all on all": _learned(white, *innovations(regression.predict)),
     }
 
 
@@ -105,7 +105,7 @@ def _rows(X):
     return X.reshape(-1, X.shape[-1])
 
 
-def _learnt(transformer, X, X_test):
+def _learned(transformer, X, X_test):
     """Return what a transformer of steps makes of both."""
     transformer.fit(_rows(X))
     return tuple(transformer.transform(_rows(p)).reshape(*p.shape[:2], -1) for p in (X, X_test))
@@ -149,7 +149,7 @@ def library_critic(steps, before, seed):
 
 
 def separable_critic(steps, seed):
-    """Return a weighted product of embeddings, learnt by a logistic loss from all pairs."""
+    """Return a weighted product of embeddings, learned by a logistic loss from all pairs."""
     torch.manual_seed(seed)
     X, X_test = (torch.tensor(part, dtype=torch.float32) for part in steps)
     embed = Encoders(X.shape[2], (HIDDEN, HIDDEN), EMBEDDING)
@@ -242,7 +242,7 @@ if __name__ == "__main__":
     table(report, "Digits, tasks of one digit", draws)
     if recordings() is not None:
         folds = [
-            Unlabelled(weak.X, weak.X_test, exercise[None])
+            Unlabeled(weak.X, weak.X_test, exercise[None])
             for weak, (_, exercise) in zip(map(without_one, range(6)), recordings(), strict=True)
         ]
         table(report, "Motion capture, one recording held out", [folds for _ in SEEDS])

@@ -126,12 +126,14 @@ for ax, image in zip(axes, X_smooth_new[one], strict=False):
 # %%
 # A scorer that looks at a step alone finds the task wherever traces of it are left, and these are
 # not in sequences without the task, from which ``predict`` learns what is certain enough: most of
-# what it finds is false. With ``evidence="conditional"`` the scorer is shown as well what the
+# what it finds is false. With ``conditional=True`` the scorer is shown as well what the
 # step before does not explain.
 
 localizers = {
-    evidence: TaskLocalizer(evidence=evidence, max_epochs=12, random_state=0).fit(X_smooth, y)
-    for evidence in ("marginal", "conditional")
+    conditional: TaskLocalizer(conditional=conditional, max_epochs=12, random_state=0).fit(
+        X_smooth, y
+    )
+    for conditional in (False, True)
 }
 pd.concat({name: quality(fitted, X_smooth_new, steps_new) for name, fitted in localizers.items()})
 
@@ -150,4 +152,4 @@ _ = display.ax_.set_title("With what is new in it", loc="left", fontsize="medium
 # %%
 # In practice nobody knows the true steps. ``score``, the last column, does not need them: it is the
 # log-likelihood of what is known of new sequences, and is higher for what finds the steps. So
-# ``GridSearchCV(TaskLocalizer(), {"evidence": ["marginal", "conditional"]})`` makes this choice.
+# ``GridSearchCV(TaskLocalizer(), {"conditional": [False, True]})`` makes this choice.

@@ -31,9 +31,9 @@ def digits(n_sequences):
 
 
 data, X, y = digits(250)
-direct = TaskStructureIdentifier(evidence="segment").fit(X, y)
+direct = TaskStructureIdentifier(segment_steps="all").fit(X, y)
 display = TaskStructureDisplay.from_estimator(
-    direct, true_step_tasks=data.step_tasks, confidence=True
+    direct, true_step_tasks=data.step_weights, confidence=True
 )
 
 # %%
@@ -45,7 +45,7 @@ display = TaskStructureDisplay.from_estimator(
 # there. Each two segments of a task explain each other away, so that its pairs form a clique.
 
 data, X, y = digits(3000)
-collider = TaskStructureIdentifier(criterion="collider", evidence="segment").fit(X, y)
+collider = TaskStructureIdentifier(criterion="collider", segment_steps="all").fit(X, y)
 display = PairEvidenceDisplay.from_estimator(collider, task="large")
 
 # %%

@@ -61,7 +61,7 @@ SpecialistGainDisplay.from_estimator(pipeline)
 #
 # The same estimators on all of the principal components, for comparison: mean R2 over tasks.
 
-generalist = SpecialistPipeline(generalist=PCA(10), specialise="never", random_state=0)
+generalist = SpecialistPipeline(generalist=PCA(10), strategy="generalist", random_state=0)
 generalist.fit(train.X, y_train)
 pd.Series(
     {
@@ -75,11 +75,11 @@ pd.Series(
 # The steps found
 # ---------------
 
-TaskStructureDisplay.from_estimator(pipeline.structure_, true_step_tasks=train.step_tasks)
+TaskStructureDisplay.from_estimator(pipeline.structure_, true_step_tasks=train.step_weights)
 
 # %%
 # And the same in the sequences themselves, for one task:
 
 SequenceDisplay(
-    test.X[:4], pipeline.structure_.step_tasks_, task_names=train.task_kinds, image_shape=(8, 8)
+    test.X[:4], pipeline.structure_.step_mask_, task_names=train.task_kinds, image_shape=(8, 8)
 ).plot(task="largest")

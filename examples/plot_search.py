@@ -25,7 +25,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_digit_sequences
 from skspecialist.metrics import structure_scores
-from skspecialist.model_selection import sparsest_within_one_standard_error
+from skspecialist.model_selection import one_standard_error_rule
 
 data = make_digit_sequences(300, n_timesteps=24, n_tasks=3, segment_length=3, random_state=0)
 person = np.arange(300) // 10
@@ -42,15 +42,15 @@ X = PCA(8).fit_transform(data.X.reshape(-1, 64)).reshape(300, 24, 8) + offset[pe
 
 def neg_n_steps(identifier, X, y=None):
     """Return minus the number of steps, summed over tasks."""
-    return -identifier.step_tasks_.sum()
+    return -identifier.step_mask_.sum()
 
 
 search = GridSearchCV(
-    TaskStructureIdentifier(evidence="segment"),
+    TaskStructureIdentifier(segment_steps="all"),
     {"segment_length": [1, 2, 3, 4, 6], "alpha": [0.001, 0.01, 0.05, 0.2]},
     cv=GroupKFold(5),
     scoring={"nats": TaskStructureIdentifier.score, "neg_n_features_used": neg_n_steps},
-    refit=sparsest_within_one_standard_error,
+    refit=one_standard_error_rule,
 ).fit(X, data.y, groups=person)
 search.best_params_
 
@@ -86,8 +86,8 @@ legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, label
 # Fitted to all sequences and compared with the true steps, the smaller of the two loses nothing:
 
 structures = {
-    "best": search.estimator.set_params(**results.params[best]).fit(X, data.y).step_tasks_,
-    "chosen": search.best_estimator_.step_tasks_,
+    "best": search.estimator.set_params(**results.params[best]).fit(X, data.y).step_mask_,
+    "chosen": search.best_estimator_.step_mask_,
 }
-scores = {name: structure_scores(data.step_tasks, found) for name, found in structures.items()}
+scores = {name: structure_scores(data.step_weights, found) for name, found in structures.items()}
 pd.DataFrame(scores).T[["mcc", "recall", "false_discovery_proportion"]].round(2)

@@ -40,7 +40,7 @@ X.shape, y.shape
 # around the segment. At most one in twenty of the segments found should be wrong, on average.
 
 identifier = TaskStructureIdentifier(segment_length=3, alpha=0.05).fit(X, y)
-display = TaskStructureDisplay.from_estimator(identifier, true_step_tasks=data.step_tasks)
+display = TaskStructureDisplay.from_estimator(identifier, true_step_tasks=data.step_weights)
 
 # %%
 # The noise task has no steps, which is right: filled squares are steps found rightly, open ones
@@ -59,8 +59,8 @@ display = TaskStructureDisplay.from_estimator(identifier, true_step_tasks=data.s
 
 settings = {
     "direct": {},
-    "direct, all steps": {"evidence": "segment"},
-    "direct, last step": {"evidence": "representative"},
+    "direct, all steps": {"segment_steps": "all"},
+    "direct, last step": {"segment_steps": "last"},
     "collider": {"criterion": "collider"},
 }
 table = {}

@@ -86,5 +86,5 @@ ax.spines[["top", "right"]].set_visible(False)
 best = max(scores, key=scores.get)
 print(f"Best: {best}")
 display = TaskStructureDisplay.from_estimator(
-    pipelines[best].structure_, true_step_tasks=train.step_tasks, confidence=True
+    pipelines[best].structure_, true_step_tasks=train.step_weights, confidence=True
 )

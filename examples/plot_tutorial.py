@@ -43,7 +43,7 @@ train.X.shape, train.y.shape
 # which has to be found: no estimator gets to see the frames.
 
 SequenceDisplay(
-    train.X[:4], train.step_tasks, task_names=train.task_kinds, image_shape=(8, 8)
+    train.X[:4], train.step_weights, task_names=train.task_kinds, image_shape=(8, 8)
 ).plot(task="sum")
 y_train.head(4).round(1)
 
@@ -63,7 +63,7 @@ states = pca.transform(train.X.reshape(-1, 64)).reshape(600, 12, 10)
 # ---------------
 #
 # For each task and each *segment*, here two steps, the identifier tests whether they have anything
-# to do with each other that the neighbouring steps do not explain. ``alpha=0.01`` says that of the
+# to do with each other that the neighboring steps do not explain. ``alpha=0.01`` says that of the
 # segments found one in a hundred may be wrong, on average.
 
 identifier = TaskStructureIdentifier(segment_length=2, alpha=0.01).fit(states, y_train)
@@ -73,7 +73,7 @@ identifier.to_frame()[["task", "segment", "relevant", "effect_size", "adjusted_p
 # A filled square is a step found rightly, an open one was missed, a cross is a false discovery.
 # With data of your own there is no truth to compare with, and the display shows what was found:
 
-TaskStructureDisplay.from_estimator(identifier, true_step_tasks=train.step_tasks)
+TaskStructureDisplay.from_estimator(identifier, true_step_tasks=train.step_weights)
 
 # %%
 # Without a truth, new sequences can say whether to believe it: how much better are the tasks
@@ -120,10 +120,10 @@ MaskDisplay.from_estimator(pipeline.encoder_)
 SpecialistGainDisplay.from_estimator(pipeline)
 
 # %%
-# Is that true of images that it never saw? The same estimator, told never to specialise, reads all
+# Is that true of images that it never saw? The same estimator, told never to specialize, reads all
 # ten components of all twelve steps:
 
-generalist = SpecialistPipeline(PCA(10), specialise="never", random_state=0)
+generalist = SpecialistPipeline(PCA(10), strategy="generalist", random_state=0)
 generalist.fit(train.X, y_train)
 pd.DataFrame(
     {
@@ -141,7 +141,7 @@ pd.DataFrame(
 
 SequenceDisplay(
     test.X[:4],
-    pipeline.structure_.step_tasks_,
+    pipeline.structure_.step_mask_,
     task_names=train.task_kinds,
     image_shape=(8, 8),
 ).plot(task="odd")

@@ -33,7 +33,7 @@ data.X.shape, data.y
 # What selection leaves behind
 # ----------------------------
 #
-# Partial correlations of the steps: those of neighbours are the chain. Beyond them, each task
+# Partial correlations of the steps: those of neighbors are the chain. Beyond them, each task
 # leaves a clique between all of its steps. Cliques overlap, so the eye does not get far.
 
 precision = np.linalg.inv(np.corrcoef(data.X[:, :, 0].T))
@@ -61,8 +61,8 @@ structure_scores(data.structure, identifier.structure_, match=True)
 identifier.to_frame()[["task", "start", "stop", "relevant", "effect_size", "selection_frequency"]]
 
 # %%
-found = match_columns(data.step_tasks, identifier.step_tasks_)
-display = TaskStructureDisplay(found, true_step_tasks=data.step_tasks).plot()
+found = match_columns(data.step_weights, identifier.step_mask_)
+display = TaskStructureDisplay(found, true_step_tasks=data.step_weights).plot()
 
 # %%
 # Nothing to find

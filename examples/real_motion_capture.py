@@ -17,7 +17,7 @@ six seconds it is known which exercises are in them, and not when. In a recordin
 # The data
 # --------
 #
-# Six recordings of CMU's motion capture database, as prepared and labelled by Fox, Hughes, Sudderth
+# Six recordings of CMU's motion capture database, as prepared and labeled by Fox, Hughes, Sudderth
 # and Jordan, "Joint modeling of multiple time series via the beta process with application to
 # motion capture segmentation", *Annals of Applied Statistics* (2014): 12 angles and positions of
 # the body, ten times a second, and which of 12 exercises is being done. `mocap6.mat
@@ -56,7 +56,7 @@ def steps_of(frames, exercise):
 
 # %%
 # The first recording is held out. The others are cut into windows of six seconds, and of a window
-# it is kept which exercises occur in it. One that occurs in none of them cannot be learnt.
+# it is kept which exercises occur in it. One that occurs in none of them cannot be learned.
 
 windows = [
     (features[start : start + 12], exercise[start : start + 12], recording)
@@ -72,7 +72,7 @@ y = pd.DataFrame(occurs, columns=data["action_names"][exercises - 1])
 # Fit
 # ---
 #
-# Exercises last for seconds, so that the score of a step is averaged with its neighbours'
+# Exercises last for seconds, so that the score of a step is averaged with its neighbors'
 # (``smoothing=1``). Windows of one recording share steps and the person: ``groups`` keeps them
 # together where ``fit`` holds some out to set the thresholds of ``predict``.
 

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     pipeline = SpecialistPipeline(PCA(16), random_state=options.random_state, verbose=1)
     pipeline.fit(train.X, train.y)
     say(f"Fitted in {time.perf_counter() - start:.0f} seconds; now the generalist alone")
-    generalist = clone(pipeline).set_params(specialise="never", verbose=0).fit(train.X, train.y)
+    generalist = clone(pipeline).set_params(strategy="generalist", verbose=0).fit(train.X, train.y)
     pixels = Bunch(X=train.X.reshape(len(train.X), -1), test=test.X.reshape(len(test.X), -1))
     ridge = RidgeCV(alphas=np.logspace(-2, 5, 15)).fit(pixels.X, train.y)
 
@@ -102,7 +102,7 @@ def print_structure(pipeline: SpecialistPipeline, data: Bunch) -> None:
         ],
     )
     if pipeline.encoder_ is None:
-        say("\nNo task was specialised: there is no encoder")
+        say("\nNo task was specialized: there is no encoder")
         return
     mask = pipeline.encoder_.mask_
     print_table(
@@ -155,10 +155,10 @@ def write_figures(
     """Write structure, mask, gains and example sequences as pictures; return where."""
     folder.mkdir(parents=True, exist_ok=True)
     names = train.task_kinds
-    steps = pipeline.structure_.step_tasks_
+    steps = pipeline.structure_.step_mask_
     displays: dict[str, Any] = {
         "structure": TaskStructureDisplay(
-            steps, true_step_tasks=train.step_tasks, task_names=names
+            steps, true_step_tasks=train.step_weights, task_names=names
         ).plot(),
         "sequences": SequenceDisplay(
             test.X[:4], steps, task_names=names, image_shape=(8, 8)

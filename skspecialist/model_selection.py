@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import validate_params
 
 from ._data.validation import naming
 
-__all__ = ["neg_n_features_used", "sparsest_within_one_standard_error"]
+__all__ = ["neg_n_features_used", "one_standard_error_rule"]
 
 N_FEATURES = "neg_n_features_used"
 # The latents of the tasks first, then the steps, then all latents.
@@ -34,7 +34,7 @@ SIGNS = {"smallest": 1.0, "largest": -1.0}
     {"cv_results": [Mapping], "metric": [str, None], "order": [Mapping, None]},
     prefer_skip_nested_validation=True,
 )
-def sparsest_within_one_standard_error(
+def one_standard_error_rule(
     cv_results: Mapping[str, Any],
     *,
     metric: str | None = None,
@@ -99,9 +99,9 @@ def sparsest_within_one_standard_error(
     >>> from sklearn.datasets import make_regression
     >>> from sklearn.linear_model import Lasso
     >>> from sklearn.model_selection import GridSearchCV
-    >>> from skspecialist.model_selection import sparsest_within_one_standard_error
+    >>> from skspecialist.model_selection import one_standard_error_rule
     >>> X, y = make_regression(100, 20, n_informative=3, noise=20.0, random_state=0)
-    >>> sparsest = partial(sparsest_within_one_standard_error, order={"alpha": "largest"})
+    >>> sparsest = partial(one_standard_error_rule, order={"alpha": "largest"})
     >>> grid = {"alpha": [0.1, 0.3, 1.0, 3.0, 10.0]}
     >>> GridSearchCV(Lasso(), grid).fit(X, y).best_params_
     {'alpha': 1.0}
@@ -157,7 +157,7 @@ def neg_n_features_used(estimator: Any, X: ArrayLike, y: Any = None) -> float:
 
     See Also
     --------
-    sparsest_within_one_standard_error : Chooses the fewest features where measured so.
+    one_standard_error_rule : Chooses the fewest features where measured so.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def neg_n_features_used(estimator: Any, X: ArrayLike, y: Any = None) -> float:
     >>> from skspecialist.datasets import make_collider_sequences
     >>> from skspecialist.model_selection import neg_n_features_used
     >>> data = make_collider_sequences(100, n_timesteps=6, n_tasks=2, random_state=0)
-    >>> pipeline = SpecialistPipeline(specialise="never", estimator=Ridge())
+    >>> pipeline = SpecialistPipeline(strategy="generalist", estimator=Ridge())
     >>> neg_n_features_used(pipeline.fit(data.X, data.y), data.X)
     -6.0
     """

@@ -24,8 +24,8 @@ SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
 
 INSTANCES = [
     TaskStructureIdentifier(),
-    TaskStructureIdentifier(1, evidence="segment"),
-    TaskStructureIdentifier(criterion="collider", evidence="representative"),
+    TaskStructureIdentifier(1, segment_steps="all"),
+    TaskStructureIdentifier(criterion="collider", segment_steps="last"),
     TaskStructureIdentifier(criterion="collider", aggregation="any", correction="none"),
     TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
     SparseSpecialistEncoder(**SMALL),
@@ -38,17 +38,17 @@ INSTANCES = [
     SparseSpecialistEncoderCV(cv=2, sparsities=[0.05], **(SMALL | {"hidden_layer_sizes": None})),
     SpecialistPipeline(random_state=0, encoder=SparseSpecialistEncoder(**SMALL)),
     SpecialistPipeline(
-        structure=TaskStructureIdentifier(1, evidence="segment", alpha=0.99, correction="none"),
+        structure=TaskStructureIdentifier(1, segment_steps="all", alpha=0.99, correction="none"),
         encoder=SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
         estimator=Ridge(),
-        specialise="always",
+        strategy="specialist",
         random_state=0,
     ),
-    SpecialistPipeline(specialise="never", random_state=0),
+    SpecialistPipeline(strategy="generalist", random_state=0),
     TaskLocalizer(4, max_epochs=2, hidden_layer_sizes=(8,), random_state=0),
     TaskLocalizer(
         2,
-        evidence="conditional",
+        conditional=True,
         pooling="top_k_mean",
         smoothing=1,
         sparsity=0.0,

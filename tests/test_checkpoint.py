@@ -32,11 +32,11 @@ ENCODERS = {
         n_relevant=2, beta=0.1, penalty="hard_concrete", **SHORT
     ),
     "early stopping": SparseSpecialistEncoder(
-        n_relevant=2, early_stopping=True, max_epochs=40, lr=0.3, random_state=0
+        n_relevant=2, early_stopping=True, max_epochs=40, learning_rate=0.3, random_state=0
     ),
     "cross-validated": SparseSpecialistEncoderCV(cv=2, **SHORT),
     "halves": SparseSpecialistEncoderCV(
-        cv=2, hidden_layer_sizes=None, sparsities=[0.2], stability_selection=2, **SHORT
+        cv=2, hidden_layer_sizes=None, sparsities=[0.2], n_subsamples=2, **SHORT
     ),
 }
 
@@ -147,7 +147,7 @@ def assert_equal_contents(first, second):
 
 
 def test_what_is_taken_up_is_what_was_saved(tmp_path, monkeypatch):
-    encoder = again(ENCODERS["early stopping"], lr=0.03, checkpoint_dir=tmp_path)
+    encoder = again(ENCODERS["early stopping"], learning_rate=0.03, checkpoint_dir=tmp_path)
     assert interrupt(encoder, monkeypatch, 14)
     taken_up, restore = [], checkpoint.restore
 
@@ -217,7 +217,7 @@ def test_warm_starts_go_on_too(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("params", "X", "y"),
     [
-        ({"lr": 0.02}, DATA.X, DATA.y),
+        ({"learning_rate": 0.02}, DATA.X, DATA.y),
         ({"penalty": L1(group=0.1)}, DATA.X, DATA.y),
         ({"random_state": 1}, DATA.X, DATA.y),
         ({"task_weight": [1.0, 1.0, 1.0, 2.0]}, DATA.X, DATA.y),
@@ -307,10 +307,14 @@ def test_a_file_is_no_directory(tmp_path):
 
 def test_the_fits_of_a_search_share_a_directory(tmp_path, counted):
     encoder = again(ENCODERS["gates"], checkpoint_dir=tmp_path)
-    search = GridSearchCV(encoder, {"lr": [0.02, 0.03]}, cv=2, n_jobs=1).fit(DATA.X, DATA.y)
+    search = GridSearchCV(encoder, {"learning_rate": [0.02, 0.03]}, cv=2, n_jobs=1).fit(
+        DATA.X, DATA.y
+    )
     assert len(list(tmp_path.iterdir())) == 5
     counted.clear()
-    second = GridSearchCV(encoder, {"lr": [0.02, 0.03]}, cv=2, n_jobs=1).fit(DATA.X, DATA.y)
+    second = GridSearchCV(encoder, {"learning_rate": [0.02, 0.03]}, cv=2, n_jobs=1).fit(
+        DATA.X, DATA.y
+    )
     assert not counted
     assert_same_fit(search.best_estimator_, second.best_estimator_)
 
@@ -320,7 +324,7 @@ def test_an_interrupted_pipeline_goes_on(tmp_path, monkeypatch, counted):
 
     def pipeline(**params):
         encoder = SparseSpecialistEncoder(heads="linear", n_relevant=2, max_epochs=3, **params)
-        return SpecialistPipeline(PCA(8), encoder=encoder, split=2, random_state=0)
+        return SpecialistPipeline(PCA(8), encoder=encoder, cv=2, random_state=0)
 
     undisturbed = pipeline().fit(data.X, data.y)
     counted.clear()
@@ -375,7 +379,7 @@ def test_a_killed_process_loses_nothing(tmp_path, counted, params, n_kills):
     params = params | {"max_epochs": 30, "random_state": 0}
     undisturbed = SparseSpecialistEncoder(**params).fit(DATA.X, DATA.y)
     context = multiprocessing.get_context("forkserver")
-    # Imported once for all; torch imports the last when it first optimises.
+    # Imported once for all; torch imports the last when it first optimizes.
     context.set_forkserver_preload(["skspecialist.encoder", "torch._dynamo"])
     rng = np.random.RandomState(0)
     for _ in range(n_kills):

@@ -164,12 +164,12 @@ def test_sequences_are_held_out_whole():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((60, 4, 3))
     y = np.column_stack([X[:, :2, 0].sum(axis=1), X[:, 2:, 1].sum(axis=1)])
-    step_tasks = np.zeros((4, 2))
-    step_tasks[:2, 0] = step_tasks[2:, 1] = 1
-    encoder = quick(max_epochs=20).fit(X, y, step_tasks)
+    step_weights = np.zeros((4, 2))
+    step_weights[:2, 0] = step_weights[2:, 1] = 1
+    encoder = quick(max_epochs=20).fit(X, y, step_weights)
     assert encoder.score(X, y) > 0.5
-    with pytest.raises(ValueError, match="step_tasks must have shape"):
-        quick().fit(X, y, step_tasks[:3])
+    with pytest.raises(ValueError, match="step_weights must have shape"):
+        quick().fit(X, y, step_weights[:3])
 
 
 def test_random_tasks_give_the_empty_end(data):
@@ -218,16 +218,16 @@ def test_known_latents_come_back_exactly(entries, known):
 def test_known_latents_come_back_from_halves_of_the_samples(entries, known):
     X, y, truth = known
     assert entries.selection_frequency_ is None
-    halves = quick(
-        hidden_layer_sizes=None, sparsities=SHARES, max_epochs=40, stability_selection=2
-    ).fit(X, y)
+    halves = quick(hidden_layer_sizes=None, sparsities=SHARES, max_epochs=40, n_subsamples=2).fit(
+        X, y
+    )
     assert halves.selection_frequency_.shape == truth.shape
     assert (halves.selection_frequency_[truth] == 1).all()
     assert halves.selection_frequency_[~truth].mean() < 0.5
     assert_array_equal(halves.mask_, entries.mask_)
 
 
-def test_known_latents_are_the_standardised_features(entries, known):
+def test_known_latents_are_the_standardized_features(entries, known):
     X, _, _ = known
     expected = (X - X.mean(axis=0)) / X.std(axis=0)
     assert_allclose(entries.latents(X), expected, atol=1e-6)

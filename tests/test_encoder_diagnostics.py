@@ -76,7 +76,7 @@ def test_sequences_are_steps_here(known):
 def test_half_samples_return_what_is_there():
     data = make_specialist_latents(800, 3, 2, 3, n_layers=1, random_state=0)
     encoder = SparseSpecialistEncoderCV(
-        cv=2, hidden_layer_sizes=(16,), stability_selection=3, random_state=0
+        cv=2, hidden_layer_sizes=(16,), n_subsamples=3, random_state=0
     ).fit(data.X, data.y)
     assert encoder.selection_frequency_.shape == (encoder.n_components_,)
     np.testing.assert_array_equal(encoder.selection_frequency_[~encoder.support_], 0)
@@ -92,7 +92,7 @@ def test_half_samples_of_known_latents():
         hidden_layer_sizes=None,
         sparsities=[0.1, 0.3],
         max_epochs=60,
-        stability_selection=4,
+        n_subsamples=4,
         random_state=0,
     ).fit(X, y)
     expected = [[1, 0, 0, 0], [1, 1, 0, 0]]

@@ -56,7 +56,7 @@ class TokenModel(nn.Module):
         return {"logits": hidden @ self.embed.weight.T, "last_hidden_state": hidden}
 
 
-def tokenised(rows):
+def tokenized(rows):
     return {"input_ids": rows.long(), "attention_mask": rows != PADDING}
 
 
@@ -186,7 +186,7 @@ def test_tokens_that_are_padding_do_not_count(token_model, tokens, layer):
 
     def pooled(pooling):
         generalist = TorchGeneralist(
-            token_model, layer=layer, preprocess=tokenised, pooling=pooling, batch_size=7
+            token_model, layer=layer, preprocess=tokenized, pooling=pooling, batch_size=7
         )
         return generalist.fit_transform(tokens)
 
@@ -201,15 +201,15 @@ def test_tokens_that_are_padding_do_not_count(token_model, tokens, layer):
 
 def test_layers_inside_a_fused_block_are_seen(token_model, tokens):
     generalist = TorchGeneralist(
-        token_model, layer="blocks.layers.1.linear1", preprocess=tokenised, pooling="mean"
+        token_model, layer="blocks.layers.1.linear1", preprocess=tokenized, pooling="mean"
     )
     assert generalist.fit_transform(tokens).shape == (30, 16)
 
 
 def test_a_tuple_from_preprocess_is_positional(token_model, tokens):
-    named = TorchGeneralist(token_model, preprocess=tokenised)
+    named = TorchGeneralist(token_model, preprocess=tokenized)
     positional = TorchGeneralist(
-        token_model, preprocess=lambda rows: tuple(tokenised(rows).values())
+        token_model, preprocess=lambda rows: tuple(tokenized(rows).values())
     )
     assert_array_equal(named.fit_transform(tokens), positional.fit_transform(tokens))
 
@@ -354,16 +354,16 @@ def pipeline(module):
         generalist=TorchGeneralist(module, layer="first"),
         encoder=SparseSpecialistEncoder(heads="linear", max_epochs=2, hidden_layer_sizes=(8,)),
         estimator=Ridge(),
-        specialise="never",
+        strategy="generalist",
         random_state=0,
     )
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@pytest.mark.parametrize("specialise", ["never", "auto"])
-def test_the_pipeline_sees_the_hidden_states(mlp, specialise):
+@pytest.mark.parametrize("strategy", ["generalist", "best"])
+def test_the_pipeline_sees_the_hidden_states(mlp, strategy):
     X, y = sequences_and_task()
-    fitted = pipeline(mlp).set_params(specialise=specialise).fit(X, y)
+    fitted = pipeline(mlp).set_params(strategy=strategy).fit(X, y)
     assert fitted.n_generalist_features_ == 2 * 16
     assert fitted.generalist_.module is mlp
     assert fitted.score(X, y) > 0.9
@@ -441,7 +441,7 @@ def test_an_attention_mask_that_fits_no_token_is_an_error(tokens):
         def forward(self, input_ids, attention_mask):
             return input_ids[:, ::2, None]
 
-    generalist = TorchGeneralist(Halved(), preprocess=tokenised, pooling="mean")
+    generalist = TorchGeneralist(Halved(), preprocess=tokenized, pooling="mean")
     with pytest.raises(ValueError, match="there are 3 tokens"):
         generalist.fit(tokens)
 

@@ -77,7 +77,7 @@ def after(n_fits):
 IDENTIFIER = TaskStructureIdentifier(alpha=0.5)
 ENCODER = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
 PIPELINE = SpecialistPipeline(
-    structure=TaskStructureIdentifier(1, alpha=0.9), encoder=ENCODER, split=2, random_state=0
+    structure=TaskStructureIdentifier(1, alpha=0.9), encoder=ENCODER, cv=2, random_state=0
 )
 CASES = [
     (IDENTIFIER, {"independence_test": InterruptedTest()}),
@@ -96,7 +96,7 @@ CASES = [
     ),
     (PIPELINE, {"estimator": after(0)}),
     (PIPELINE, {"estimator": after(3)}),
-    (PIPELINE, {"specialise": "never", "estimator": after(1)}),
+    (PIPELINE, {"strategy": "generalist", "estimator": after(1)}),
     (TorchGeneralist(nn.Identity()), {"module": InterruptedModule()}),
 ]
 
@@ -133,7 +133,7 @@ def test_ctrl_c_in_partial_fit_does_not_count_the_batch():
 
 
 def test_ctrl_c_in_add_task_adds_nothing():
-    pipeline = SpecialistPipeline(specialise="never", random_state=0).fit(X, Y)
+    pipeline = SpecialistPipeline(strategy="generalist", random_state=0).fit(X, Y)
     pipeline.set_params(estimator=after(1))
     with pytest.raises(KeyboardInterrupt):
         pipeline.add_task(X, Y)
@@ -144,7 +144,7 @@ def test_ctrl_c_in_add_task_adds_nothing():
 def test_ctrl_c_in_a_baseline(monkeypatch):
     baseline = SelTaskBaseline(n_iter=2, random_state=0).fit(X, Y)
     expected = baseline.structure_
-    monkeypatch.setattr(SelTaskBaseline, "_factorise", interrupt)
+    monkeypatch.setattr(SelTaskBaseline, "_factorize", interrupt)
     with pytest.raises(KeyboardInterrupt):
         baseline.fit(np.tile(X, 2), Y)
     assert baseline.structure_ is expected

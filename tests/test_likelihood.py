@@ -26,7 +26,7 @@ def test_no_predictors_gain_nothing():
     assert gain.gain(Moments.from_data(data)) == 0.0
 
 
-def test_coefficients_equal_ridge_with_generalised_cross_validation():
+def test_coefficients_equal_ridge_with_generalized_cross_validation():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(80, 20))
     y = x[:, :1] - x[:, 1:2] + 2 * rng.normal(size=(80, 1))

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences, make_specialist_latents
-from skspecialist.model_selection import neg_n_features_used, sparsest_within_one_standard_error
+from skspecialist.model_selection import neg_n_features_used, one_standard_error_rule
 
 # Fits of a moment, whose masks stay dense.
 pytestmark = [
@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning"),
 ]
 
-RULE = sparsest_within_one_standard_error
+RULE = one_standard_error_rule
 GRID = {"encoder__n_relevant": [1, 2]}
 
 
@@ -228,7 +228,7 @@ def groups():
     return np.random.default_rng(0).integers(20, size=100)
 
 
-@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("task_features", [False, True])
 def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
     cv = GroupKFold(5)
     with sklearn.config_context(enable_metadata_routing=routing):
@@ -261,7 +261,7 @@ def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
 
 
 def test_measured_features_of_pipelines(data):
-    pipeline = make_pipeline(quick_pipeline(specialise="always"))
+    pipeline = make_pipeline(quick_pipeline(strategy="specialist"))
     grid = {"specialistpipeline__encoder__n_relevant": [1, 2]}
     search = GridSearchCV(
         pipeline,
@@ -283,7 +283,7 @@ def test_measured_features_of_pipelines(data):
 
 def test_halving_search(data):
     search = HalvingGridSearchCV(
-        quick_pipeline(specialise="always"),
+        quick_pipeline(strategy="specialist"),
         {"encoder__n_relevant": [1, 2, 3]},
         cv=KFold(2),
         factor=2,

@@ -34,13 +34,13 @@ def settings(n_outputs=2, **changes):
         "n_halves": 0,
         "penalty": L1(),
         "beta": 0.0,
-        "independence": 0.0,
+        "independence_weight": 0.0,
         "linear_heads": False,
         "noises": (0.0, 0.0),
         "hidden": (8,),
         "max_epochs": 2,
         "batch_size": 64,
-        "lr": 0.03,
+        "learning_rate": 0.03,
         "refit": True,
         "early_stopping": False,
         "callbacks": [],
@@ -187,7 +187,7 @@ def test_groups_do_not_hear_each_other(changes, training):
 
     def outputs():
         torch.manual_seed(1)
-        return module(data.X, data.step_tasks)["outputs"]
+        return module(data.X, data.step_weights)["outputs"]
 
     before = outputs()
     with torch.no_grad():
@@ -203,12 +203,12 @@ def test_groups_do_not_hear_each_other(changes, training):
 def test_a_group_alone_does_what_it_did_beside_others(changes, group):
     data, widths = step_data(), [5, 5, 5] if "hidden" in changes else [2, 3, 1]
     module = bottlenecks(data, widths, **changes)
-    expected = module(data.X, data.step_tasks)["outputs"][group]
+    expected = module(data.X, data.step_weights)["outputs"][group]
     alone = copy.deepcopy(module)
     alone.select(group, widths[group])
     assert alone.task_mask().shape == (1, 2, widths[group])
-    torch.testing.assert_close(alone(data.X, data.step_tasks)["outputs"][0], expected)
-    again = module(data.X, data.step_tasks)["outputs"][group]
+    torch.testing.assert_close(alone(data.X, data.step_weights)["outputs"][0], expected)
+    again = module(data.X, data.step_weights)["outputs"][group]
     assert torch.equal(again, expected)
 
 
@@ -218,7 +218,7 @@ def test_what_a_group_leaves_out_does_not_enter_its_loss():
     def gradients(targets):
         module = bottlenecks(data, [2, 2], held_out=[0, 1]).train()
         truth = {"targets": targets, "weights": data.weights, "folds": data.folds}
-        losses = module.losses(module(data.X, data.step_tasks), truth)
+        losses = module.losses(module(data.X, data.step_weights), truth)
         losses["task_loss"].backward()
         return module.heads.out.grad
 
@@ -234,7 +234,7 @@ def test_held_out_losses_are_those_of_the_group_that_left_the_fold_out():
     module = bottlenecks(data, [1, 2] * 3, held_out=[0, 0, 1, 1, 2, 2])
     held_out = HeldOut(data, settings())
     losses = held_out.losses(module)
-    outputs = module(data.X, data.step_tasks)["outputs"].detach()
+    outputs = module(data.X, data.step_weights)["outputs"].detach()
     each = ((outputs - data.targets) ** 2 * data.weights).mean(dim=2)
     for place in range(2):
         means = [each[2 * fold + place, data.folds == fold].mean() for fold in range(3)]

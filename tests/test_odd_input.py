@@ -82,10 +82,10 @@ def encode(X, y):
     return encoder.transform(X), encoder.mask_, encoder.predict(X), encoder.score(X, y)
 
 
-def specialise(X, y):
+def specialize(X, y):
     encoder = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
     structure = TaskStructureIdentifier(1, alpha=0.9)
-    pipeline = SpecialistPipeline(structure=structure, encoder=encoder, split=2, random_state=0)
+    pipeline = SpecialistPipeline(structure=structure, encoder=encoder, cv=2, random_state=0)
     pipeline.fit(X, y)
     return pipeline.transform(X), pipeline.predict(X), pipeline.score(X, y)
 
@@ -100,7 +100,7 @@ METHODS = {
     "collider": lambda X, y: identify(X, y, criterion="collider"),
     "gcm": lambda X, y: identify(X, y, independence_test="gcm"),
     "encoder": encode,
-    "pipeline": specialise,
+    "pipeline": specialize,
     "cca": compare(CCABaseline(1)),
     "change points": compare(ChangePointBaseline(1)),
     "graphical lasso": compare(GraphicalLassoBaseline(1)),

@@ -100,7 +100,7 @@ def test_oldest_versions_are_the_lower_bounds():
     assert sorted(pins) == sorted(bounds)
 
 
-def test_types_and_licence_are_installed():
+def test_types_and_license_are_installed():
     assert (Path(skspecialist.__file__).parent / "py.typed").exists()
     assert metadata("skspecialist")["License-Expression"] == PROJECT["project"]["license"]
 

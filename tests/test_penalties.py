@@ -9,7 +9,7 @@ from skspecialist.encoder.penalties import L1, BasePenalty, HardConcrete
 
 
 @pytest.mark.parametrize("group", [0.0, 0.5, 2.0])
-def test_the_proximal_step_is_the_minimiser(group):
+def test_the_proximal_step_is_the_minimizer(group):
     rng = np.random.RandomState(0)
     penalty, step = L1(group), 0.3
     for _ in range(5):
@@ -34,7 +34,7 @@ def test_the_proximal_step_sets_exact_zeros_by_entry_and_by_column():
 
 
 @pytest.mark.parametrize("penalty", [L1(), L1(group=0.0), HardConcrete()])
-def test_groups_are_penalised_one_by_one(penalty):
+def test_groups_are_penalized_one_by_one(penalty):
     torch.manual_seed(0)
     masks, steps = torch.rand(6, 4, 3), torch.rand(6, 4, 3)
     masks[2, :, 1] = 0
@@ -84,7 +84,7 @@ def test_gates_that_are_not_drawn_rise_with_their_logits_from_zero_to_one():
     torch.testing.assert_close(gates, 1 - gates.flip(0))
 
 
-def test_the_probability_of_open_gates_can_be_learnt():
+def test_the_probability_of_open_gates_can_be_learned():
     logits = torch.zeros(2, 3, 4, requires_grad=True)
     share = HardConcrete().open_probability(logits)
     assert share.shape == (2,)

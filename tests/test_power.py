@@ -29,10 +29,10 @@ def test_more_are_needed_for_weaker_effects_more_segments_and_more_features():
     assert base < sequences_needed(0.2, power=0.95)
     assert base < sequences_needed(0.2, alpha=0.01)
     longer = {
-        evidence: sequences_needed(0.2, segment_length=4, evidence=evidence)
-        for evidence in ("representative", "interior", "segment")
+        segment_steps: sequences_needed(0.2, segment_length=4, segment_steps=segment_steps)
+        for segment_steps in ("last", "interior", "all")
     }
-    assert base == longer["representative"] < longer["interior"] < longer["segment"]
+    assert base == longer["last"] < longer["interior"] < longer["all"]
 
 
 def test_what_cannot_be_found_or_asked():

@@ -36,7 +36,7 @@ CASES = {
         SpecialistPipeline(
             structure=TaskLocalizer(max_epochs=2),
             encoder=SparseSpecialistEncoder(heads="linear", max_epochs=2),
-            specialise="always",
+            strategy="specialist",
             random_state=0,
         ),
         SEQUENCES,

@@ -34,7 +34,7 @@ def draw_sequences(seed, n_sequences=60, n_timesteps=5, n_features=2, n_tasks=2)
 
 
 def identify(X, y, **params):
-    return TaskStructureIdentifier(1, evidence="segment", **params).fit(X, y)
+    return TaskStructureIdentifier(1, segment_steps="all", **params).fit(X, y)
 
 
 def assert_same_answer(found, expected, rtol=1e-6):
@@ -53,15 +53,17 @@ def assert_same_answer(found, expected, rtol=1e-6):
     n_features=st.integers(1, 3),
     n_tasks=st.integers(1, 3),
     segment_length=st.integers(1, 3),
-    evidence=st.sampled_from(["interior", "segment", "representative"]),
+    segment_steps=st.sampled_from(["interior", "all", "last"]),
     criterion=criteria,
 )
 def test_any_shape_has_an_answer_in_bounds(
-    seed, n_timesteps, n_features, n_tasks, segment_length, evidence, criterion
+    seed, n_timesteps, n_features, n_tasks, segment_length, segment_steps, criterion
 ):
     X, y = draw_sequences(seed, 40, max(n_timesteps, 2), n_features, n_tasks)
     length = min(segment_length, X.shape[1])
-    found = TaskStructureIdentifier(length, evidence=evidence, criterion=criterion).fit(X, y)
+    found = TaskStructureIdentifier(length, segment_steps=segment_steps, criterion=criterion).fit(
+        X, y
+    )
     shape = (-(-X.shape[1] // length), n_tasks)
     assert found.structure_.shape == found.pvalues_.shape == shape
     assert ((found.pvalues_ >= 0) & (found.pvalues_ <= found.adjusted_pvalues_)).all()
@@ -69,7 +71,7 @@ def test_any_shape_has_an_answer_in_bounds(
     assert (np.abs(found.effect_sizes_) <= 1).all()
     assert np.isfinite(found.score(X, y))
     flat = TaskStructureIdentifier(
-        length, evidence=evidence, criterion=criterion, n_timesteps=X.shape[1]
+        length, segment_steps=segment_steps, criterion=criterion, n_timesteps=X.shape[1]
     ).fit(X.reshape(40, -1), y)
     assert_array_equal(flat.pvalues_, found.pvalues_)
 
@@ -136,7 +138,7 @@ def answers(X, y):
     """Yield numbers of everything that reads arrays."""
     yield identify(X, y).pvalues_
     yield identify(X, y, criterion="collider").pvalues_
-    yield SpecialistPipeline(specialise="never").fit(X, y).predict(X)
+    yield SpecialistPipeline(strategy="generalist").fit(X, y).predict(X)
     encoder = SparseSpecialistEncoder(
         2, n_relevant=1, heads="linear", hidden_layer_sizes=(4,), max_epochs=2, random_state=0
     ).fit(X, y)
@@ -233,8 +235,8 @@ def test_type_of_labels_does_not_matter(name):
     found, expected = identify(X, labels), identify(X, codes)
     assert_same_answer(found, expected)
     assert found.score(X, labels) == pytest.approx(expected.score(X, codes))
-    predicted = SpecialistPipeline(specialise="never").fit(X, labels)
-    reference = SpecialistPipeline(specialise="never").fit(X, codes)
+    predicted = SpecialistPipeline(strategy="generalist").fit(X, labels)
+    reference = SpecialistPipeline(strategy="generalist").fit(X, codes)
     values = np.unique(np.asarray(labels))
     assert_array_equal(predicted.predict(X), values[reference.predict(X)])
     assert predicted.score(X, labels) == pytest.approx(reference.score(X, codes))

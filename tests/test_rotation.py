@@ -42,9 +42,9 @@ def mix(support, rng, *, correlation=0.0, n_samples=5000, noise=0.1):
 
 def regress(mixed, y, sources):
     mixed = (mixed - mixed.mean(axis=0)) / mixed.std(axis=0)
-    centred = y - y.mean(axis=0)
-    coefficients = np.linalg.lstsq(mixed, centred, rcond=None)[0].T
-    noise = (centred - mixed @ coefficients.T).std(axis=0) / np.sqrt(len(mixed))
+    centered = y - y.mean(axis=0)
+    coefficients = np.linalg.lstsq(mixed, centered, rcond=None)[0].T
+    noise = (centered - mixed @ coefficients.T).std(axis=0) / np.sqrt(len(mixed))
     covariance = np.cov(mixed, rowvar=False).reshape(mixed.shape[1], -1)
     return SimpleNamespace(
         sources=sources, mixed=mixed, y=y, b=coefficients, noise=noise, covariance=covariance

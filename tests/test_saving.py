@@ -36,7 +36,7 @@ ENCODERS = {
     "linear": SparseSpecialistEncoder(heads="linear"),
     "known latents": SparseSpecialistEncoder(hidden_layer_sizes=None),
     "variational": SparseSpecialistEncoder(n_relevant=2, beta=0.1, whiten=True),
-    "cross-validated": SparseSpecialistEncoderCV(cv=2, stability_selection=2),
+    "cross-validated": SparseSpecialistEncoderCV(cv=2, n_subsamples=2),
 }
 NAMES = [*ENCODERS, "labels", "observed", "selection", "pipeline"]
 
@@ -58,7 +58,7 @@ def fit(name):
     if name == "labels":
         y = np.where(data.y > np.median(data.y, axis=0), "more", "less").astype(object)
         return encoder.fit(data.X, y), data.X
-    pipeline = SpecialistPipeline(PCA(10), encoder=encoder, specialise="always", random_state=0)
+    pipeline = SpecialistPipeline(PCA(10), encoder=encoder, strategy="specialist", random_state=0)
     return pipeline.fit(data.X, data.y), data.X
 
 

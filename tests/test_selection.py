@@ -105,9 +105,9 @@ def test_gain_is_the_held_out_log_likelihood():
     data = make(29, 4000)
     flat = data.X.reshape(len(data.X), -1)
     model = SelectionModel(data.segments, 1, n_starts=4).fit(folds_of(data.X[:3000]))
-    centred = flat[3000:] - flat[:3000].mean(axis=0)
+    centered = flat[3000:] - flat[:3000].mean(axis=0)
     densities = [
-        0.5 * np.linalg.slogdet(P)[1] - 0.5 * np.einsum("ni,ij,nj->n", centred, P, centred)
+        0.5 * np.linalg.slogdet(P)[1] - 0.5 * np.einsum("ni,ij,nj->n", centered, P, centered)
         for P in (model.precision_, model.chain_precision_)
     ]
     expected = (densities[0] - densities[1]).mean()
@@ -152,17 +152,19 @@ def test_segments_with_steps_between_them():
 
 
 def test_effects_on_the_next_state_are_not_evidence():
-    # With "segment", the states that follow a task's segment are taken for its own.
+    # With "all", the states that follow a task's segment are taken for its own.
     for seed in (34, 35):
         data = make(seed, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8)
         false = {
-            evidence: structure_scores(
-                data.structure, fit(data, evidence=evidence, n_starts=8).structure_, match=True
+            segment_steps: structure_scores(
+                data.structure,
+                fit(data, segment_steps=segment_steps, n_starts=8).structure_,
+                match=True,
             ).false_discovery_proportion
-            for evidence in ("interior", "segment")
+            for segment_steps in ("interior", "all")
         }
         assert false["interior"] == 0.0
-        assert false["segment"] > 0.0
+        assert false["all"] > 0.0
 
 
 def test_few_sequences_and_constant_columns_do_not_fail():
@@ -200,7 +202,7 @@ def test_gradient_of_the_likelihood():
         assert_allclose(getattr(gradient, name), getattr(numerical, name), atol=1e-5)
 
 
-def test_chain_has_the_covariances_of_neighbouring_steps():
+def test_chain_has_the_covariances_of_neighboring_steps():
     S = np.cov(np.random.default_rng(2).normal(size=(50, 8)).T)
     L = fit_chain(S, chain_entries(4, 2))
     step = np.repeat(np.arange(4), 2)
@@ -211,4 +213,4 @@ def test_chain_has_the_covariances_of_neighbouring_steps():
 def test_structure_of_one_step_segments():
     data = make(37, n_timesteps=10, segment_length=1, **DIRECT, segment_probability=0.5)
     assert np.array_equal(data.segments, make_segments(10, 1))
-    assert mcc(data, fit(data, evidence="segment")) >= 0.8
+    assert mcc(data, fit(data, segment_steps="all")) >= 0.8

@@ -28,16 +28,18 @@ def data():
 
 @pytest.mark.parametrize("n_features", [1, 3])
 @pytest.mark.parametrize(
-    ("criterion", "evidence"),
+    ("criterion", "segment_steps"),
     [
         ("direct", "interior"),
-        ("direct", "representative"),
+        ("direct", "last"),
         ("collider", "interior"),
     ],
 )
-def test_a_planted_structure_comes_back(criterion, evidence, n_features):
+def test_a_planted_structure_comes_back(criterion, segment_steps, n_features):
     data = make_collider_sequences(20_000, n_features=n_features, random_state=1)
-    identifier = TaskStructureIdentifier(criterion=criterion, evidence=evidence, alpha=0.01)
+    identifier = TaskStructureIdentifier(
+        criterion=criterion, segment_steps=segment_steps, alpha=0.01
+    )
     found = identifier.fit(data.X, data.y).structure_
     assert structure_scores(data.structure, found).mcc > 0.9
 
@@ -46,7 +48,7 @@ def test_segment_evidence_needs_actions_without_effect():
     discoveries = {}
     for effect in (0.0, 0.8):
         data = make_collider_sequences(5000, action_effect=effect, random_state=2)
-        found = TaskStructureIdentifier(evidence="segment").fit(data.X, data.y).structure_
+        found = TaskStructureIdentifier(segment_steps="all").fit(data.X, data.y).structure_
         scores = structure_scores(data.structure, found)
         discoveries[effect] = scores.false_discovery_proportion
     assert discoveries[0.0] < 0.1 < discoveries[0.8]
@@ -189,9 +191,9 @@ def test_transform_keeps_steps_and_inverse_transform_puts_them_back():
 
 def test_task_steps_repeat_the_structure(data):
     identifier = TaskStructureIdentifier().fit(data.X, data.y)
-    weights = identifier.task_steps(data.X[:5])
+    weights = identifier.step_weights(data.X[:5])
     assert weights.shape == (5, 12, 3)
-    assert_array_equal(weights[3], identifier.step_tasks_)
+    assert_array_equal(weights[3], identifier.step_mask_)
 
 
 def test_names_of_a_data_frame_come_through(data):

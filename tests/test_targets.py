@@ -30,7 +30,7 @@ def round_trip(y):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_floats_are_continuous_and_standardised(dtype):
+def test_floats_are_continuous_and_standardized(dtype):
     targets = TaskTargets(CONTINUOUS.astype(dtype))
     (codes,) = targets.encode(CONTINUOUS)
     assert not targets.tasks[0].is_classification
@@ -315,7 +315,7 @@ def test_the_scale_of_weights_does_not_matter(data, factor):
     np.testing.assert_allclose(equal.predict(data.X), unweighted.predict(data.X), atol=1e-3)
 
 
-def test_a_task_that_counts_more_is_learnt_better(data):
+def test_a_task_that_counts_more_is_learned_better(data):
     def errors(task_weight):
         encoder = quick(task_weight=task_weight, n_relevant=1, max_epochs=40)
         return ((encoder.fit(data.X, data.y).predict(data.X) - data.y) ** 2).mean(axis=0)

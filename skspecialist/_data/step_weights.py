@@ -8,7 +8,7 @@ import numpy as np
 
 from .validation import check_numbers
 
-__all__ = ["as_sequences", "validate_step_tasks", "weighted_means"]
+__all__ = ["as_sequences", "validate_step_weights", "weighted_means"]
 
 
 def as_sequences(X: np.ndarray) -> np.ndarray:
@@ -16,17 +16,17 @@ def as_sequences(X: np.ndarray) -> np.ndarray:
     return X if X.ndim == 3 else X[:, None, :]
 
 
-def validate_step_tasks(step_tasks: Any, X: np.ndarray, n_tasks: int) -> np.ndarray:
+def validate_step_weights(step_weights: Any, X: np.ndarray, n_tasks: int) -> np.ndarray:
     """Return weights (n_samples, n_timesteps, n_tasks), a view where samples share them."""
     shape = (*as_sequences(X).shape[:2], n_tasks)
-    if step_tasks is None:
+    if step_weights is None:
         return np.broadcast_to(np.ones(shape[1:]), shape)
     if X.ndim == 2:
-        raise ValueError("step_tasks needs sequences: X has two dimensions, each row a step.")
-    weights = check_numbers(step_tasks, "step_tasks", allow_nd=True, ensure_non_negative=True)
+        raise ValueError("step_weights needs sequences: X has two dimensions, each row a step.")
+    weights = check_numbers(step_weights, "step_weights", allow_nd=True, ensure_non_negative=True)
     if weights.shape not in (shape, shape[1:]):
         raise ValueError(
-            f"step_tasks must have shape (n_timesteps, n_tasks) = {shape[1:]} or, with the "
+            f"step_weights must have shape (n_timesteps, n_tasks) = {shape[1:]} or, with the "
             f"number of sequences before, {shape}; got {weights.shape}."
         )
     return np.broadcast_to(weights, shape)

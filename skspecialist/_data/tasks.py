@@ -42,7 +42,7 @@ class Task:
         return 1 if self.classes is None else len(self.classes) - 1
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Return class indices (int64) or standardised values (float64), shape (n,).
+        """Return class indices (int64) or standardized values (float64), shape (n,).
 
         Missing values are NaN, and class indices beside them floats.
         """
@@ -101,7 +101,7 @@ class TaskTargets:
         Task values.
     classes : list of (array-like or None), default=None
         For each task all of its class labels, or None where it is continuous. Without
-        it, labels, means and scales are learnt from ``y``, where no task may be
+        it, labels, means and scales are learned from ``y``, where no task may be
         constant; with it ``y`` is taken for a first part of the data, and continuous
         values stay in their own units.
     allow_missing : bool, default=False
@@ -170,7 +170,7 @@ class TaskTargets:
         return columns
 
     def encode(self, y: Any) -> list[np.ndarray]:
-        """Return a list of ``(n_samples,)`` arrays: class indices or standardised values."""
+        """Return a list of ``(n_samples,)`` arrays: class indices or standardized values."""
         return [task.encode(values) for task, values in zip(self.tasks, self.split(y), strict=True)]
 
     @property

@@ -19,7 +19,7 @@ SMALL_OFFSET = 10.0
 
 @dataclass(frozen=True)
 class Moments:
-    """Sample size, mean and centred scatter matrix of the columns of some data.
+    """Sample size, mean and centered scatter matrix of the columns of some data.
 
     All that a test from one covariance needs to know of the data, at a size that does
     not depend on the number of samples.
@@ -31,7 +31,7 @@ class Moments:
     mean : ndarray of shape (n_columns,)
         Column means.
     scatter : ndarray of shape (n_columns, n_columns)
-        Sum over samples of the outer products of the centred rows, float64.
+        Sum over samples of the outer products of the centered rows, float64.
 
     Examples
     --------
@@ -76,11 +76,11 @@ class Moments:
                 offset = np.sqrt(len(data)) * mean
                 scatter = data.T @ data - np.outer(offset, offset)
             else:
-                centred = data - mean
+                centered = data - mean
                 # What rounding left of the mean, where offsets are large.
-                rest = centred.mean(axis=0)
+                rest = centered.mean(axis=0)
                 mean = mean + rest
-                scatter = centred.T @ centred - len(data) * np.outer(rest, rest)
+                scatter = centered.T @ centered - len(data) * np.outer(rest, rest)
         if not np.isfinite(scatter).all():
             raise ValueError(
                 "data contains NaN or infinity, or values so large that their squares are infinite."

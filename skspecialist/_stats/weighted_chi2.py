@@ -36,8 +36,8 @@ def hall_buckley_eagleson(x: float, traces: tuple[float, float, float]) -> float
     """
     mean, variance, third = traces[0], 2 * traces[1], 8 * traces[2]
     nu = 8 * variance**3 / third**2
-    standardised = (x - mean) * np.sqrt(2 * nu / variance) + nu
-    return float(gamma.sf(standardised, nu / 2, scale=2))
+    standardized = (x - mean) * np.sqrt(2 * nu / variance) + nu
+    return float(gamma.sf(standardized, nu / 2, scale=2))
 
 
 def lindsay_pilla_basak(x: float, weights: np.ndarray) -> float:

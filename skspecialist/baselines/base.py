@@ -117,7 +117,7 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
         if y is not None or get_tags(self).target_tags.required:
             targets = TaskTargets.for_samples(y, X, estimator=self)
             (tasks, groups), names = targets.to_columns(y), targets.names
-        problem = StructureProblem(_standardise(X), _standardise(tasks), groups, segments)
+        problem = StructureProblem(_standardize(X), _standardize(tasks), groups, segments)
         structure = self._find_structure(problem)
         self._set_structure(structure, segments, X.shape[1], names)
         return self
@@ -138,7 +138,7 @@ def import_extra(module: str, owner: object) -> Any:
         ) from error
 
 
-def _standardise(columns: np.ndarray) -> np.ndarray:
+def _standardize(columns: np.ndarray) -> np.ndarray:
     columns = columns.astype(np.float64)
     mean, scale = columns.mean(axis=0), columns.std(axis=0)
     constant = scale <= 1e-12 * np.abs(mean)

@@ -18,7 +18,7 @@ class CCABaseline(BaseBaseline):
 
     Wilks' lambda says whether any linear combination of a segment's steps correlates
     with the task [1]_. Nothing is conditioned on, so that whatever is correlated with a
-    task's segment is found too, above all its neighbours in time: the more sequences,
+    task's segment is found too, above all its neighbors in time: the more sequences,
     the more of them.
 
     Parameters
@@ -39,7 +39,7 @@ class CCABaseline(BaseBaseline):
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.

@@ -19,7 +19,7 @@ class ChangePointBaseline(BaseSegmenter):
     Change points need a signal over time in which tasks differ. In aligned sequences
     that is how strongly each segment is associated with each task over sequences: a
     multiple correlation, nothing conditioned on, times the root of the number of
-    sequences. Its mean changes where the penalised least-squares fit by pieces says so
+    sequences. Its mean changes where the penalized least-squares fit by pieces says so
     (exactly, by dynamic programming with pruning [1]_). Each piece gets the task with
     which it is associated most, or none if none of its segments is significantly.
 
@@ -47,7 +47,7 @@ class ChangePointBaseline(BaseSegmenter):
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.

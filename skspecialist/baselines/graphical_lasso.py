@@ -36,10 +36,10 @@ class GraphicalLassoBaseline(BaseBaseline):
     every further segment that it can, in time order. That only makes sense where the
     sequences were selected for their tasks.
 
-    The penalty is the one whose graph minimises the extended Bayesian information
+    The penalty is the one whose graph minimizes the extended Bayesian information
     criterion :math:`-2 \ell + E \log n + 2 E \log p` of E edges among p columns, with
-    the likelihood maximised over all matrices that have this graph [2]_. The likelihood
-    of the penalised matrix, in cross-validation too, keeps far more edges: what strong
+    the likelihood maximized over all matrices that have this graph [2]_. The likelihood
+    of the penalized matrix, in cross-validation too, keeps far more edges: what strong
     edges lose to the penalty, false ones make up for.
 
     Parameters
@@ -52,14 +52,14 @@ class GraphicalLassoBaseline(BaseBaseline):
     Attributes
     ----------
     precisions_ : list of ndarray
-        Precision matrix of the standardised columns, states first, for each task;
-        without tasks one, of the states alone. Not penalised any more, with the chosen
+        Precision matrix of the standardized columns, states first, for each task;
+        without tasks one, of the states alone. Not penalized any more, with the chosen
         graph.
     segments_ : ndarray of int of shape (n_segments, 2)
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.

@@ -23,7 +23,7 @@ SMALLEST_PENALTY = 1e-3  # of the one at which nothing is left
 class GroupLassoBaseline(BaseBaseline):
     r"""Regress each task on all segments with a group lasso, penalty cross-validated.
 
-    The coefficients of a task's column g minimise
+    The coefficients of a task's column g minimize
 
     .. math:: \tfrac{1}{2n} \|g - X w\|^2 + \lambda \sum_k \sqrt{p_k}\, \|w_k\|,
 
@@ -48,7 +48,7 @@ class GroupLassoBaseline(BaseBaseline):
     Attributes
     ----------
     coef_ : ndarray of shape (n_columns, n_features_in_)
-        Coefficients of the orthonormal columns of the segments for the standardised
+        Coefficients of the orthonormal columns of the segments for the standardized
         columns of the tasks: one of a continuous task, and one for each class but the
         first of class labels.
     penalties_ : ndarray of shape (n_columns,)
@@ -57,7 +57,7 @@ class GroupLassoBaseline(BaseBaseline):
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.

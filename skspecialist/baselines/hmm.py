@@ -61,7 +61,7 @@ class HMMBaseline(BaseSegmenter):
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.

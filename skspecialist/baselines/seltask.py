@@ -1,4 +1,4 @@
-"""Sequential non-negative matrix factorisation, as in SelTask."""
+"""Sequential non-negative matrix factorization, as in SelTask."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TINY = 1e-12
 
 
 class SelTaskBaseline(BaseBaseline):
-    r"""Factorise sequences into patterns that recur over time, and match them to tasks.
+    r"""Factorize sequences into patterns that recur over time, and match them to tasks.
 
     SelTask [1]_ takes subtasks for what the recorded sequences were selected for, and
-    finds them as the components of a sequential non-negative factorisation
+    finds them as the components of a sequential non-negative factorization
     :math:`X_t \approx \sum_{kl} W_{kl} H_{k,t-l}`: patterns W of ``segment_length``
-    steps and the times H at which they start. W and H minimise
+    steps and the times H at which they start. W and H minimize
 
     .. math::
 
@@ -34,17 +34,17 @@ class SelTaskBaseline(BaseBaseline):
         + \lambda_s \|(W \star X) S H^\top\|_{1, i \neq j}
         + \lambda_1 \|H\|_1 + \lambda_b \|H \odot (1 - H)\|^2,
 
-    where S sums over neighbours nearer than a pattern's length, so that no two patterns
+    where S sums over neighbors nearer than a pattern's length, so that no two patterns
     explain the same steps, and the last term draws activations to 0 and 1.
 
     The reading for aligned sequences: a task has the same steps in all of them. Hence
     H is shared, and the rows of X are the features of all sequences, with loadings W of
-    their own. Standardised states have both signs; each becomes two rows, its positive
+    their own. Standardized states have both signs; each becomes two rows, its positive
     part and the size of its negative part. The loss is the mean over rows, so that a
     penalty means the same for any number of sequences. A segment is a component's where
     the norm of the component's part of X exceeds half its maximum over segments.
 
-    The factorisation does not look at ``y``. With ``y``, each task then gets the
+    The factorization does not look at ``y``. With ``y``, each task then gets the
     component with a loading that correlates with it most, one component for one task.
     Without, the components are the tasks. States say something about tasks only where
     the sequences were selected for them; elsewhere the components are whatever recurs.
@@ -78,7 +78,7 @@ class SelTaskBaseline(BaseBaseline):
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.
@@ -156,7 +156,7 @@ class SelTaskBaseline(BaseBaseline):
         n_sequences, n_timesteps, _ = problem.X.shape
         parts = np.concatenate([np.maximum(problem.X, 0), np.maximum(-problem.X, 0)], axis=2)
         rows = parts.transpose(0, 2, 1).reshape(-1, n_timesteps)
-        W, H = self._factorise(rows, n_components)
+        W, H = self._factorize(rows, n_components)
         self.activations_ = H
         self.loadings_ = W.reshape(n_sequences, -1, n_components).transpose(2, 0, 1)
 
@@ -176,7 +176,7 @@ class SelTaskBaseline(BaseBaseline):
         structure[:, tasks] = found[:, components]
         return structure
 
-    def _factorise(self, X: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+    def _factorize(self, X: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
         """Return W (n_rows, segment_length, n_components) and H (n_components, n_timesteps)."""
         rng = check_random_state(self.random_state)
         length, n_timesteps = self.segment_length, X.shape[1]
@@ -229,7 +229,7 @@ def _unlag(G: np.ndarray, length: int) -> np.ndarray:
 
 
 def _smooth(rows: np.ndarray, length: int) -> np.ndarray:
-    """Sum over the neighbours in time that are nearer than ``length``."""
+    """Sum over the neighbors in time that are nearer than ``length``."""
     padded = np.pad(rows, ((0, 0), (length - 1, length - 1)))
     return sliding_window_view(padded, 2 * length - 1, axis=1).sum(axis=-1)
 

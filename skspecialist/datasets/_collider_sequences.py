@@ -107,7 +107,7 @@ def make_collider_sequences(
             Values of the tasks; None with ``selection``.
         structure : ndarray of bool of shape (n_segments, n_tasks + n_null_tasks)
             Which segments each task has.
-        step_tasks : ndarray of bool of shape (n_timesteps, n_tasks + n_null_tasks)
+        step_weights : ndarray of bool of shape (n_timesteps, n_tasks + n_null_tasks)
             The same for steps.
         segments : ndarray of int of shape (n_segments, 2)
             First step of each segment and the step after its last.
@@ -130,10 +130,10 @@ def make_collider_sequences(
     segments = make_segments(n_timesteps, segment_length)
     structure = np.zeros((len(segments), n_tasks + n_null_tasks), dtype=bool)
     structure[:, :n_tasks] = draw_structure(len(segments), n_tasks, segment_probability, rng)
-    step_tasks = np.repeat(structure, np.diff(segments).ravel(), axis=0)
+    step_weights = np.repeat(structure, np.diff(segments).ravel(), axis=0)
     chain = rng.uniform(size=n_timesteps - 1) < chain_probability
     transitions = _draw_transitions(chain, n_features, rng)
-    weights = _draw_weights(step_tasks, n_features, rng)
+    weights = _draw_weights(step_weights, n_features, rng)
 
     shape = (n_sequences, n_timesteps, n_features)
     innovations, noise = rng.normal(size=shape), action_noise * rng.normal(size=shape)
@@ -148,7 +148,7 @@ def make_collider_sequences(
         X=X,
         y=None if selection else y,
         structure=structure,
-        step_tasks=step_tasks,
+        step_weights=step_weights,
         segments=segments,
         chain=chain,
     )
@@ -162,12 +162,12 @@ def _draw_transitions(chain: np.ndarray, n_features: int, rng: np.random.RandomS
 
 
 def _draw_weights(
-    step_tasks: np.ndarray, n_features: int, rng: np.random.RandomState
+    step_weights: np.ndarray, n_features: int, rng: np.random.RandomState
 ) -> np.ndarray:
     """Return w_it, shape (n_timesteps, n_features, n_tasks)."""
-    shape = (len(step_tasks), n_features, step_tasks.shape[1])
+    shape = (len(step_weights), n_features, step_weights.shape[1])
     sizes = rng.uniform(0.5, 1.5, size=shape) * rng.choice([-1.0, 1.0], size=shape)
-    return sizes / np.sqrt(n_features) * step_tasks[:, None, :]
+    return sizes / np.sqrt(n_features) * step_weights[:, None, :]
 
 
 def _run_chain(

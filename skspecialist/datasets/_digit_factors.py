@@ -26,11 +26,11 @@ RANGES = {
 }
 HEIGHT = 8  # of a bundled image, in its pixels, which its digit fills
 # Side of the frame in these pixels, at scale 1. With the broadest pen no outline is farther
-# than 6.11 of them from its digit's centre of mass, so the largest digit, fully shifted, at any
+# than 6.11 of them from its digit's center of mass, so the largest digit, fully shifted, at any
 # angle, reaches 6.11 * 1.25 / 18 + 0.075 < 1/2, the side of the frame.
 FRAME = 18
 EDGE = 1.0  # of these pixels over which a stroke's edge fades from full to no ink
-LEVEL = 0.4  # grey level at the outline of a bundled digit
+LEVEL = 0.4  # gray level at the outline of a bundled digit
 PAD = 4  # blank pixels around a bundled digit
 FINE = 4  # points per pixel, each way, of the distances to the outline
 CHUNK = 500  # images whose coordinates are held at once
@@ -68,8 +68,8 @@ def make_digit_factors(
 ) -> Bunch:
     """Generate images of handwritten digits with known factors, a few of which tasks use.
 
-    Every row is a random image of :func:`sklearn.datasets.load_digits`, centred at its
-    centre of mass and drawn anew: shifted, rotated, scaled, and with a pen of another
+    Every row is a random image of :func:`sklearn.datasets.load_digits`, centered at its
+    center of mass and drawn anew: shifted, rotated, scaled, and with a pen of another
     width. These factors are independent and uniform. Which digit it is, and how its
     writer writes, varies too and is no factor. Each task is a smooth function of its own
     few *relevant* factors, as in :func:`make_specialist_latents`; here the mixing is an
@@ -89,7 +89,7 @@ def make_digit_factors(
 
         - "shift_x", to the right: -0.075 to 0.075 of the frame's side;
         - "shift_y", downwards: the same;
-        - "rotation", anticlockwise: -45 to 45 degrees;
+        - "rotation", counterclockwise: -45 to 45 degrees;
         - "scale": 0.75 to 1.25; at 1, a digit is 8/18 of the frame high;
         - "thickness", the width of the pen: 0.15 to 0.375 of the digit's height.
     n_relevant : int, default=3
@@ -112,7 +112,7 @@ def make_digit_factors(
     subset : {"all", "train", "test"}, default="all"
         Which bundled images to draw from. "train" and "test" are disjoint halves. With one
         ``random_state`` they share mask and task functions, up to a function's mean and
-        variance, which are standardised in the sample; factors and noise are drawn anew.
+        variance, which are standardized in the sample; factors and noise are drawn anew.
     random_state : int, RandomState instance or None, default=None
         Seed of images, factors, tasks and noise.
 
@@ -248,7 +248,7 @@ def _factor_values(names: list[str], positions: np.ndarray) -> dict[str, np.ndar
 
 def _render(source: np.ndarray, values: dict[str, np.ndarray], image_size: int) -> np.ndarray:
     shown, strip = np.unique(source, return_inverse=True)
-    distances, centres = _distances(load_digits().images[shown] / 16)
+    distances, centers = _distances(load_digits().images[shown] / 16)
     side = distances.shape[1]
     stacked = distances.reshape(-1, side)  # one below the other: a plane is faster than a stack
     axis = (np.arange(image_size) + 0.5) / image_size - 0.5
@@ -260,8 +260,8 @@ def _render(source: np.ndarray, values: dict[str, np.ndarray], image_size: int) 
         x = (axis - of_rows["shift_x"]) * (FRAME / of_rows["scale"])
         y = (axis[:, None] - of_rows["shift_y"]) * (FRAME / of_rows["scale"])
         angle = np.deg2rad(of_rows["rotation"])
-        column = np.cos(angle) * x - np.sin(angle) * y + centres[strip[rows], 1, None, None]
-        row = np.sin(angle) * x + np.cos(angle) * y + centres[strip[rows], 0, None, None]
+        column = np.cos(angle) * x - np.sin(angle) * y + centers[strip[rows], 1, None, None]
+        row = np.sin(angle) * x + np.cos(angle) * y + centers[strip[rows], 0, None, None]
         column, row = (np.clip((p + 0.5) * FINE - 0.5, 0, side - 1) for p in (column, row))
         row += strip[rows, None, None] * side
         distance = map_coordinates(stacked, [row, column], order=1)
@@ -270,21 +270,21 @@ def _render(source: np.ndarray, values: dict[str, np.ndarray], image_size: int) 
     return images
 
 
-def _distances(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distances(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # A pen of half width h inks the points whose value here exceeds -h: the distance to the
     # outline, positive inside, less the half width of the writer's own pen. This is what makes
     # the pen's width a factor that can be known; the writers' pens differ: their widths'
     # standard deviation is 13 % of their mean.
-    grey = np.pad(grey, ((0, 0), (PAD, PAD), (PAD, PAD)))
-    pixels = np.arange(grey.shape[1])
-    centres = np.stack([grey.sum(axis=2) @ pixels, grey.sum(axis=1) @ pixels], axis=1)
-    centres /= grey.sum(axis=(1, 2))[:, None]
+    gray = np.pad(gray, ((0, 0), (PAD, PAD), (PAD, PAD)))
+    pixels = np.arange(gray.shape[1])
+    centers = np.stack([gray.sum(axis=2) @ pixels, gray.sum(axis=1) @ pixels], axis=1)
+    centers /= gray.sum(axis=(1, 2))[:, None]
     distances = []
-    for image in grey:
+    for image in gray:
         ink = zoom(image, FINE, order=3, mode="grid-constant", grid_mode=True) > LEVEL
         # Points lie half a step off the outline that runs between them.
         inside = np.maximum(distance_transform_edt(ink) - 0.5, 0) / FINE
         outside = np.maximum(distance_transform_edt(~ink) - 0.5, 0) / FINE
         # Across a straight stroke the distance to the outline is half of its half width.
         distances.append(inside - outside - 2 * inside[ink].mean())
-    return np.array(distances), centres
+    return np.array(distances), centers

@@ -87,7 +87,7 @@ def make_digit_sequences(
             Kind of each task: "sum", "odd", "large" or "largest".
         structure : ndarray of bool of shape (n_segments, n_tasks)
             Which segments each task has.
-        step_tasks : ndarray of bool of shape (n_timesteps, n_tasks)
+        step_weights : ndarray of bool of shape (n_timesteps, n_tasks)
             The same for steps.
         segments : ndarray of int of shape (n_segments, 2)
             First step of each segment and the step after its last.
@@ -102,7 +102,7 @@ def make_digit_sequences(
     rng = check_random_state(random_state)
     segments = make_segments(n_timesteps, segment_length)
     structure = draw_structure(len(segments), n_tasks, segment_probability, rng)
-    step_tasks = np.repeat(structure, np.diff(segments).ravel(), axis=0)
+    step_weights = np.repeat(structure, np.diff(segments).ravel(), axis=0)
     kinds = [list(TASK_KINDS)[i % len(TASK_KINDS)] for i in range(n_tasks)]
 
     pixels, labels = load_digits(return_X_y=True)
@@ -111,7 +111,7 @@ def make_digit_sequences(
     shown = rng.choice(pool, size=(n_sequences, n_timesteps))
     digits = labels[shown]
     y = np.stack(
-        [TASK_KINDS[k](digits[:, steps]) for k, steps in zip(kinds, step_tasks.T, strict=True)],
+        [TASK_KINDS[k](digits[:, steps]) for k, steps in zip(kinds, step_weights.T, strict=True)],
         axis=1,
     ).astype(float)
     y += noise * y.std(axis=0) * rng.normal(size=y.shape)
@@ -121,6 +121,6 @@ def make_digit_sequences(
         digits=digits,
         task_kinds=kinds,
         structure=structure,
-        step_tasks=step_tasks,
+        step_weights=step_weights,
         segments=segments,
     )

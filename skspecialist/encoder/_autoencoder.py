@@ -14,7 +14,7 @@ from ._bottlenecks import Bottlenecks, divergence
 class SpecialistAutoencoder(Portable):
     """Latents that the tasks read, latents that only the decoder reads, and the decoder.
 
-    The first latents are learnt from the tasks and stay as they are while the others
+    The first latents are learned from the tasks and stay as they are while the others
     learn what else reconstruction needs: it can pull nothing into the first.
 
     Parameters
@@ -30,7 +30,7 @@ class SpecialistAutoencoder(Portable):
         Number of all latents.
     beta : float
         Weight of the divergence of the latents from a standard normal distribution.
-    independence : float
+    independence_weight : float
         Weight of the dependence between the two groups of latents.
     """
 
@@ -42,11 +42,11 @@ class SpecialistAutoencoder(Portable):
         n_latents: int,
         *,
         beta: float = 0.0,
-        independence: float = 0.0,
+        independence_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.bottleneck = bottleneck.requires_grad_(False)
-        self.n_latents, self.beta, self.independence = n_latents, beta, independence
+        self.n_latents, self.beta, self.independence_weight = n_latents, beta, independence_weight
         self.n_relevant = bottleneck.encoders.n_latents
         n_others = n_latents - self.n_relevant
         self.complement = self.decoder = None
@@ -68,7 +68,7 @@ class SpecialistAutoencoder(Portable):
         return torch.cat(parts, dim=1)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the standardised features of ``(n_rows, n_latents)`` latents."""
+        """Return the standardized features of ``(n_rows, n_latents)`` latents."""
         return latents if self.decoder is None else self.decoder(latents)[0]
 
     def train(self, mode: bool = True) -> SpecialistAutoencoder:
@@ -77,7 +77,7 @@ class SpecialistAutoencoder(Portable):
         self.bottleneck.eval()
         return self
 
-    def forward(self, X: torch.Tensor, step_tasks: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, X: torch.Tensor, step_weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return what the losses need."""
         rows = X.flatten(0, 1)
         with torch.no_grad():
@@ -91,7 +91,7 @@ class SpecialistAutoencoder(Portable):
                 if self.training:
                     noise = (log_variances[0] / 2).exp() * torch.randn_like(means[0])
                     parts[1] = parts[1] + noise
-            if self.independence > 0 and relevant.shape[1] > 0:
+            if self.independence_weight > 0 and relevant.shape[1] > 0:
                 result["dependence"] = kernel_alignment(relevant, means[0])
         result["errors"] = self.decode(torch.cat(parts, dim=1)) - rows
         return result
@@ -104,12 +104,12 @@ class SpecialistAutoencoder(Portable):
         if "divergence" in forward:
             parts["divergence_loss"] = self.beta * forward["divergence"]
         if "dependence" in forward:
-            parts["dependence_loss"] = self.independence * forward["dependence"]
+            parts["dependence_loss"] = self.independence_weight * forward["dependence"]
         return parts
 
 
 def kernel_alignment(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Return the cosine between the centred Gaussian kernel matrices of two sets of columns.
+    """Return the cosine between the centered Gaussian kernel matrices of two sets of columns.
 
     It is the Hilbert-Schmidt independence criterion scaled to [0, 1]: near 0 for
     independent columns, whatever their relation. Columns should have unit variance.

@@ -21,7 +21,7 @@ from .._base.callbacks import CallbackSupportMixin
 from .._base.estimator import TaskEstimatorMixin
 from .._data.sample_weights import validate_weights
 from .._data.sequences import FLOATS, validate_steps
-from .._data.step_weights import as_sequences, validate_step_tasks
+from .._data.step_weights import as_sequences, validate_step_weights
 from .._data.tasks import TaskTargets
 from .._data.validation import check_callbacks, check_layer_sizes, check_numbers
 from ..exceptions import SpecialistWarning
@@ -53,14 +53,14 @@ class BaseSpecialistEncoder(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "penalty": [str, BasePenalty],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "independence": [Interval(Real, 0, None, closed="left")],
+        "independence_weight": [Interval(Real, 0, None, closed="left")],
         "heads": [StrOptions({"mlp", "linear"})],
         "hidden_layer_sizes": [tuple, list, None],
         "whiten": ["boolean"],
         "task_weight": ["array-like", None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "refit": ["boolean"],
         "early_stopping": ["boolean"],
@@ -75,7 +75,7 @@ class BaseSpecialistEncoder(
         self,
         X: Any,
         y: Any,
-        step_tasks: Any,
+        step_weights: Any,
         y_weight: Any,
         *,
         hold_out: Callable[..., np.ndarray],
@@ -86,7 +86,7 @@ class BaseSpecialistEncoder(
 
         Parameters
         ----------
-        X, y, step_tasks, y_weight : array-like
+        X, y, step_weights, y_weight : array-like
             As ``fit`` has them.
         hold_out : callable
             From ``X``, ``y`` and a random generator to the fold that each sample is held
@@ -102,13 +102,13 @@ class BaseSpecialistEncoder(
         shape = (len(X), TaskTargets.count(y))
         counts, shares = validate_weights(y_weight, self.task_weight, shape)
         tasks = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True, weights=counts)
-        weights = validate_step_tasks(step_tasks, X, len(tasks))
+        weights = validate_step_weights(step_weights, X, len(tasks))
         rng = check_random_state(self.random_state)
         folds = hold_out(X, y, rng)
         self._scaler = self._make_scaler().fit(X.reshape(-1, X.shape[-1]).astype(np.float64))
         scaled = as_sequences(self._scale(X))
         data = StepData.from_arrays(scaled, weights, tasks.encode(y), counts, shares, folds)
-        weighs_steps = np.ndim(step_tasks) == 2 and X.shape[1] > 1
+        weighs_steps = np.ndim(step_weights) == 2 and X.shape[1] > 1
         plan = self._settings(scaled, tasks, weighs_steps=weighs_steps, **settings)
         seed = rng.randint(2**31 - 1)
         plan.checkpoints = open_checkpoints(self, data, plan, seed, previous)
@@ -122,9 +122,9 @@ class BaseSpecialistEncoder(
         self.n_components_ = self.mask_.shape[1]
         self._n_features_out = int(self.support_.sum())
         self.tasks_ = tasks
-        self.step_tasks_ = weights[0] if weights.strides[0] == 0 else None
+        self.step_mask_ = weights[0] if weights.strides[0] == 0 else None
         self.step_weights_ = self._step_weights() if weighs_steps else None
-        self._weights_given = step_tasks is not None
+        self._weights_given = step_weights is not None
         self._warn_about_support(plan, fit.reaches_zero)
         return fit
 
@@ -140,13 +140,13 @@ class BaseSpecialistEncoder(
             n_components=self._count_components(X),
             penalty=self._resolve_penalty(),
             beta=self.beta,
-            independence=self.independence,
+            independence_weight=self.independence_weight,
             linear_heads=self.heads == "linear",
             noises=self._noises(hidden),
             hidden=hidden,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            lr=self.lr,
+            learning_rate=self.learning_rate,
             refit=self.refit,
             early_stopping=self.early_stopping,
             callbacks=check_callbacks(self.callbacks),
@@ -202,13 +202,13 @@ class BaseSpecialistEncoder(
         )
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
-        """Standardise in double precision: single would lose small changes of large numbers."""
+        """Standardize in double precision: single would lose small changes of large numbers."""
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
         return self._scaler.transform(rows).reshape(*X.shape[:-1], -1)
 
     def _step_weights(self) -> np.ndarray:
-        learnt = self.module_.bottleneck.heads.step_importance()[0].detach().numpy()
-        return np.asarray(self.step_tasks_ * learnt.T)
+        learned = self.module_.bottleneck.heads.step_importance()[0].detach().numpy()
+        return np.asarray(self.step_mask_ * learned.T)
 
     def _warn_about_support(self, settings: Settings, reaches_zero: bool) -> None:
         n_kept = int(self.support_.sum())
@@ -294,7 +294,7 @@ class BaseSpecialistEncoder(
             leakage : ndarray of shape (n_components - n_support,), float64
                 Share of the variance of each other latent that the kept ones predict. High
                 values mean that both speak of the same: by a dependence in the data, or
-                because ``independence`` is too low.
+                because ``independence_weight`` is too low.
         """
         latents = self.latents(X)
         rows = latents.reshape(-1, latents.shape[-1]).astype(np.float64)
@@ -325,14 +325,14 @@ class BaseSpecialistEncoder(
         features = self._scaler.inverse_transform(rows).reshape(*X.shape[:-1], -1)
         return features.astype(X.dtype, copy=False)
 
-    def predict(self, X: Any, step_tasks: Any = None) -> np.ndarray:
+    def predict(self, X: Any, step_weights: Any = None) -> np.ndarray:
         """Predict the tasks.
 
         Parameters
         ----------
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
             Sequences, or rows that are one step of every task each.
-        step_tasks : array-like of shape (n_timesteps, n_tasks) or \
+        step_weights : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Weights of the steps. None is those of ``fit``, if they were the same for all
             sequences.
@@ -345,17 +345,17 @@ class BaseSpecialistEncoder(
         Raises
         ------
         ValueError
-            If ``step_tasks`` is needed, or does not fit ``X``.
+            If ``step_weights`` is needed, or does not fit ``X``.
         """
         check_is_fitted(self)
         X = validate_steps(self, X, reset=False)
-        if step_tasks is None and X.ndim == 3 and self._weights_given:
-            step_tasks = self._remembered_step_tasks(X.shape[1])
-        weights = validate_step_tasks(step_tasks, X, len(self.tasks_))
-        n_learnt = weights.shape[1] if self.step_weights_ is None else len(self.step_weights_)
-        if weights.shape[1] not in (1, n_learnt):
+        if step_weights is None and X.ndim == 3 and self._weights_given:
+            step_weights = self._remembered_step_tasks(X.shape[1])
+        weights = validate_step_weights(step_weights, X, len(self.tasks_))
+        n_learned = weights.shape[1] if self.step_weights_ is None else len(self.step_weights_)
+        if weights.shape[1] not in (1, n_learned):
             raise ValueError(
-                f"X has {weights.shape[1]} steps, but fit learnt how much each of {n_learnt} "
+                f"X has {weights.shape[1]} steps, but fit learned how much each of {n_learned} "
                 "counts: pass as many."
             )
         outputs = predict_tasks(self.module_, as_sequences(self._scale(X)), weights)
@@ -366,16 +366,16 @@ class BaseSpecialistEncoder(
         return self.tasks_.join(columns)
 
     def _remembered_step_tasks(self, n_timesteps: int) -> np.ndarray:
-        if self.step_tasks_ is None:
-            raise ValueError("fit had step_tasks for each sequence: pass those of X as well.")
-        if len(self.step_tasks_) != n_timesteps:
+        if self.step_mask_ is None:
+            raise ValueError("fit had step_weights for each sequence: pass those of X as well.")
+        if len(self.step_mask_) != n_timesteps:
             raise ValueError(
-                f"X has {n_timesteps} steps, but the step_tasks of fit {len(self.step_tasks_)}: "
+                f"X has {n_timesteps} steps, but the step_weights of fit {len(self.step_mask_)}: "
                 "pass as many, or single steps with their own."
             )
-        return self.step_tasks_
+        return self.step_mask_
 
-    def score(self, X: Any, y: Any, step_tasks: Any = None) -> float:
+    def score(self, X: Any, y: Any, step_weights: Any = None) -> float:
         """Return the mean over tasks of R2, or of accuracy where y has class labels.
 
         Parameters
@@ -384,7 +384,7 @@ class BaseSpecialistEncoder(
             As for :meth:`predict`.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
             True values.
-        step_tasks : array-like, default=None
+        step_weights : array-like, default=None
             As for :meth:`predict`.
 
         Returns
@@ -393,4 +393,4 @@ class BaseSpecialistEncoder(
             At most 1.
         """
         check_is_fitted(self)
-        return self.tasks_.score(y, self.predict(X, step_tasks))
+        return self.tasks_.score(y, self.predict(X, step_weights))

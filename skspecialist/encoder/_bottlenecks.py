@@ -62,12 +62,12 @@ class Bottlenecks(Portable):
         self.mask = nn.Parameter(allowed / widths[:, None, None] ** 0.5)
         logits = penalty.initial_logits(allowed.shape) if sparsity.any() else None
         self.gate_logits = None if logits is None else nn.Parameter(logits)
-        self.is_penalised = True  # the net does without during the dense warm-up
+        self.is_penalized = True  # the net does without during the dense warm-up
 
     def task_mask(self) -> torch.Tensor:
         """Return the mask (n_groups, n_tasks, n_latents), zero where it is not allowed."""
         mask = self.mask * self.allowed
-        if self.gate_logits is None or not self.is_penalised:
+        if self.gate_logits is None or not self.is_penalized:
             return mask
         return mask * self.penalty.gates(self.gate_logits, sample=self.training)
 
@@ -85,13 +85,13 @@ class Bottlenecks(Portable):
         for parameter in (self.mask, self.heads.columns):
             parameter.data = parameter.data[..., :width].clone()
 
-    def forward(self, X: torch.Tensor, step_tasks: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, X: torch.Tensor, step_weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return what the losses need."""
         means, log_variances = self.encoders(X.flatten(0, 1))
         latents = means
         if log_variances is not None and self.training:
             latents = means + (log_variances / 2).exp() * torch.randn_like(means)
-        result = {"outputs": self.heads(latents, step_tasks, self.task_mask())}
+        result = {"outputs": self.heads(latents, step_weights, self.task_mask())}
         if log_variances is not None:
             result["divergence"] = divergence(means, log_variances)
         return result
@@ -106,7 +106,7 @@ class Bottlenecks(Portable):
         parts = {"task_loss": (losses * weights).mean(dim=(1, 2)).sum()}
         if "divergence" in forward:
             parts["divergence_loss"] = self.beta * forward["divergence"]
-        if self.gate_logits is not None and self.is_penalised:
+        if self.gate_logits is not None and self.is_penalized:
             share = self.penalty.open_probability(self.gate_logits)
             parts["penalty_loss"] = (self.sparsity * share).sum()
         elif not self.training:

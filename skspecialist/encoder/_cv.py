@@ -53,7 +53,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         0.02 for numbers of latents (in trials the last relevant one explained 2.5 % or more,
         a superfluous one hardly 1 %) and 0.005 for known latents, where a point drops
         single entries of the mask.
-    stability_selection : int, default=None
+    n_subsamples : int, default=None
         Number of random half-samples to fit to as well, to see what comes back from them.
         None is none; 20 tell much, and take their time.
     penalty : {"auto", "l1", "hard_concrete"} or instance of a penalty, default="auto"
@@ -64,7 +64,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     beta : float, default=0.0
         Weight of the divergence of the latents from a standard normal distribution, as in
         a variational autoencoder. The default is a deterministic encoder.
-    independence : float, default=0.3
+    independence_weight : float, default=0.3
         Weight of the dependence between the latents of the tasks and the others, in units
         of the reconstruction error: the Hilbert-Schmidt independence criterion, scaled to
         [0, 1]. Without it the others repeat in part what the tasks' latents say. It
@@ -75,11 +75,11 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         latents.
     hidden_layer_sizes : tuple of int or None, default=(128, 128)
         Hidden layers of the encoder; those of the decoder are the reverse. None: the
-        latents are known, they are the standardised features themselves, and the mask
-        alone is learnt.
+        latents are known, they are the standardized features themselves, and the mask
+        alone is learned.
     whiten : bool, default=False
         Whether the networks see the principal components that explain 99.9 % of the
-        variance, at unit variance, instead of the standardised features. For hundreds of
+        variance, at unit variance, instead of the standardized features. For hundreds of
         correlated columns, if their small components matter; they are amplified,
         noise or not.
     task_weight : array-like of shape (n_tasks,), default=None
@@ -92,12 +92,12 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         10,000.
     batch_size : int, default=128
         Number of steps in a batch; whole sequences, at least 16 of them.
-    lr : float, default=0.03
+    learning_rate : float, default=0.03
         Largest learning rate of a one-cycle schedule, which makes so large a rate safe. A
         smaller one is stuck more often.
     input_noise : float or "auto", default="auto"
-        Standard deviation of the normal noise that is added to the standardised features while
-        the tasks are learnt, so that networks do not learn rows by heart [2]_. "auto" tries 0
+        Standard deviation of the normal noise that is added to the standardized features while
+        the tasks are learned, so that networks do not learn rows by heart [2]_. "auto" tries 0
         and 0.3 at each number of latents and takes what predicts held-out samples better:
         curved tasks of many samples want none, few or noisy samples want some. Known latents
         have none.
@@ -146,14 +146,14 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
     selection_frequency_ : ndarray of shape (n_components,) or (n_tasks, n_components), or None
         Share of the half-samples from which a kept latent comes back: its values can be
         read from the latents found there, with an R2 of 0.8. Of known latents, how often
-        each entry of the mask is positive. None without ``stability_selection``.
+        each entry of the mask is positive. None without ``n_subsamples``.
     mask_ : ndarray of shape (n_tasks, n_components), float64
         How much each task uses each latent; exact zeros. Within the latents that are kept
         the mask depends on the coordinates that the encoder chose, which are not unique.
     support_ : ndarray of shape (n_components,), bool
         Latents that some task uses.
     input_noise_ : float
-        Standard deviation of the noise that the latents were learnt with.
+        Standard deviation of the noise that the latents were learned with.
     inseparable_groups_ : list of tuple of int
         Groups of latents of the support that are identified together only. With heads
         that are not linear, the whole support; with linear ones, latents that occur
@@ -167,12 +167,12 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         Number of epochs of step 2.
     tasks_ : TaskTargets
         The tasks of ``y``.
-    step_tasks_ : ndarray of shape (n_timesteps, n_tasks) or None
+    step_mask_ : ndarray of shape (n_timesteps, n_tasks) or None
         Weights of the steps where they are the same for all sequences.
     step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
-        These, times how much each step was learnt to count in a task; the mean square of that
+        These, times how much each step was learned to count in a task; the mean square of that
         is 1 over the steps of a task. Negative where a step counts the other way. None unless
-        ``step_tasks`` had one row for each step.
+        ``step_weights`` had one row for each step.
     module_ : torch.nn.Module
         All networks, trained: latents of the tasks and their heads, the other latents, decoder.
     n_features_in_ : int
@@ -206,7 +206,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         **BaseSpecialistEncoder._parameter_constraints,
         "cv": ["cv_object"],
         "sparsities": ["array-like", None],
-        "stability_selection": [Interval(Integral, 2, None, closed="left"), None],
+        "n_subsamples": [Interval(Integral, 2, None, closed="left"), None],
         "tolerance": [Interval(Real, 0, 1, closed="left"), None],
     }
 
@@ -217,17 +217,17 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         cv: Any = 5,
         sparsities: Any = None,
         tolerance: float | None = None,
-        stability_selection: int | None = None,
+        n_subsamples: int | None = None,
         penalty: str | BasePenalty = "auto",
         beta: float = 0.0,
-        independence: float = 0.3,
+        independence_weight: float = 0.3,
         heads: str = "mlp",
         hidden_layer_sizes: tuple[int, ...] | None = (128, 128),
         whiten: bool = False,
         task_weight: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
-        lr: float = 0.03,
+        learning_rate: float = 0.03,
         input_noise: float | str = "auto",
         refit: bool = True,
         early_stopping: bool = False,
@@ -241,17 +241,17 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         self.cv = cv
         self.sparsities = sparsities
         self.tolerance = tolerance
-        self.stability_selection = stability_selection
+        self.n_subsamples = n_subsamples
         self.penalty = penalty
         self.beta = beta
-        self.independence = independence
+        self.independence_weight = independence_weight
         self.heads = heads
         self.hidden_layer_sizes = hidden_layer_sizes
         self.whiten = whiten
         self.task_weight = task_weight
         self.max_epochs = max_epochs
         self.batch_size = batch_size
-        self.lr = lr
+        self.learning_rate = learning_rate
         self.input_noise = input_noise
         self.refit = refit
         self.early_stopping = early_stopping
@@ -267,7 +267,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         self,
         X: Any,
         y: Any = None,
-        step_tasks: Any = None,
+        step_weights: Any = None,
         y_weight: Any = None,
         groups: Any = None,
     ) -> Self:
@@ -281,11 +281,11 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
             A row for each row, or sequence, of ``X``. Columns of floats are continuous
             tasks, all others class labels; a DataFrame may have both. NaN, or None among
             labels, is a missing value: that sample does not count for that task.
-        step_tasks : array-like of shape (n_timesteps, n_tasks) or \
+        step_weights : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Non-negative weights: the steps over which a task's head is summed. None is
             all of them. With one row for each step they are the same steps in all sequences,
-            and how much each counts is learnt besides, so that a wrong one does little harm.
+            and how much each counts is learned besides, so that a wrong one does little harm.
             A task without any step uses no latent and predicts its mean, or its most
             frequent class. Only for sequences.
         y_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
@@ -320,13 +320,13 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
             fit = self._learn(
                 X,
                 y,
-                step_tasks,
+                step_weights,
                 y_weight,
                 hold_out=lambda X, y, rng: self._folds(X, y, groups, rng),
                 n_relevant=None,
                 sparsity=max(tolerance, np.finfo(float).tiny),
                 shares=self._shares(),
-                n_halves=self.stability_selection or 0,
+                n_halves=self.n_subsamples or 0,
                 task=task,
             )
             assert fit.path is not None

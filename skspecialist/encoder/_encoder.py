@@ -59,7 +59,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
     beta : float, default=0.0
         Weight of the divergence of the latents from a standard normal distribution, as in
         a variational autoencoder. The default is a deterministic encoder.
-    independence : float, default=0.3
+    independence_weight : float, default=0.3
         Weight of the dependence between the latents of the tasks and the others, in units
         of the reconstruction error: the Hilbert-Schmidt independence criterion, scaled to
         [0, 1]. Without it the others repeat in part what the tasks' latents say. It
@@ -70,11 +70,11 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         latents.
     hidden_layer_sizes : tuple of int or None, default=(128, 128)
         Hidden layers of the encoder; those of the decoder are the reverse. None: the
-        latents are known, they are the standardised features themselves, and the mask
-        alone is learnt.
+        latents are known, they are the standardized features themselves, and the mask
+        alone is learned.
     whiten : bool, default=False
         Whether the networks see the principal components that explain 99.9 % of the
-        variance, at unit variance, instead of the standardised features. For hundreds of
+        variance, at unit variance, instead of the standardized features. For hundreds of
         correlated columns, if their small components matter; they are amplified,
         noise or not.
     task_weight : array-like of shape (n_tasks,), default=None
@@ -86,12 +86,12 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         the root of the number of samples: 2,500 at 10,000.
     batch_size : int, default=128
         Number of steps in a batch; whole sequences, at least 16 of them.
-    lr : float, default=0.03
+    learning_rate : float, default=0.03
         Largest learning rate of a one-cycle schedule, which makes so large a rate safe. A
         smaller one is stuck more often.
     input_noise : float or "auto", default="auto"
-        Standard deviation of the normal noise that is added to the standardised features while
-        the tasks are learnt, so that networks do not learn rows by heart [3]_. "auto" tries 0
+        Standard deviation of the normal noise that is added to the standardized features while
+        the tasks are learned, so that networks do not learn rows by heart [3]_. "auto" tries 0
         and 0.3 at each number of latents of step 1 and takes what predicts held-out samples
         better: curved tasks of many samples want none, few or noisy samples want some. Without
         step 1 "auto" is 0. Known latents have none.
@@ -136,7 +136,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
     support_ : ndarray of shape (n_components,), bool
         Latents that some task uses.
     input_noise_ : float
-        Standard deviation of the noise that the latents were learnt with.
+        Standard deviation of the noise that the latents were learned with.
     inseparable_groups_ : list of tuple of int
         Groups of latents of the support that are identified together only. With heads
         that are not linear, the whole support; with linear ones, latents that occur
@@ -150,12 +150,12 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         Number of epochs of step 2.
     tasks_ : TaskTargets
         The tasks of ``y``.
-    step_tasks_ : ndarray of shape (n_timesteps, n_tasks) or None
+    step_mask_ : ndarray of shape (n_timesteps, n_tasks) or None
         Weights of the steps where they are the same for all sequences.
     step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
-        These, times how much each step was learnt to count in a task; the mean square of that
+        These, times how much each step was learned to count in a task; the mean square of that
         is 1 over the steps of a task. Negative where a step counts the other way. None unless
-        ``step_tasks`` had one row for each step.
+        ``step_weights`` had one row for each step.
     module_ : torch.nn.Module
         All networks, trained: latents of the tasks and their heads, the other latents, decoder.
     n_features_in_ : int
@@ -202,14 +202,14 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         sparsity: float = 0.02,
         penalty: str | BasePenalty = "auto",
         beta: float = 0.0,
-        independence: float = 0.3,
+        independence_weight: float = 0.3,
         heads: str = "mlp",
         hidden_layer_sizes: tuple[int, ...] | None = (128, 128),
         whiten: bool = False,
         task_weight: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
-        lr: float = 0.03,
+        learning_rate: float = 0.03,
         input_noise: float | str = "auto",
         refit: bool = True,
         early_stopping: bool = False,
@@ -226,14 +226,14 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.sparsity = sparsity
         self.penalty = penalty
         self.beta = beta
-        self.independence = independence
+        self.independence_weight = independence_weight
         self.heads = heads
         self.hidden_layer_sizes = hidden_layer_sizes
         self.whiten = whiten
         self.task_weight = task_weight
         self.max_epochs = max_epochs
         self.batch_size = batch_size
-        self.lr = lr
+        self.learning_rate = learning_rate
         self.input_noise = input_noise
         self.refit = refit
         self.early_stopping = early_stopping
@@ -247,7 +247,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, step_tasks: Any = None, y_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, step_weights: Any = None, y_weight: Any = None) -> Self:
         """Learn latents and mask.
 
         Parameters
@@ -258,11 +258,11 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
             A row for each row, or sequence, of ``X``. Columns of floats are continuous
             tasks, all others class labels; a DataFrame may have both. NaN, or None among
             labels, is a missing value: that sample does not count for that task.
-        step_tasks : array-like of shape (n_timesteps, n_tasks) or \
+        step_weights : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Non-negative weights: the steps over which a task's head is summed. None is
             all of them. With one row for each step they are the same steps in all sequences,
-            and how much each counts is learnt besides, so that a wrong one does little harm.
+            and how much each counts is learned besides, so that a wrong one does little harm.
             A task without any step uses no latent and predicts its mean, or its most
             frequent class. Only for sequences.
         y_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
@@ -292,7 +292,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
             fit = self._learn(
                 X,
                 y,
-                step_tasks,
+                step_weights,
                 y_weight,
                 hold_out=self._hold_out,
                 previous=getattr(self, "module_", None) if self.warm_start else None,

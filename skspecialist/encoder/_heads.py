@@ -78,7 +78,7 @@ class MaskedHeads(Portable):
             self.importance = nn.Parameter(torch.ones(n_groups, *self.steps.shape))
 
     def forward(
-        self, latents: torch.Tensor, step_tasks: torch.Tensor, mask: torch.Tensor
+        self, latents: torch.Tensor, step_weights: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         """Return the outputs, summed over the steps.
 
@@ -86,7 +86,7 @@ class MaskedHeads(Portable):
         ----------
         latents : tensor of shape (n_groups, n_samples * n_timesteps, n_latents)
             Latents of each step.
-        step_tasks : tensor of shape (n_samples, n_timesteps, n_tasks)
+        step_weights : tensor of shape (n_samples, n_timesteps, n_tasks)
             Weight of each step in each task.
         mask : tensor of shape (n_groups, n_tasks, n_latents)
             Non-negative weights of the latents.
@@ -94,11 +94,11 @@ class MaskedHeads(Portable):
         Returns
         -------
         outputs : tensor of shape (n_groups, n_samples, n_outputs)
-            Standardised values, and logits.
+            Standardized values, and logits.
         """
-        outputs = self.per_step(latents, mask).unflatten(2, step_tasks.shape[:2])
-        weights = (step_tasks / self.step_scale).permute(2, 0, 1)
-        if step_tasks.shape[1] == 1:
+        outputs = self.per_step(latents, mask).unflatten(2, step_weights.shape[:2])
+        weights = (step_weights / self.step_scale).permute(2, 0, 1)
+        if step_weights.shape[1] == 1:
             outputs = outputs[:, :, :, 0] * weights[:, :, 0, None]
         elif self.importance is None:
             outputs = torch.einsum("gtnsc,tns->gtnc", outputs, weights)
@@ -123,8 +123,8 @@ class MaskedHeads(Portable):
         assert self.importance is not None
         tiny = torch.finfo(torch.float32).tiny
         given = self.steps.square().sum(dim=1, keepdim=True)
-        learnt = (self.steps * self.importance).square().sum(dim=2, keepdim=True)
-        return self.importance * (given.clamp(min=tiny) / learnt.clamp(min=tiny)).sqrt()
+        learned = (self.steps * self.importance).square().sum(dim=2, keepdim=True)
+        return self.importance * (given.clamp(min=tiny) / learned.clamp(min=tiny)).sqrt()
 
     def _hidden(self, latents: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = torch.baddbmm(
@@ -168,7 +168,7 @@ class MaskedHeads(Portable):
 class TaskLoss(Portable):
     """Loss of each task in units of what knowing nothing costs.
 
-    Squared error of standardised values, or cross entropy over the entropy of the
+    Squared error of standardized values, or cross entropy over the entropy of the
     labels: predicting the mean, or the frequencies, costs one in both.
 
     Parameters
@@ -176,7 +176,7 @@ class TaskLoss(Portable):
     n_classes : sequence of int of length n_tasks
         Number of classes, 0 for a continuous task.
     targets, weights : tensors of shape (n_samples, n_tasks)
-        Standardised values and class indices of the training data, and how much they count.
+        Standardized values and class indices of the training data, and how much they count.
     """
 
     chance_outputs: torch.Tensor

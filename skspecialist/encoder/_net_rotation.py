@@ -73,7 +73,7 @@ def _regressions(
     latents = module.encoders.encode_rows(data.rows)[0].view(*data.X.shape[:2], -1)
     for task, count in enumerate(n_classes):
         present = data.weights[:, task] > 0
-        weights = data.step_tasks[present][:, :, task, None]
+        weights = data.step_weights[present][:, :, task, None]
         if module.heads.importance is not None:
             weights = weights * module.heads.step_importance()[0, task, :, None].detach()
         designs.append((latents[present] * weights).sum(dim=1).double().numpy())

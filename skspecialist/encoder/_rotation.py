@@ -129,7 +129,7 @@ def sparse_rotation(
     """
     rows = check_numbers(coefficients, "coefficients")
     covariance, factor = _check_covariance(covariance, rows.shape[1])
-    whitened = _standardise(rows @ factor, _check_noise(noise, len(rows)))
+    whitened = _standardize(rows @ factor, _check_noise(noise, len(rows)))
     rotation = np.diag(1 / np.sqrt(np.diag(covariance)))
     if len(whitened) >= rows.shape[1]:
         directions = _complete_with_unused(whitened)
@@ -170,7 +170,7 @@ def _check_noise(noise: ArrayLike | None, n_rows: int) -> np.ndarray | None:
     return np.broadcast_to(checked, n_rows)
 
 
-def _standardise(whitened: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+def _standardize(whitened: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
     """Return the rows that are not zero in standard errors, in an order of their own."""
     explained = np.linalg.norm(whitened, axis=1)
     if noise is None:

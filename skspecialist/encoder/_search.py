@@ -44,7 +44,7 @@ class HeldOut:
         """Return losses (n_groups / n_folds, n_held_out); groups go fold by fold."""
         parts = []
         for rows in self.rows.split(max(1, CHUNK // self.data.X.shape[1])):
-            outputs = module(self.data.X[rows], self.data.step_tasks[rows])["outputs"]
+            outputs = module(self.data.X[rows], self.data.step_weights[rows])["outputs"]
             outputs = outputs.unflatten(0, (self.n_folds, -1))
             own = outputs[self.data.folds[rows], :, torch.arange(len(rows))]
             parts.append(self._losses(own.transpose(0, 1), rows))

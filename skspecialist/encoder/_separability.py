@@ -147,8 +147,8 @@ def _held_out_errors(
     n_samples, n_latents = design.shape
     errors = np.empty((len(columns), n_latents + 1, n_samples))
     for train, test in KFold(n_folds, shuffle=True, random_state=0).split(design):
-        centre, level = design[train].mean(axis=0), outputs[train].mean(axis=0)
-        known, new = design[train] - centre, design[test] - centre
+        center, level = design[train].mean(axis=0), outputs[train].mean(axis=0)
+        known, new = design[train] - center, design[test] - center
         gram, cross = known.T @ known, known.T @ (outputs[train] - level)
         for task, (group, order) in enumerate(zip(columns, orders, strict=True)):
             truth = outputs[test][:, group] - level[group]

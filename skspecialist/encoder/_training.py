@@ -65,13 +65,13 @@ class Settings:
     n_halves: int
     penalty: BasePenalty
     beta: float
-    independence: float
+    independence_weight: float
     linear_heads: bool
     noises: Sequence[float]  # that the search tries; without a search the first
     hidden: Sequence[int] | None
     max_epochs: int | None
     batch_size: int
-    lr: float
+    learning_rate: float
     refit: bool
     early_stopping: bool
     callbacks: list[Any]
@@ -121,7 +121,7 @@ class Settings:
             module,
             data,
             task=self.task,
-            lr=options.pop("lr", self.lr),
+            lr=options.pop("lr", self.learning_rate),
             max_epochs=epochs,
             batch_size=self.samples_per_batch(data),
             device=self.device,
@@ -180,7 +180,7 @@ def train_bottlenecks(
         data,
         epochs=settings.epochs(data, epochs_share),
         warmup=WARMUP,
-        lr=settings.lr if start is None else settings.lr / 3,
+        lr=settings.learning_rate if start is None else settings.learning_rate / 3,
         **options,
     )
     finish_bottlenecks(net.module_, data)
@@ -204,10 +204,10 @@ def new_bottlenecks(
         task_loss.n_outputs,
         () if settings.linear_heads else HEAD_UNITS,
         n_groups,
-        data.step_tasks[0] if settings.weighs_steps else None,
+        data.step_weights[0] if settings.weighs_steps else None,
     )
-    heads.step_scale.copy_(_step_scale(data.step_tasks))
-    active = data.step_tasks.any(dim=1).any(dim=0) & (data.weights > 0).any(dim=0)
+    heads.step_scale.copy_(_step_scale(data.step_weights))
+    active = data.step_weights.any(dim=1).any(dim=0) & (data.weights > 0).any(dim=0)
     readable = (torch.arange(width) < torch.tensor(widths)[:, None]).float()
     return Bottlenecks(
         Encoders(
@@ -229,7 +229,7 @@ def new_bottlenecks(
 
 
 def noise_of(module: Bottlenecks) -> list[float]:
-    """Return the noise that each group learnt with."""
+    """Return the noise that each group learned with."""
     return module.encoders.noise.flatten().tolist()
 
 
@@ -286,7 +286,7 @@ def refit_heads(
         train,
         epochs=settings.epochs(data, 1 / 3),
         stop_early=settings.early_stopping,
-        lr=settings.lr if anew else settings.lr / 3,
+        lr=settings.learning_rate if anew else settings.learning_rate / 3,
     )
     finish_bottlenecks(net.module_, train)
     with torch.no_grad():
@@ -305,7 +305,7 @@ def fit_complement(
         settings.hidden,
         settings.n_components,
         beta=settings.beta,
-        independence=settings.independence,
+        independence_weight=settings.independence_weight,
     )
     if module.decoder is None:
         return module.eval(), None
@@ -325,9 +325,9 @@ def _hold_out(data: StepData) -> tuple[StepData, StepData]:
     return data.take(order[n_valid:]), data.take(order[:n_valid])
 
 
-def _step_scale(step_tasks: torch.Tensor) -> torch.Tensor:
+def _step_scale(step_weights: torch.Tensor) -> torch.Tensor:
     """Return what keeps a head's sum over steps of unit size, whatever their number."""
-    scale = (step_tasks**2).sum(dim=1).mean(dim=0).sqrt()
+    scale = (step_weights**2).sum(dim=1).mean(dim=0).sqrt()
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 

@@ -31,7 +31,7 @@ class Critic(nn.Module):
     """Scores x beside y by a weighted sum of products of their features.
 
     The features are the columns, squares of those of x, and embeddings; z gates them.
-    Those of y are centred: of a dependence of x on z alone the critic learns nothing,
+    Those of y are centered: of a dependence of x on z alone the critic learns nothing,
     so that what a regression on z has left of it does not look like dependence on y.
 
     Parameters
@@ -100,7 +100,7 @@ def sequential_scores(
     *,
     n_hidden: int,
     max_epochs: int,
-    lr: float,
+    learning_rate: float,
     device: str,
     seed: int,
 ) -> list[np.ndarray]:
@@ -117,7 +117,7 @@ def sequential_scores(
         Units of the critic's hidden layers.
     max_epochs : int
         Passes over the blocks before each one; training goes on where it ended.
-    lr : float
+    learning_rate : float
         Largest learning rate.
     device : str
         Where the critic is trained.
@@ -134,25 +134,29 @@ def sequential_scores(
         widths = tuple(getattr(blocks[0], name).shape[-1] for name in "xyz")
         critic = Critic(widths, n_hidden)
         for k in range(1, len(blocks)):
-            _train(critic, Candidates.concatenate(blocks[:k]), max_epochs, lr, device)
+            _train(critic, Candidates.concatenate(blocks[:k]), max_epochs, learning_rate, device)
             with torch.no_grad():
                 block = blocks[k]
                 scores.append(critic(block.x, block.y, block.z).double().numpy())
     return scores
 
 
-def _train(critic: Critic, data: Candidates, max_epochs: int, lr: float, device: str) -> None:
+def _train(
+    critic: Critic, data: Candidates, max_epochs: int, learning_rate: float, device: str
+) -> None:
     n_steps = max_epochs * n_batches(len(data), BATCH_SIZE)
     net = SpecialistNet(
         critic,
-        lr=lr,
+        lr=learning_rate,
         max_epochs=max_epochs,
         batch_size=BATCH_SIZE,
         iterator_train=WholeBatches,
         iterator_train__shuffle=True,
         train_split=None,
         callbacks=[
-            LRScheduler(OneCycleLR, max_lr=lr, total_steps=max(n_steps, 2), step_every="batch")
+            LRScheduler(
+                OneCycleLR, max_lr=learning_rate, total_steps=max(n_steps, 2), step_every="batch"
+            )
         ],
         device=device,
         verbose=0,

@@ -54,7 +54,7 @@ class CMI(SampledTest, short_name="cmi"):
         Units in the critic's hidden layers.
     max_epochs : int, default=10
         Passes over the blocks before each block. More of them overfit few samples.
-    lr : float, default=1e-2
+    learning_rate : float, default=1e-2
         Largest learning rate.
     device : str, default="cpu"
         Where to train.
@@ -110,7 +110,7 @@ class CMI(SampledTest, short_name="cmi"):
         "group_size": [Interval(Integral, 2, None, closed="left")],
         "hidden_units": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "device": [str],
     }
 
@@ -121,7 +121,7 @@ class CMI(SampledTest, short_name="cmi"):
         group_size: int = 10,
         hidden_units: int = 32,
         max_epochs: int = 10,
-        lr: float = 1e-2,
+        learning_rate: float = 1e-2,
         device: str = "cpu",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -130,7 +130,7 @@ class CMI(SampledTest, short_name="cmi"):
         self.group_size = group_size
         self.hidden_units = hidden_units
         self.max_epochs = max_epochs
-        self.lr = lr
+        self.learning_rate = learning_rate
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -160,7 +160,7 @@ class CMI(SampledTest, short_name="cmi"):
             blocks,
             n_hidden=self.hidden_units,
             max_epochs=self.max_epochs,
-            lr=self.lr,
+            learning_rate=self.learning_rate,
             device=self.device,
             seed=int(rng.integers(2**31)),
         )
@@ -212,7 +212,7 @@ def _rotations(groups: np.ndarray) -> np.ndarray:
 
 
 def _totals(scores: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the samples' own total score, then those of draws, standardised together.
+    """Return the samples' own total score, then those of draws, standardized together.
 
     A draw rotates the residuals within each group by a random number of places. Under
     independence that changes no distribution, so that all totals are exchangeable.

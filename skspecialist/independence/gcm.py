@@ -1,4 +1,4 @@
-"""The generalised covariance measure, for vectors and beyond covariance."""
+"""The generalized covariance measure, for vectors and beyond covariance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ N_FOLDS = 5
 
 
 class GCM(SampledTest, short_name="gcm"):
-    r"""Generalised covariance measure: tests whether residuals given z are correlated.
+    r"""Generalized covariance measure: tests whether residuals given z are correlated.
 
     Both sides are regressed on ``z`` with a flexible regression, and the residuals
     are tested for covariance. The test is valid for nonlinear relations as long as
@@ -55,7 +55,7 @@ class GCM(SampledTest, short_name="gcm"):
     regressor : regressor, default=None
         A scikit-learn regressor; its residuals are cross-fitted in five folds. None is
         ridge regression on ``z``, cubic splines of each of its columns and random
-        Fourier features of ``z``, its strength a tenth of the one that generalised
+        Fourier features of ``z``, its strength a tenth of the one that generalized
         cross-validation finds; a column of few values gets an indicator of each.
         It is fast and has no hyperparameters.
     n_jobs : int, default=None
@@ -94,8 +94,8 @@ class GCM(SampledTest, short_name="gcm"):
     References
     ----------
     .. [1] R. D. Shah and J. Peters, "The hardness of conditional independence testing
-       and the generalised covariance measure", Annals of Statistics 48, 2020.
-    .. [2] C. Scheidegger, J. Hörrmann and P. Bühlmann, "The weighted generalised
+       and the generalized covariance measure", Annals of Statistics 48, 2020.
+    .. [2] C. Scheidegger, J. Hörrmann and P. Bühlmann, "The weighted generalized
        covariance measure", Journal of Machine Learning Research 23, 2022.
     .. [3] Y. Liu and J. Xie, "Cauchy combination test", Journal of the American
        Statistical Association 115, 2020.

@@ -39,11 +39,11 @@ class KCI(SampledTest, short_name="kci"):
     ----------
     width_x, width_y, width_z : float, default=None
         Widths (standard deviations) of the Gaussian kernels of ``(x, z / 2)``, ``y``
-        and ``z``, all standardised. None is the median distance of two samples, which
+        and ``z``, all standardized. None is the median distance of two samples, which
         grows with the dimension as it should.
-    regularisation : float, default=None
+    regularization : float, default=None
         Strength of the kernel ridge regression on ``z``. None takes for each side a
-        tenth of the one that generalised cross-validation finds, and corrects the
+        tenth of the one that generalized cross-validation finds, and corrects the
         statistic for the degrees of freedom that the regression takes. A number is
         taken as it is, without correction; the original has 1e-3, at which true null
         hypotheses were rejected in 44 % of cases at 200 samples and the original widths.
@@ -95,7 +95,7 @@ class KCI(SampledTest, short_name="kci"):
         "width_x": [Interval(Real, 0, None, closed="neither"), None],
         "width_y": [Interval(Real, 0, None, closed="neither"), None],
         "width_z": [Interval(Real, 0, None, closed="neither"), None],
-        "regularisation": [Interval(Real, 0, None, closed="neither"), None],
+        "regularization": [Interval(Real, 0, None, closed="neither"), None],
         "max_samples": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -105,7 +105,7 @@ class KCI(SampledTest, short_name="kci"):
         width_x: float | None = None,
         width_y: float | None = None,
         width_z: float | None = None,
-        regularisation: float | None = None,
+        regularization: float | None = None,
         max_samples: int = 1000,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -113,7 +113,7 @@ class KCI(SampledTest, short_name="kci"):
         self.width_x = width_x
         self.width_y = width_y
         self.width_z = width_z
-        self.regularisation = regularisation
+        self.regularization = regularization
         self.max_samples = max_samples
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -164,13 +164,13 @@ class KCI(SampledTest, short_name="kci"):
         sides, kept = [], []
         for kernel in (of_x, of_y):
             rotated = vectors.T @ kernel @ vectors
-            strength = self.regularisation
+            strength = self.regularization
             if strength is None:
                 strength = _best_strength(np.diag(rotated), eigenvalues)
             left = strength / (eigenvalues + strength)
             sides.append(vectors @ (left[:, None] * rotated * left) @ vectors.T)
             kept.append(left**2)
-        if self.regularisation is not None:
+        if self.regularization is not None:
             return sides[0], sides[1], 1.0
         own_x, own_y = (vectors**2 @ squares for squares in kept)
         return sides[0], sides[1], float(own_x @ own_y / (kept[0] @ kept[1]))
@@ -184,7 +184,7 @@ def _centred_kernel(columns: np.ndarray, width: float | None) -> np.ndarray:
 
 
 def _best_strength(variances: np.ndarray, eigenvalues: np.ndarray) -> float:
-    """Return a tenth of the ridge strength of least generalised cross-validation error.
+    """Return a tenth of the ridge strength of least generalized cross-validation error.
 
     Parameters
     ----------

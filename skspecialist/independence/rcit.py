@@ -1,4 +1,4 @@
-"""The randomised conditional independence test: kernels by random features."""
+"""The randomized conditional independence test: kernels by random features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ N_PERMUTATIONS = 999
 
 
 class RCIT(SampledTest, short_name="rcit"):
-    r"""Randomised conditional independence test.
+    r"""Randomized conditional independence test.
 
     Random Fourier features of ``x``, of ``(y, z)`` and of ``z`` stand for the kernels
     of :class:`KCI`; those of the sides are regressed on those of ``z``, and the sum of
@@ -137,7 +137,7 @@ class RCIT(SampledTest, short_name="rcit"):
 
 
 def fourier_features(columns: np.ndarray, n_features: int, rng: np.random.Generator) -> np.ndarray:
-    """Return standardised random features of the Gaussian kernel of median width."""
+    """Return standardized random features of the Gaussian kernel of median width."""
     frequencies = rng.normal(size=(columns.shape[1], n_features)) / median_distance(columns)
     phases = rng.uniform(0, 2 * np.pi, n_features)
     features = np.cos(columns @ frequencies + phases)

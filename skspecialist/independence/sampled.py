@@ -83,7 +83,7 @@ class SampledTest(BaseIndependenceTest):
         z: np.ndarray,
         seed: np.random.SeedSequence,
     ) -> IndependenceResult:
-        blocks = [_standardise(data[:, columns[columns >= 0]]) for columns in (x, y, z)]
+        blocks = [_standardize(data[:, columns[columns >= 0]]) for columns in (x, y, z)]
         sides = [_not_explained(block, blocks[2]) for block in blocks[:2]]
         n, p, q, r = len(data), sides[0].shape[1], sides[1].shape[1], blocks[2].shape[1]
         if min(p, q) == 0:
@@ -104,7 +104,7 @@ class SampledTest(BaseIndependenceTest):
             The sides, columns of zero mean and unit variance that ``z`` does not
             determine linearly; at least one each.
         z : ndarray of shape (n_samples, r)
-            Likewise standardised, without constant columns; r may be 0.
+            Likewise standardized, without constant columns; r may be 0.
         rng : numpy.random.Generator
             The test's own randomness.
 
@@ -176,7 +176,7 @@ def _test_portion(
         ]
 
 
-def _standardise(columns: np.ndarray) -> np.ndarray:
+def _standardize(columns: np.ndarray) -> np.ndarray:
     """Return columns of zero mean and unit variance, without the constant ones."""
     # Powers of the scale itself would over- or underflow.
     largest = np.abs(columns).max(axis=0, initial=0.0)

@@ -25,22 +25,22 @@ class RidgeSmoother:
 
     Ordinary least squares on an additive part (``z``, cubic splines of each column,
     indicators of columns with few values) plus ridge regression on random Fourier
-    features, whose strength is a tenth of what generalised cross-validation finds best
+    features, whose strength is a tenth of what generalized cross-validation finds best
     for the column. The additive part is not shrunk: a bias that the residuals of both
     sides share is what makes a test of their covariance reject.
 
     Parameters
     ----------
     z : ndarray of shape (n_samples, n_columns)
-        Standardised columns; there may be none.
+        Standardized columns; there may be none.
     rng : numpy.random.Generator
         For the Fourier features.
     """
 
     def __init__(self, z: np.ndarray, rng: np.random.Generator) -> None:
-        additive, penalised = _features(z, rng)
+        additive, penalized = _features(z, rng)
         self.basis = _orthonormal(additive)[0]
-        left = penalised - self.basis @ (self.basis.T @ penalised)
+        left = penalized - self.basis @ (self.basis.T @ penalized)
         self.fourier, self.eigenvalues = _orthonormal(left)
 
     def residuals(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ class RidgeSmoother:
         n = len(targets)
         residuals = targets - self.basis @ (self.basis.T @ targets)
         if not len(self.eigenvalues):
-            return self._studentise(residuals, np.empty((0, targets.shape[1])))
+            return self._studentize(residuals, np.empty((0, targets.shape[1])))
         scores = self.fourier.T @ residuals
         grid = self.eigenvalues.max() * np.logspace(-9, 2, 45)
         left = grid / (self.eigenvalues[:, None] + grid)
@@ -72,9 +72,9 @@ class RidgeSmoother:
         best = (loss / np.maximum(freedom, 1.0)[:, None] ** 2).argmin(axis=0)
         strength = UNDERSMOOTHING * grid[best]
         kept = strength / (self.eigenvalues[:, None] + strength)
-        return self._studentise(residuals - self.fourier @ ((1 - kept) * scores), kept)
+        return self._studentize(residuals - self.fourier @ ((1 - kept) * scores), kept)
 
-    def _studentise(self, residuals: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _studentize(self, residuals: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         own = self._own_share(kept)
         return np.where(own > 1 - MAX_LEVERAGE, residuals / np.sqrt(np.maximum(own, 0.1)), 0), kept
 

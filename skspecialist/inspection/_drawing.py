@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-# Okabe and Ito's colours, which differ for colour-blind readers and, in this choice, in grey.
+# Okabe and Ito's colors, which differ for color-blind readers and, in this choice, in gray.
 BLUE, ORANGE, VERMILLION, GREY = "#0072B2", "#E69F00", "#D55E00", "#8C8C8C"
 
 
@@ -78,7 +78,7 @@ def add_bar(ax: Axes, cells: Any, label: str, *, inches: tuple[float, float]) ->
 
 
 def greys(darkest: float) -> Any:
-    """Return shades from white to a grey on which marks still show, up to 1 for black."""
+    """Return shades from white to a gray on which marks still show, up to 1 for black."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 

@@ -23,7 +23,7 @@ class LatentTraversalDisplay:
 
     Images are side by side, from low values of the latent to high ones. Features that are
     no image are curves on top of each other, from dark to light; all rows have one scale,
-    so that features of different units should have been standardised before.
+    so that features of different units should have been standardized before.
 
     Parameters
     ----------
@@ -229,16 +229,16 @@ class LatentTraversalDisplay:
         n_latents, n_values, n_features = self.features.shape
         low, high = self.features.min(), self.features.max()
         heights = (self.features - low) / ((high - low) or 1.0)
-        colours = _shades(n_values)
+        colors = _shades(n_values)
         for row, column in np.ndindex(n_latents, n_values):
             ax.plot(
                 np.arange(n_features),
                 row + (0.5 - _GAP) * (1 - 2 * heights[row, column]),
-                color=colours(column),
+                color=colors(column),
                 lw=1.2,
                 marker="o" if n_features == 1 else "",
             )
-        _explain(ax, colours, self.values)
+        _explain(ax, colors, self.values)
         inches = drawing.axes_inches(ax)
         positions = [str(feature) for feature in range(n_features)]
         drawing.label_ticks(ax.xaxis, positions, inches=inches[0], each=0.4)
@@ -286,15 +286,15 @@ def _name_values(values: np.ndarray) -> list[str]:
 
 
 def _shades(n: int) -> Any:
-    """Return ``n`` colours from dark to light, also in grey, that end well before white."""
+    """Return ``n`` colors from dark to light, also in gray, that end well before white."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, n)))
 
 
-def _explain(ax: Axes, colours: Any, values: np.ndarray) -> None:
-    """Add the bar of the curves' colours, a field for each value."""
+def _explain(ax: Axes, colors: Any, values: np.ndarray) -> None:
+    """Add the bar of the curves' colors, a field for each value."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import BoundaryNorm
 
@@ -302,7 +302,7 @@ def _explain(ax: Axes, colours: Any, values: np.ndarray) -> None:
     height = drawing.axes_inches(ax)[1]
     shrink = min(1.0, 2.0 / height)  # two inches are enough, however many latents there are
     bar = ax.figure.colorbar(
-        ScalarMappable(norm, colours), ax=ax, pad=0.02, shrink=shrink, anchor=(0, 1), aspect=12
+        ScalarMappable(norm, colors), ax=ax, pad=0.02, shrink=shrink, anchor=(0, 1), aspect=12
     )
     names = _name_values(values)
     drawing.label_ticks(bar.ax.yaxis, names, inches=shrink * height, each=0.18)

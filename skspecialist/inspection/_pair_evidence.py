@@ -252,7 +252,7 @@ def _test_given_rest(identifier: Any, X: ArrayLike) -> tuple[IndependenceResult,
     n_features = sequences.shape[2]
     pairs = np.stack(np.triu_indices(len(segments), 1), axis=1)
     pairs = pairs[segments[pairs[:, 1], 0] > segments[pairs[:, 0], 1]]
-    blocks, _ = evidence_blocks(segments, n_timesteps, identifier.evidence)
+    blocks, _ = evidence_blocks(segments, n_timesteps, identifier.segment_steps)
     x, y = blocks[pairs[:, 0]], blocks[pairs[:, 1]]
     steps = np.arange(n_timesteps)
     own = (np.hstack([x, y])[:, :, None] == steps).any(axis=1)

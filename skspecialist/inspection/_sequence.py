@@ -111,7 +111,7 @@ class SequenceDisplay:
             The display, drawn.
         """
         X = np.asarray(X)[:max_sequences]
-        weights = np.asarray(identifier.task_steps(X))
+        weights = np.asarray(identifier.step_weights(X))
         display = cls(
             X.reshape(*weights.shape[:2], -1),
             weights,

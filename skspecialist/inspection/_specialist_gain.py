@@ -1,4 +1,4 @@
-"""Display of what specialising gained on held-out sequences."""
+"""Display of what specializing gained on held-out sequences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SpecialistGainDisplay:
     """How much less each task loses with its specialist than with the generalist.
 
     A point is the gain in held-out loss, its bar one standard error to either side: a task
-    is specialised where the whole bar is to the right of zero. Tasks that were not compared
+    is specialized where the whole bar is to the right of zero. Tasks that were not compared
     say why instead.
 
     Parameters
@@ -30,9 +30,9 @@ class SpecialistGainDisplay:
     gain_se : array-like of shape (n_tasks,)
         Its standard error.
     use_specialist : array-like of shape (n_tasks,), default=None
-        Which tasks are specialised. None is where the gain exceeds its standard error.
+        Which tasks are specialized. None is where the gain exceeds its standard error.
     reasons : sequence of (str or None), default=None
-        Why a task is not specialised; shown where nothing was compared.
+        Why a task is not specialized; shown where nothing was compared.
     task_names : sequence of str, default=None
         Names of the tasks. None numbers them.
 

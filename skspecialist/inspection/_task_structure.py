@@ -21,13 +21,13 @@ class TaskStructureDisplay:
 
     Where the true structure is given, a step found rightly is a filled square, one that
     was missed an open square, and a false discovery a cross: the shapes tell them apart
-    without the colours. Where the confidence is given, it is the shade behind them, the
+    without the colors. Where the confidence is given, it is the shade behind them, the
     darker the surer: light behind a mark is a step that barely made it, dark without one
     a step that barely did not.
 
     Parameters
     ----------
-    step_tasks : array-like of shape (n_timesteps, n_tasks)
+    step_weights : array-like of shape (n_timesteps, n_tasks)
         The structure found; non-zero where the step belongs to the task.
     true_step_tasks : array-like of shape (n_timesteps, n_tasks), default=None
         The structure to compare with, its tasks in the same order. None shows the
@@ -77,14 +77,14 @@ class TaskStructureDisplay:
 
     def __init__(
         self,
-        step_tasks: ArrayLike,
+        step_weights: ArrayLike,
         *,
         true_step_tasks: ArrayLike | None = None,
         confidence: ArrayLike | None = None,
         confidence_label: str = "confidence",
         task_names: Sequence[str] | None = None,
     ) -> None:
-        self.step_tasks = drawing.check_matrix(step_tasks, argument="step_tasks") != 0
+        self.step_weights = drawing.check_matrix(step_weights, argument="step_weights") != 0
         self.true_step_tasks = None
         if true_step_tasks is not None:
             self.true_step_tasks = self._check_like(true_step_tasks, "true_step_tasks") != 0
@@ -97,7 +97,7 @@ class TaskStructureDisplay:
                 )
         self.confidence_label = confidence_label
         self.task_names = drawing.check_names(
-            task_names, n=self.step_tasks.shape[1], prefix="task", argument="task_names"
+            task_names, n=self.step_weights.shape[1], prefix="task", argument="task_names"
         )
 
     @classmethod
@@ -137,7 +137,7 @@ class TaskStructureDisplay:
         """
         drawing.check_fitted(
             identifier,
-            "step_tasks_",
+            "step_mask_",
             "task_names_",
             argument="identifier",
             kind="TaskStructureIdentifier",
@@ -149,7 +149,7 @@ class TaskStructureDisplay:
             )
         shade, label = _confidence(identifier) if confidence else (None, "")
         display = cls(
-            identifier.step_tasks_,
+            identifier.step_mask_,
             true_step_tasks=true_step_tasks,
             confidence=shade,
             confidence_label=label,
@@ -175,18 +175,18 @@ class TaskStructureDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        n_timesteps, n_tasks = self.step_tasks.shape
+        n_timesteps, n_tasks = self.step_weights.shape
         ax = drawing.make_axes(self, ax, width=2 + 0.3 * n_timesteps, height=1.3 + 0.3 * n_tasks)
         inches = drawing.axes_inches(ax)
         width = np.clip(18 * inches[0] / n_timesteps, 0.5, 1.6)  # of lines, in points
         if self.confidence is not None:
             self._draw_shades(ax, inches)
         if self.true_step_tasks is None:
-            _draw_filled(ax, self.step_tasks)
+            _draw_filled(ax, self.step_weights)
         else:
-            _draw_filled(ax, self.step_tasks & self.true_step_tasks)
-            _draw_open(ax, ~self.step_tasks & self.true_step_tasks, width)
-            _draw_crossed(ax, self.step_tasks & ~self.true_step_tasks, width)
+            _draw_filled(ax, self.step_weights & self.true_step_tasks)
+            _draw_open(ax, ~self.step_weights & self.true_step_tasks, width)
+            _draw_crossed(ax, self.step_weights & ~self.true_step_tasks, width)
             _explain(ax)
 
         steps = [str(step) for step in range(n_timesteps)]
@@ -201,10 +201,10 @@ class TaskStructureDisplay:
 
     def _check_like(self, values: ArrayLike, argument: str) -> np.ndarray:
         matrix = drawing.check_matrix(values, argument=argument)
-        if matrix.shape != self.step_tasks.shape:
+        if matrix.shape != self.step_weights.shape:
             raise ValueError(
-                f"{argument} has shape {matrix.shape}, but step_tasks has shape "
-                f"{self.step_tasks.shape}."
+                f"{argument} has shape {matrix.shape}, but step_weights has shape "
+                f"{self.step_weights.shape}."
             )
         return matrix
 
@@ -237,7 +237,7 @@ def _confidence(identifier: Any) -> tuple[np.ndarray, str]:
             f"{type(identifier).__name__} has neither: with criterion='selection' leave "
             "n_subsamples to its default."
         )
-    steps = np.zeros(identifier.step_tasks_.shape)
+    steps = np.zeros(identifier.step_mask_.shape)
     for (first, stop), value in zip(identifier.segments_, evidence, strict=True):
         steps[first:stop] = value
     return steps, label

@@ -25,7 +25,7 @@ class TaskTimelineDisplay:
 
     The shade says how likely a task is, or how much a step adds to it. A bar below the shades
     marks the steps that count as found, a bar above them those that are true: where both are
-    a step was found rightly, whatever the colours.
+    a step was found rightly, whatever the colors.
 
     Parameters
     ----------

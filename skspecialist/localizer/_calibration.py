@@ -46,7 +46,7 @@ class HeldOut:
     def of(
         cls, scorer: StepScorer, sequences: RaggedSequences, values: np.ndarray, folds: np.ndarray
     ) -> Self:
-        """Look at each sequence with the scorer that learnt without its fold."""
+        """Look at each sequence with the scorer that learned without its fold."""
         scores, goals = scorer.scores(sequences, 1 + folds), scorer.goals
         outputs = scorer.outputs(scores, sequences.there)
         errors = np.sqrt(np.nanmean((values - outputs) ** 2, axis=0))

@@ -20,10 +20,10 @@ LIMIT = 5.0  # standard deviations
 
 
 class StepFeatures:
-    """Standardised steps and, if asked for, their innovations.
+    """Standardized steps and, if asked for, their innovations.
 
     Beyond five standard deviations values grow with their logarithm only: where a feature hardly
-    ever moves, one that does would take the scorer to where it learnt nothing.
+    ever moves, one that does would take the scorer to where it learned nothing.
 
     On smooth data a step carries its past: a scorer of the step alone finds a task wherever
     traces of it are left. An innovation is what is left after a linear regression on the step

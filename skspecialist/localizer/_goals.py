@@ -18,14 +18,14 @@ FARTHEST = 1e4  # standard deviations from zero; beyond, single precision tells 
 
 @dataclass(frozen=True)
 class Goals:
-    """Tasks to localise: one for an amount or a yes and no, one a class for more classes.
+    """Tasks to localize: one for an amount or a yes and no, one a class for more classes.
 
     Attributes
     ----------
     tasks : TaskTargets
         What ``y`` holds.
     names : list of str
-        Name of each task to localise.
+        Name of each task to localize.
     owners : ndarray of shape (n_goals,), int
         The column of ``y`` that it comes from.
     is_amount : ndarray of shape (n_goals,), bool

@@ -53,7 +53,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     ----------
     n_components : int, default=16
         Number of latents that there are to use.
-    evidence : {"marginal", "conditional"}, default="marginal"
+    conditional : bool, default=False
         What is looked at.
 
         - "marginal": the step alone.
@@ -77,7 +77,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     cv : int, default=3
         Number of folds. As many more scorers learn beside the one of all sequences, each
         without one fold, and say how certain a step must be: a scorer is too certain of the
-        steps that it learnt from.
+        steps that it learned from.
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Units of the hidden layers of the encoder.
     input_noise : float, default=0.3
@@ -98,7 +98,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         depends on this rather than on the longest sequence. A task must be in a good part of the
         pieces. Since a step is scored by itself nothing has to be cut afterwards. None learns
         from whole sequences, which amounts ask for.
-    lr : float, default=0.01
+    learning_rate : float, default=0.01
         Largest learning rate, of a one-cycle schedule.
     callbacks : list or None, default=None
         Callbacks of skorch.
@@ -119,7 +119,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Score from which on :meth:`predict` counts a step: a probability, or the size of a
         contribution. Infinite where no score is certain enough.
     task_names_ : list of str
-        What is localised, the goals: columns of a DataFrame ``y``, or task0, task1, ...; of a
+        What is localized, the goals: columns of a DataFrame ``y``, or task0, task1, ...; of a
         column of more than two classes one for each class, such as task0=jump.
     out_of_fold_scores_ : list of ndarray of shape (n_timesteps, n_goals)
         Probabilities (or contributions) of the steps of ``fit``, each sequence by the scorer
@@ -148,10 +148,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     found with it, and a task in all sequences, or in none, cannot be. The false discovery rate
     rests on the steps of held-out sequences without the task, and on steps without it being
     alike in both kinds of sequences: on smooth data, where traces of a task outlast it, this
-    asks for ``evidence="conditional"``. What is new in later sequences, such as another person,
+    asks for ``conditional=True``. What is new in later sequences, such as another person,
     adds errors that no held-out sequence had.
 
-    Features are standardised. Beyond five standard deviations they grow with their logarithm
+    Features are standardized. Beyond five standard deviations they grow with their logarithm
     only: where a feature hardly ever moved, one that does would be taken for any task.
 
     References
@@ -179,7 +179,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "evidence": [StrOptions({"marginal", "conditional"})],
+        "conditional": ["boolean"],
         "smoothing": [Interval(Integral, 0, None, closed="left")],
         "pooling": [StrOptions({"auto", "noisy_or", "log_sum_exp", "top_k_mean"})],
         "sparsity": [Interval(Real, 0, None, closed="left")],
@@ -191,7 +191,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "window": [Interval(Integral, 1, None, closed="left"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "callbacks": [list, None],
         "device": [str],
         "random_state": ["random_state"],
@@ -202,7 +202,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         self,
         n_components: int = 16,
         *,
-        evidence: str = "marginal",
+        conditional: bool = False,
         smoothing: int = 0,
         pooling: str = "auto",
         sparsity: float = 0.01,
@@ -214,14 +214,14 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         max_epochs: int | None = None,
         batch_size: int = 512,
         window: int | None = None,
-        lr: float = 0.01,
+        learning_rate: float = 0.01,
         callbacks: list[Any] | None = None,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
-        self.evidence = evidence
+        self.conditional = conditional
         self.smoothing = smoothing
         self.pooling = pooling
         self.sparsity = sparsity
@@ -233,7 +233,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.window = window
-        self.lr = lr
+        self.learning_rate = learning_rate
         self.callbacks = callbacks
         self.device = device
         self.random_state = random_state
@@ -274,7 +274,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Warns
         -----
         SpecialistWarning
-            If a task uses no latent, so that nothing was learnt of it.
+            If a task uses no latent, so that nothing was learned of it.
         """
         with fit_task(self, X, y, n_subtasks=1) as task:
             rng = check_random_state(self.random_state)
@@ -285,7 +285,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             values = self._goals.values(y)
             by_rows = groups is None or sequences.given_as == "rows"
             folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
-            features = StepFeatures(self.evidence == "conditional").fit(sequences, rng)
+            features = StepFeatures(self.conditional).fit(sequences, rng)
             data = training_data(
                 self._goals, features.of_all(sequences), values, folds, self.window
             )
@@ -367,7 +367,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         found = np.abs(self._contributions(sequences)) >= self.thresholds_
         return sequences.in_its_form(found, fill=False)
 
-    def task_steps(self, X: Any, groups: Any = None) -> Any:
+    def step_weights(self, X: Any, groups: Any = None) -> Any:
         """Return the weight of each step for each task, sequence by sequence.
 
         Parameters
@@ -455,9 +455,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset
         )
         width = sequences.X.shape[2]
-        if not reset and width != (learnt := self._scorer.features.width):
+        if not reset and width != (learned := self._scorer.features.width):
             raise ValueError(
-                f"X has steps of {width} features, but fit had {learnt}: pass groups with the "
+                f"X has steps of {width} features, but fit had {learned}: pass groups with the "
                 "steps of all sequences in one table, or X in the form that fit had."
             )
         return sequences
@@ -483,7 +483,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             smoothing=self.smoothing,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            lr=self.lr,
+            lr=self.learning_rate,
             callbacks=check_callbacks(self.callbacks),
             device=self.device,
             verbose=self.verbose,

@@ -34,7 +34,7 @@ class ScorerSettings:
     smoothing: int
     max_epochs: int | None
     batch_size: int
-    lr: float
+    learning_rate: float
     callbacks: Sequence[Any]
     device: str
     verbose: int
@@ -60,7 +60,7 @@ def train_scorers(
     Parameters
     ----------
     data : StepData
-        Sequences, with one in ``step_tasks`` for the steps that there are; amounts, and zero
+        Sequences, with one in ``step_weights`` for the steps that there are; amounts, and zero
         or one; the fold that each sequence is held out in.
     is_amount : sequence of bool of length n_tasks
         Tasks of which an amount is known.
@@ -72,7 +72,7 @@ def train_scorers(
         module,
         data,
         task=settings.task,
-        lr=settings.lr,
+        lr=settings.learning_rate,
         max_epochs=settings.epochs(data),
         batch_size=settings.samples_per_batch(data.X.shape[1]),
         callbacks=settings.callbacks,
@@ -98,7 +98,7 @@ def _new_scorers(
         smoothing=settings.smoothing,
         n_groups=n_groups,
     )
-    there = data.step_tasks[..., 0].sum(dim=1).mean()
+    there = data.step_weights[..., 0].sum(dim=1).mean()
     totals = (data.targets * data.weights).sum(dim=0) / data.weights.sum(dim=0)
     heads.start_at(totals, float(there))
     loss = PooledLoss(heads.is_amount, data.targets, data.weights)

@@ -62,7 +62,7 @@ class PooledHeads(MaskedHeads):
         self.step_bias.copy_(each[:, None])
 
     def forward(
-        self, latents: torch.Tensor, step_tasks: torch.Tensor, mask: torch.Tensor
+        self, latents: torch.Tensor, step_weights: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         """Return logits and amounts (n_groups, n_samples, n_tasks) of sequences.
 
@@ -70,12 +70,12 @@ class PooledHeads(MaskedHeads):
         ----------
         latents : tensor of shape (n_groups, n_samples * n_timesteps, n_latents)
             Latents of each step.
-        step_tasks : tensor of shape (n_samples, n_timesteps, n_tasks)
+        step_weights : tensor of shape (n_samples, n_timesteps, n_tasks)
             One for the steps that there are, zero for those that fill up.
         mask : tensor of shape (n_groups, n_tasks, n_latents)
             Non-negative weights of the latents.
         """
-        there = step_tasks[..., 0]
+        there = step_weights[..., 0]
         scores = self.per_step(latents, mask)[..., 0].unflatten(2, there.shape)
         return self.pool(smooth(scores, there, self.smoothing), there)
 

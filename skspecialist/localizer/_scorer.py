@@ -24,7 +24,7 @@ class StepScorer:
     Attributes
     ----------
     goals : Goals
-        What is localised.
+        What is localized.
     features : StepFeatures
         What is looked at.
     module : Bottlenecks

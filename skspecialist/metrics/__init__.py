@@ -5,7 +5,7 @@ from ._consistency import consistency
 from ._dci import dci
 from ._infomec import infomec
 from ._mean_correlation import mean_correlation_coefficient
-from ._specialisation import specialisation_score
+from ._specialization import specialization_score
 from ._structure import match_columns, structure_scores
 from ._support import support_scores
 
@@ -16,7 +16,7 @@ __all__ = [
     "infomec",
     "match_columns",
     "mean_correlation_coefficient",
-    "specialisation_score",
+    "specialization_score",
     "structure_scores",
     "support_scores",
 ]

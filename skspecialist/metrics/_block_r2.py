@@ -94,7 +94,7 @@ def block_r2(
 
     See Also
     --------
-    specialisation_score : Both blocks and the floor in one number.
+    specialization_score : Both blocks and the floor in one number.
 
     References
     ----------
@@ -175,7 +175,7 @@ def _build_probe(kind: str, n_latents: int, seed: int) -> TransformedTargetRegre
             random_state=seed,
         )
     else:
-        # Standardised latents are about sqrt(2 n_latents) apart.
+        # Standardized latents are about sqrt(2 n_latents) apart.
         widths = np.array([0.1, 0.3, 1.0]) / n_latents
         grid = {"alpha": [1e-3, 1e-2, 1e-1, 1.0], "gamma": widths}
         folds = KFold(3, shuffle=True, random_state=seed)

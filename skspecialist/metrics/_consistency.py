@@ -58,7 +58,7 @@ def consistency(
 
     References
     ----------
-    .. [1] Schneider, Lee and Mathis, Learnable latent embeddings for joint behavioural
+    .. [1] Schneider, Lee and Mathis, Learnable latent embeddings for joint behavioral
        and neural analysis, Nature 2023.
 
     Examples

@@ -61,7 +61,7 @@ def dci(
         The latents of the same samples.
     importances : {"boosting", "lasso"}, default="boosting"
         Impurity that each latent removes in gradient boosted trees, or size of its
-        coefficient in a lasso of standardised latents and factors, with the penalty by
+        coefficient in a lasso of standardized latents and factors, with the penalty by
         cross-validation. The lasso is for latents that are linear in the factors.
     random_state : int, RandomState instance or None, default=0
         Which half of the samples a model learns from, and ties between splits of trees.

@@ -74,7 +74,7 @@ def infomec(
         information is then the share of variance explained) in place of logistic
         regression.
     n_neighbors : int, default=10
-        Neighbours in the estimate of the mutual information: more are less noisy, and
+        Neighbors in the estimate of the mutual information: more are less noisy, and
         biased towards 0. The default is that of the authors.
     random_state : int, RandomState instance or None, default=0
         For ties, for a permutation of the samples that says how large an estimate is by
@@ -90,7 +90,7 @@ def infomec(
         compactness : float
             Over the sources; one in no latent counts as 0.
         information : ndarray of shape (n_true, n_learned), float64
-            The normalised information; 0 if below four standard deviations of chance.
+            The normalized information; 0 if below four standard deviations of chance.
         active : ndarray of shape (n_learned,), bool
             Latents with information about some source. [1]_ takes those with a
             considerable range instead, which depends on units.
@@ -130,7 +130,7 @@ def infomec(
     is_class = np.broadcast_to(is_class, sources.shape[1])
     _check_classes(sources[:, is_class])
     rng = check_random_state(random_state)
-    information = _normalised_information(sources, latents, is_class, n_neighbors, rng)
+    information = _normalized_information(sources, latents, is_class, n_neighbors, rng)
     active = information.any(axis=0)
     return Bunch(
         modularity=_concentration(information[:, active].T),
@@ -150,7 +150,7 @@ def _check_classes(sources: np.ndarray) -> None:
             )
 
 
-def _normalised_information(
+def _normalized_information(
     sources: np.ndarray,
     latents: np.ndarray,
     is_class: np.ndarray,

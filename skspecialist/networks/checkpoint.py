@@ -153,7 +153,7 @@ def snapshot(net: SpecialistNet, *, finished: bool) -> dict[str, Any]:
     state = {
         "finished": finished,
         "module": net.module_.state_dict(),
-        "is_penalised": getattr(net.module_, "is_penalised", None),
+        "is_penalized": getattr(net.module_, "is_penalized", None),
         # Without the single batches, which nobody looks at afterwards.
         "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
         "n_steps": net.n_steps_,
@@ -180,8 +180,8 @@ def restore(net: SpecialistNet, state: dict[str, Any]) -> bool:
         Whether that is the end of the training.
     """
     net.module_.load_state_dict(state["module"])
-    if state["is_penalised"] is not None:
-        net.module_.is_penalised = state["is_penalised"]
+    if state["is_penalized"] is not None:
+        net.module_.is_penalized = state["is_penalized"]
     net.history.extend(state["history"])
     net.n_epochs_left_ = 0 if state["finished"] else net.max_epochs - len(net.history)
     net.n_steps_, net.travel_ = state["n_steps"], state["travel"]

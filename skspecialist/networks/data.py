@@ -16,7 +16,7 @@ class StepData(Dataset):
     """Sequences, the weights of their steps in the tasks, and the tasks' values."""
 
     X: torch.Tensor  # (n_samples, n_timesteps, n_features)
-    step_tasks: torch.Tensor  # (n_samples, n_timesteps, n_tasks)
+    step_weights: torch.Tensor  # (n_samples, n_timesteps, n_tasks)
     targets: torch.Tensor  # (n_samples, n_tasks)
     weights: torch.Tensor  # (n_samples, n_tasks), 0 where a value is missing
     folds: torch.Tensor  # (n_samples,), int64: the fold a sample is held out in
@@ -30,13 +30,13 @@ class StepData(Dataset):
             "weights": self.weights[index],
             "folds": self.folds[index],
         }
-        return {"X": self.X[index], "step_tasks": self.step_tasks[index]}, truth
+        return {"X": self.X[index], "step_weights": self.step_weights[index]}, truth
 
     @classmethod
     def from_arrays(
         cls,
         X: np.ndarray,
-        step_tasks: np.ndarray,
+        step_weights: np.ndarray,
         targets: list[np.ndarray],
         weights: np.ndarray | None = None,
         task_weight: np.ndarray | None = None,
@@ -47,11 +47,11 @@ class StepData(Dataset):
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_timesteps, n_features)
-            Standardised features.
-        step_tasks : ndarray of shape (n_samples, n_timesteps, n_tasks)
+            Standardized features.
+        step_weights : ndarray of shape (n_samples, n_timesteps, n_tasks)
             Weights of the steps.
         targets : list of ndarray of shape (n_samples,)
-            Standardised values and class indices, NaN where they are missing.
+            Standardized values and class indices, NaN where they are missing.
         weights : ndarray of shape (n_samples, n_tasks) or None, default=None
             How much a value counts among those of its task. None is equally.
         task_weight : ndarray of shape (n_tasks,) or None, default=None
@@ -59,8 +59,8 @@ class StepData(Dataset):
         folds : ndarray of shape (n_samples,) or None, default=None
             Fold that a sample is held out in, -1 for none. None is none for all.
         """
-        shared = step_tasks.strides[0] == 0
-        per_step = torch.tensor(step_tasks[:1] if shared else step_tasks, dtype=torch.float32)
+        shared = step_weights.strides[0] == 0
+        per_step = torch.tensor(step_weights[:1] if shared else step_weights, dtype=torch.float32)
         values = np.column_stack(targets).astype(np.float64)
         counts = np.where(np.isnan(values), 0.0, 1.0 if weights is None else weights)
         mean = counts.mean(axis=0)
@@ -69,7 +69,7 @@ class StepData(Dataset):
             counts = counts * task_weight
         return cls(
             torch.tensor(X, dtype=torch.float32),
-            per_step.expand(step_tasks.shape),
+            per_step.expand(step_weights.shape),
             torch.tensor(np.nan_to_num(values), dtype=torch.float32),
             torch.tensor(counts, dtype=torch.float32),
             torch.full((len(X),), -1) if folds is None else torch.tensor(folds),
@@ -79,7 +79,7 @@ class StepData(Dataset):
         """Return some of the samples."""
         return StepData(
             self.X[index],
-            self.step_tasks[index],
+            self.step_weights[index],
             self.targets[index],
             self.weights[index],
             self.folds[index],

@@ -22,15 +22,15 @@ def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def decode(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
-    """Return the standardised features of ``(n_rows, n_latents)`` latents."""
+    """Return the standardized features of ``(n_rows, n_latents)`` latents."""
     return torch.cat([module.decode(chunk) for chunk in to_double(latents).split(CHUNK)]).numpy()
 
 
 @torch.no_grad()
 def predict_tasks(
-    module: SpecialistAutoencoder, X: np.ndarray, step_tasks: np.ndarray
+    module: SpecialistAutoencoder, X: np.ndarray, step_weights: np.ndarray
 ) -> list[np.ndarray]:
-    """Return, task by task, standardised values or class probabilities.
+    """Return, task by task, standardized values or class probabilities.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def predict_tasks(
         In double precision.
     X : ndarray of shape (n_samples, n_timesteps, n_features)
         Sequences.
-    step_tasks : ndarray of shape (n_samples, n_timesteps, n_tasks)
+    step_weights : ndarray of shape (n_samples, n_timesteps, n_tasks)
         Weights of the steps.
 
     Returns
@@ -49,7 +49,7 @@ def predict_tasks(
     bottleneck, size = module.bottleneck, max(1, CHUNK // X.shape[1])
     outputs = []
     for start in range(0, len(X), size):
-        weights = to_double(step_tasks[start : start + size])
+        weights = to_double(step_weights[start : start + size])
         outputs.append(bottleneck(to_double(X[start : start + size]), weights)["outputs"][0])
     blocks = torch.cat(outputs).split(bottleneck.task_loss.n_outputs, dim=1)
     return [

@@ -103,7 +103,7 @@ class SpecialistNet(NeuralNet):
         """Take a gradient step, then a proximal one on the mask."""
         has_mask = hasattr(self.module_, "mask")
         if has_mask:
-            self.module_.is_penalised = self.n_steps_ >= self.n_warmup_steps
+            self.module_.is_penalized = self.n_steps_ >= self.n_warmup_steps
         result = super().train_step(batch, **fit_params)
         self.n_steps_ += 1
         if has_mask:
@@ -114,7 +114,7 @@ class SpecialistNet(NeuralNet):
     def _proximal_step(self) -> None:
         module, group = self.module_, self.optimizer_.param_groups[-1]
         mask = module.mask
-        if not module.is_penalised or not module.sparsity.any() or not mask.numel():
+        if not module.is_penalized or not module.sparsity.any() or not mask.numel():
             # Positive while nothing pushes an entry to zero: at zero its column is idle.
             mask.clamp_(min=MASK_EPSILON).mul_(module.allowed)
             return

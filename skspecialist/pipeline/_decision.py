@@ -1,4 +1,4 @@
-"""Whether to specialise: who sees which sequences, and what the comparison says."""
+"""Whether to specialize: who sees which sequences, and what the comparison says."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Decision:
     """What each task is predicted from, and what speaks for it.
 
     ``kinds`` are "latents", "steps", "generalist", or None for the first of these that there
-    is; ``reasons`` against specialising are in words, None where there is none; gains and their
+    is; ``reasons`` against specializing are in words, None where there is none; gains and their
     standard errors are NaN where nothing was compared.
     """
 
@@ -152,7 +152,7 @@ def n_splits(split: Any, sample: Sample) -> int:
     """Return how many comparisons a split makes."""
     if is_fractions(split):
         return 1
-    with naming("split"):
+    with naming("cv"):
         splitter = _splitter(split, sample, 0)
         return int(splitter.get_n_splits(sample.X, sample.y, sample.groups))
 
@@ -169,7 +169,7 @@ def split_sequences(split: Any, sample: Sample, seed: int) -> Iterator[Parts]:
     if is_fractions(split):
         yield _random_parts(split, sample, np.random.RandomState(seed))
         return
-    with naming("split"):
+    with naming("cv"):
         splitter = _splitter(split, sample, seed)
         folds = list(splitter.split(sample.X, sample.y, sample.groups))
     for fit, decision in folds:
@@ -199,7 +199,7 @@ def _random_parts(fractions: Any, sample: Sample, rng: np.random.RandomState) ->
     shares = np.asarray(fractions, dtype=float)
     if len(shares) not in (2, 3) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise ValueError(
-            "split must be two fractions (what fits, what decides) or three (representation, "
+            "cv must be two fractions (what fits, what decides) or three (representation, "
             f"estimators, what decides), positive and of sum 1, or a splitter; got {fractions!r}."
         )
     groups = np.arange(len(sample)) if sample.groups is None else sample.groups
@@ -210,8 +210,8 @@ def _random_parts(fractions: Any, sample: Sample, rng: np.random.RandomState) ->
             break
     if not min(map(len, parts)):
         raise ValueError(
-            f"split={fractions!r} leaves a part empty: there are too few sequences, or groups. "
-            "Use specialise='always' or 'never', or another split."
+            f"cv={fractions!r} leaves a part empty: there are too few sequences, or groups. "
+            "Use strategy='specialist' or 'generalist', or another cv."
         )
     _check_classes(sample.take(parts[0]))
     return Parts(parts[0], np.concatenate(parts[:-1]), parts[-1])
@@ -239,5 +239,6 @@ def _check_classes(sample: Sample) -> None:
         if task.is_classification and len(np.unique(values)) < 2:
             raise ValueError(
                 f"A class of task {task.name!r} of y is too rare to hold some sequences out: what "
-                "is left has one class only. Use specialise='always' or 'never', or another split."
+                "is left has one class only. Use strategy='specialist' or 'generalist', or "
+                "another cv."
             )

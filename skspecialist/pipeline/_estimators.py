@@ -117,7 +117,7 @@ def _log_loss(task: Task, estimator: Any, features: np.ndarray, truth: np.ndarra
 def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Return log losses at the temperature of the least mean loss.
 
-    It changes no predicted label. An estimator is too sure of latents that were learnt from
+    It changes no predicted label. An estimator is too sure of latents that were learned from
     the same sequences as itself, which would count against them.
     """
 

@@ -40,7 +40,7 @@ from sklearn.preprocessing import StandardScaler
 
 __all__ = ["stable_latents"]
 
-RIDGE = 1.0  # for standardised features: nothing against hundreds of samples, but always solvable
+RIDGE = 1.0  # for standardized features: nothing against hundreds of samples, but always solvable
 
 
 def stable_latents(
@@ -146,7 +146,7 @@ def _regress(
 
 
 def _chi2_statistics(scores: np.ndarray) -> np.ndarray:
-    """Return for scores (2, n_samples, df, n_tests) the squares of their standardised sums."""
+    """Return for scores (2, n_samples, df, n_tests) the squares of their standardized sums."""
     sums = scores[0].sum(axis=0).T
     by_test = scores[1].transpose(2, 1, 0)
     covariances = np.matmul(by_test, by_test.transpose(0, 2, 1))

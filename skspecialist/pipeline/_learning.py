@@ -61,9 +61,9 @@ class Learner:
 
     Attributes
     ----------
-    specialise : {"auto", "always", "never"}
+    strategy : {"best", "specialist", "generalist"}
         Whether there is a decision to make.
-    split : object
+    cv : object
         Which sequences see what.
     loss : str or callable
         What decides.
@@ -75,8 +75,8 @@ class Learner:
         From the name of a stage, and the part that it fits, to its context.
     """
 
-    specialise: str
-    split: Any
+    strategy: str
+    cv: Any
     loss: str | Callable[..., Any]
     estimator: Any
     seeds: np.ndarray
@@ -116,12 +116,12 @@ class Learner:
 
     def _decide(self, sample: Sample, new_representation: NewRepresentation) -> Decision:
         n_tasks = len(sample.tasks)
-        if self.specialise != "auto":
-            reason = "specialise='never'" if self.specialise == "never" else None
+        if self.strategy != "best":
+            reason = "strategy='generalist'" if self.strategy == "generalist" else None
             return Decision.without_comparison(reason, n_tasks)
         losses = np.full((len(sample), n_tasks, 2 + len(KINDS)), np.nan)
         missing: list[str | None] = []
-        for parts in split_sequences(self.split, sample, self.seeds[0]):
+        for parts in split_sequences(self.cv, sample, self.seeds[0]):
             representation = new_representation(self.seeds[0], True)
             with warnings.catch_warnings():
                 # The fit to all sequences says it again, once.

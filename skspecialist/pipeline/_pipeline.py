@@ -31,7 +31,7 @@ from ._sample import Sample
 __all__ = ["SpecialistPipeline"]
 
 # Parameters of the encoder that also say how the mask of later tasks is learned.
-FOR_ADDED_TASKS = ("heads", "batch_size", "lr", "device", "checkpoint_dir")
+FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
 
 
 class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -51,7 +51,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         (n_steps, n_features). None takes the features as they are. Wrap a fitted one
         in :class:`sklearn.frozen.FrozenEstimator` to keep it.
     structure : estimator or None, default=None
-        Answers ``task_steps``. None is :class:`TaskStructureIdentifier` with its
+        Answers ``step_weights``. None is :class:`TaskStructureIdentifier` with its
         defaults; where sequences have one step, that step serves every task. With
         :class:`TaskLocalizer`, for sequences that do not align, a task is read from means
         over its steps in each sequence, and from how many these are.
@@ -63,15 +63,15 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         must be of its kind. None is
         :class:`~sklearn.linear_model.RidgeCV` for continuous tasks and
         :class:`~sklearn.linear_model.LogisticRegression` for class labels, on
-        standardised features.
-    specialise : {"auto", "always", "never"}, default="auto"
-        Whether tasks are specialised: where it helps; wherever latents, or else steps, were
+        standardized features.
+    strategy : {"best", "specialist", "generalist"}, default="best"
+        Whether tasks are specialized: where it helps; wherever latents, or else steps, were
         found; or nowhere.
-    routing : {"structure", "dense"}, default="structure"
+    task_features : {"structure", "all"}, default="structure"
         Whether a task reads its own latents at its own steps only, or all that some task
         reads: for comparison, or where tasks are known to share everything.
-    split : int, sequence of float, splitter or iterable, default=3
-        Which sequences see what, with "auto". A number of folds, or whatever scikit-learn's
+    cv : int, sequence of float, splitter or iterable, default=3
+        Which sequences see what, with "best". A number of folds, or whatever scikit-learn's
         ``cv`` takes: each sequence decides once, in the fold that holds it out. Fractions are
         one random draw, with fewer fits and, of a few hundred sequences, a noisy decision:
         of two, the first part fits and the second decides; of three, such as
@@ -95,12 +95,12 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     ----------
     generalist_, structure_, encoder_ : estimator or None
         The fitted parts. ``generalist_`` is None if none was given, the other two are
-        None where they were not needed: with ``specialise="never"``, and the encoder
+        None where they were not needed: with ``strategy="generalist"``, and the encoder
         also if no task is predicted from latents.
     estimators_ : list of estimator
         The fitted estimator of each task.
     use_specialist_ : ndarray of bool of shape (n_tasks,)
-        Which tasks are specialised.
+        Which tasks are specialized.
     predicted_from_ : list of {"latents", "steps", "generalist"}
         What each task is predicted from: its latents at its steps, the generalist at its
         steps, or all of the generalist.
@@ -111,7 +111,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         nothing was compared.
     fallback_reason_ : list of (str or None)
         Why a task is predicted from the generalist, in words.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         Steps that the structure found for each task.
     mask_ : ndarray of shape (n_tasks, n_latents)
         How much each task uses each latent of ``encoder_``; no latents without one.
@@ -135,7 +135,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
     Notes
     -----
-    With "auto" the rule is that of one standard error: a task is specialised unless that adds
+    With "best" the rule is that of one standard error: a task is specialized unless that adds
     more to the held-out loss than the standard error of the difference, or more than one per
     cent of the loss that the generalist saves. Of its latents and its steps the one with less
     loss is used. A log loss is that at the temperature of the least: predictions are labels,
@@ -155,7 +155,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     >>> pipeline = SpecialistPipeline(
     ...     generalist=PCA(10),
     ...     encoder=SparseSpecialistEncoder(heads="linear", max_epochs=10),
-    ...     split=2,
+    ...     cv=2,
     ...     random_state=0,
     ... ).fit(data.X, data.y)
     >>> pipeline.predict(data.X).shape
@@ -164,12 +164,12 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
     _parameter_constraints: dict = {
         "generalist": [HasMethods(["fit", "transform"]), None],
-        "structure": [HasMethods(["fit", "task_steps"]), None],
+        "structure": [HasMethods(["fit", "step_weights"]), None],
         "encoder": [HasMethods(["fit", "latents"]), None],
         "estimator": [HasMethods(["fit", "predict"]), None],
-        "specialise": [StrOptions({"auto", "always", "never"})],
-        "routing": [StrOptions({"structure", "dense"})],
-        "split": [tuple, "array-like", "cv_object"],
+        "strategy": [StrOptions({"best", "specialist", "generalist"})],
+        "task_features": [StrOptions({"structure", "all"})],
+        "cv": [tuple, "array-like", "cv_object"],
         "loss": [StrOptions({"auto", "huber", "pinball"}), callable],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
@@ -183,9 +183,9 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         encoder: Any = None,
         estimator: Any = None,
         *,
-        specialise: str = "auto",
-        routing: str = "structure",
-        split: Any = 3,
+        strategy: str = "best",
+        task_features: str = "structure",
+        cv: Any = 3,
         loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
         random_state: Any = None,
@@ -195,9 +195,9 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         self.structure = structure
         self.encoder = encoder
         self.estimator = estimator
-        self.specialise = specialise
-        self.routing = routing
-        self.split = split
+        self.strategy = strategy
+        self.task_features = task_features
+        self.cv = cv
         self.loss = loss
         self.n_timesteps = n_timesteps
         self.random_state = random_state
@@ -259,7 +259,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         """Add tasks to a fitted pipeline, which otherwise stays as it is.
 
         Only the steps of the new tasks, their rows of the mask and their estimators are
-        learned, and whether to specialise them is decided as in :meth:`fit`. No earlier
+        learned, and whether to specialize them is decided as in :meth:`fit`. No earlier
         prediction changes. The latents stay those that the earlier tasks and reconstruction
         asked for: a task that they do not serve is predicted from the generalist.
 
@@ -304,7 +304,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         Returns
         -------
         features : ndarray of shape (n_sequences, n_features_out)
-            Latents, or generalist, at the steps of the specialised tasks; all of the
+            Latents, or generalist, at the steps of the specialized tasks; all of the
             generalist as well if a task is predicted from it.
         """
         X = self._validate(X)
@@ -372,7 +372,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         """Give what learns, and tells how far it is."""
         self._check_seed()
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
-        n_fits = 1 + (n_splits(self.split, sample) if self.specialise == "auto" else 0)
+        n_fits = 1 + (n_splits(self.cv, sample) if self.strategy == "best" else 0)
         total = n_fits * len(STAGES)
         with (
             fit_task(self, sample.X, sample.y, name=name, n_subtasks=total) as task,
@@ -386,11 +386,11 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
                 bar.set_postfix_str(name, refresh=False)
                 bar.update()
 
-            yield Learner(self.specialise, self.split, self.loss, self.estimator, seeds, stage)
+            yield Learner(self.strategy, self.cv, self.loss, self.estimator, seeds, stage)
 
     def _check_seed(self) -> None:
         saves = getattr(self.encoder, "checkpoint_dir", None) is not None
-        if saves and self.specialise != "never" and not isinstance(self.random_state, Integral):
+        if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
             raise ValueError(
                 "With checkpoint_dir the encoder goes on with the same splits and seeds: "
                 f"random_state of the pipeline must be an integer, got {self.random_state!r}."
@@ -401,7 +401,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         self._models = models
         self._kept = np.unique(np.concatenate(models.columns))
         self.tasks_, self.estimators_ = models.tasks, models.estimators
-        self.step_tasks_, self.mask_ = models.steps, models.mask
+        self.step_mask_, self.mask_ = models.steps, models.mask
         self.n_features_used_ = np.array([len(columns) for columns in models.columns])
         decision = models.decision
         self.fallback_reason_ = decision.reasons
@@ -420,9 +420,9 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             structure = TaskStructureIdentifier()
         return Representation(
             prepare(self.generalist, seed),
-            prepare(structure, seed) if self.specialise != "never" else None,
+            prepare(structure, seed) if self.strategy != "generalist" else None,
             prepare(self._given_encoder(), seed) if encode else None,
-            dense=self.routing == "dense",
+            dense=self.task_features == "all",
         )
 
     def _new_tasks(self, seed: int, encode: bool) -> AddedTasks:

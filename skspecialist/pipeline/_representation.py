@@ -70,8 +70,8 @@ class Representation:
         learns_mask = self.encoder is not None and self.steps.any()
         with stage("encoder", self._unfitted_encoder if learns_mask else None):
             if learns_mask:
-                step_tasks = weights[0] if self.layout.is_aligned else weights
-                self.mask = self._learn_mask(states, sample.y, step_tasks)
+                step_weights = weights[0] if self.layout.is_aligned else weights
+                self.mask = self._learn_mask(states, sample.y, step_weights)
         if not self.mask.shape[1]:
             self.encoder = None
         self._assign(sample)
@@ -98,8 +98,8 @@ class Representation:
     def _unfitted_encoder(self) -> Any:
         return self.encoder
 
-    def _learn_mask(self, states: np.ndarray, y: Any, step_tasks: np.ndarray) -> np.ndarray:
-        return np.asarray(self.encoder.fit(states, y, step_tasks=step_tasks).mask_)
+    def _learn_mask(self, states: np.ndarray, y: Any, step_weights: np.ndarray) -> np.ndarray:
+        return np.asarray(self.encoder.fit(states, y, step_weights=step_weights).mask_)
 
     def _represent(self, X: np.ndarray) -> np.ndarray:
         if self.generalist is None:
@@ -117,7 +117,7 @@ class Representation:
         return self._weights_of(states)
 
     def _weights_of(self, states: np.ndarray) -> np.ndarray:
-        weights, n_tasks = self.structure.task_steps(states), len(self.mask)
+        weights, n_tasks = self.structure.step_weights(states), len(self.mask)
         if weights.shape[2] != n_tasks:
             raise ValueError(
                 f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
@@ -194,6 +194,6 @@ class AddedTasks(Representation):
     def _unfitted_encoder(self) -> Any:
         return self.rows
 
-    def _learn_mask(self, states: np.ndarray, y: Any, step_tasks: np.ndarray) -> np.ndarray:
+    def _learn_mask(self, states: np.ndarray, y: Any, step_weights: np.ndarray) -> np.ndarray:
         latents = self.encoder.latents(states)
-        return np.asarray(self.rows.fit(latents, y, step_tasks=step_tasks).mask_)
+        return np.asarray(self.rows.fit(latents, y, step_weights=step_weights).mask_)

@@ -28,7 +28,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
 
     segments_: np.ndarray
     structure_: np.ndarray
-    step_tasks_: np.ndarray
+    step_mask_: np.ndarray
     support_: np.ndarray
     n_timesteps_: int
     n_tasks_: int
@@ -44,14 +44,14 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
     ) -> None:
         """Set the fitted attributes that follow from the structure."""
         self.structure_, self.segments_ = structure, segments
-        self.step_tasks_ = np.zeros((n_timesteps, structure.shape[1]), dtype=bool)
+        self.step_mask_ = np.zeros((n_timesteps, structure.shape[1]), dtype=bool)
         for (first, stop), tasks in zip(segments, structure, strict=True):
-            self.step_tasks_[first:stop] = tasks
-        self.support_ = np.any(self.step_tasks_, axis=1)
+            self.step_mask_[first:stop] = tasks
+        self.support_ = np.any(self.step_mask_, axis=1)
         self.n_timesteps_, self.n_tasks_ = n_timesteps, structure.shape[1]
         self.task_names_ = task_names or [f"task{j}" for j in range(self.n_tasks_)]
 
-    def task_steps(self, X: ArrayLike) -> np.ndarray:
+    def step_weights(self, X: ArrayLike) -> np.ndarray:
         """Return the weight of each step for each task, sequence by sequence.
 
         Parameters
@@ -67,7 +67,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
             A read-only view.
         """
         X = self._validate(X)
-        return np.broadcast_to(self.step_tasks_.astype(float), (len(X), *self.step_tasks_.shape))
+        return np.broadcast_to(self.step_mask_.astype(float), (len(X), *self.step_mask_.shape))
 
     def get_support(self, indices: bool = False) -> np.ndarray:
         """Return the steps that some task uses.

@@ -49,7 +49,7 @@ class Evidence:
 
 def direct_criterion(
     problem: SegmentedData,
-    evidence: str,
+    segment_steps: str,
     test: BaseIndependenceTest | None,
     correct: Correction,
     conditioning: str,
@@ -57,10 +57,10 @@ def direct_criterion(
     """Test every segment against every task, given the segment's band or all other steps."""
     tests = None
     if conditioning != "band":
-        tests = _run_given_rest(problem, evidence, test, insist=conditioning == "all")
+        tests = _run_given_rest(problem, segment_steps, test, insist=conditioning == "all")
     if tests is None:
         n_segments, n_tasks = len(problem.segments), len(problem.task_columns)
-        x, task, z = direct_sets(problem.segments, problem.n_timesteps, evidence, n_tasks)
+        x, task, z = direct_sets(problem.segments, problem.n_timesteps, segment_steps, n_tasks)
         flat = _run(problem, test, x, problem.task_columns[task], z)
         tests = flat.reshape(n_segments, n_tasks)
     return Evidence(
@@ -75,7 +75,7 @@ def direct_criterion(
 
 def collider_criterion(
     problem: SegmentedData,
-    evidence: str,
+    segment_steps: str,
     test: BaseIndependenceTest | None,
     correct: Correction,
     aggregation: str | BaseAggregation,
@@ -83,11 +83,11 @@ def collider_criterion(
     """Test every pair of segments given their band and a task, and pool the pairs."""
     rule = BaseAggregation.resolve(aggregation, argument="aggregation")
     n_segments = len(problem.segments)
-    pairs, x, y, z = collider_sets(problem.segments, problem.n_timesteps, evidence)
+    pairs, x, y, z = collider_sets(problem.segments, problem.n_timesteps, segment_steps)
     if not len(pairs):
         warnings.warn(
             f"criterion='collider' compares pairs of segments, but {n_segments} segments with "
-            f"evidence={evidence!r} have no pair to compare; use criterion='direct'.",
+            f"segment_steps={segment_steps!r} have no pair to compare; use criterion='direct'.",
             SpecialistWarning,
             stacklevel=2,
         )
@@ -101,10 +101,10 @@ def collider_criterion(
 
 
 def _run_given_rest(
-    problem: SegmentedData, evidence: str, test: BaseIndependenceTest | None, *, insist: bool
+    problem: SegmentedData, segment_steps: str, test: BaseIndependenceTest | None, *, insist: bool
 ) -> IndependenceResult | None:
     """Return the tests given all other steps, or None where these are too many."""
-    blocks, _ = evidence_blocks(problem.segments, problem.n_timesteps, evidence)
+    blocks, _ = evidence_blocks(problem.segments, problem.n_timesteps, segment_steps)
     x, y = to_columns(blocks, problem.n_features), problem.task_columns
     test = _resolve(test, x, y)
     states = np.arange(problem.n_timesteps * problem.n_features)

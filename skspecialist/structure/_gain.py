@@ -69,7 +69,7 @@ class GaussianGain:
     """Log-likelihood that a task gains from some columns, per sample.
 
     The task's columns given the predictors are Gaussian with a linear mean; the ridge
-    penalty is chosen by generalised cross-validation [1]_. All of it is computed from
+    penalty is chosen by generalized cross-validation [1]_. All of it is computed from
     sufficient statistics, so that the data are not needed twice.
 
     Parameters

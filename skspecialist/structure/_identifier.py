@@ -60,16 +60,16 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
     criterion : {"auto", "direct", "collider", "selection"}, default="auto"
         "auto" is "direct" where ``y`` is given, the stronger of the two that need it,
         and "selection" where it is not.
-    evidence : {"interior", "segment", "representative"}, default="interior"
+    segment_steps : {"interior", "all", "last"}, default="interior"
         Which steps speak for a segment.
 
         - "interior": all but the first, whose state may be driven by the action of
           the segment before. Valid wherever the model is. A segment of one step has
           only this step.
-        - "segment": all of them. Stronger for short segments, but valid only if
+        - "all": all of them. Stronger for short segments, but valid only if
           actions do not drive the next state or are among the features; otherwise
           segments that follow a task's segment are wrongly joined to it.
-        - "representative": the last one, as in [1]_.
+        - "last": the last one, as in [1]_.
     conditioning : {"auto", "band", "all"}, default="auto"
         What the direct criterion conditions on: the band, which suffices, or all steps
         that are not the segment's evidence. All steps are as valid and leave less of
@@ -124,7 +124,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         First step of each segment and the step after its last.
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
         Which segments each task has.
-    step_tasks_ : ndarray of bool of shape (n_timesteps, n_tasks)
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         The same for steps.
     support_ : ndarray of bool of shape (n_timesteps,)
         Steps of any task.
@@ -190,7 +190,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "segment_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "criterion": [StrOptions({"auto", "direct", "collider", "selection"})],
-        "evidence": [StrOptions({"interior", "segment", "representative"})],
+        "segment_steps": [StrOptions({"interior", "all", "last"})],
         "conditioning": [StrOptions({"auto", "band", "all"})],
         "independence_test": [str, BaseIndependenceTest],
         "aggregation": [str, BaseAggregation],
@@ -211,7 +211,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         segment_length: int | str = 2,
         *,
         criterion: str = "auto",
-        evidence: str = "interior",
+        segment_steps: str = "interior",
         conditioning: str = "auto",
         independence_test: str | BaseIndependenceTest = "auto",
         aggregation: str | BaseAggregation = "rank_one",
@@ -228,7 +228,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
     ) -> None:
         self.segment_length = segment_length
         self.criterion = criterion
-        self.evidence = evidence
+        self.segment_steps = segment_steps
         self.conditioning = conditioning
         self.independence_test = independence_test
         self.aggregation = aggregation
@@ -418,5 +418,5 @@ def _refuse_too_few(tests: IndependenceResult | None, n_sequences: int) -> None:
     if (tests.flag & ResultFlag.TOO_FEW_SAMPLES).all():
         raise ValueError(
             f"{n_sequences} sequences are too few for every test, or lack its steps: give more "
-            "sequences, fewer features (reduce them first) or evidence='representative'."
+            "sequences, fewer features (reduce them first) or segment_steps='last'."
         )

@@ -21,7 +21,7 @@ MOST_SEQUENCES = 10**9
         "n_segments": [Interval(Integral, 1, None, closed="left")],
         "n_features": [Interval(Integral, 1, None, closed="left")],
         "segment_length": [Interval(Integral, 1, None, closed="left")],
-        "evidence": [StrOptions({"interior", "segment", "representative"})],
+        "segment_steps": [StrOptions({"interior", "all", "last"})],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "power": [Interval(Real, 0, 1, closed="neither")],
     },
@@ -33,7 +33,7 @@ def sequences_needed(
     n_segments: int = 10,
     n_features: int = 1,
     segment_length: int = 2,
-    evidence: str = "interior",
+    segment_steps: str = "interior",
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> int:
@@ -59,7 +59,7 @@ def sequences_needed(
         Features of a step.
     segment_length : int, default=2
         Steps in a segment.
-    evidence : {"interior", "segment", "representative"}, default="interior"
+    segment_steps : {"interior", "all", "last"}, default="interior"
         As in :class:`TaskStructureIdentifier`.
     alpha : float, default=0.05
         Level, in (0, 1).
@@ -91,8 +91,8 @@ def sequences_needed(
     >>> sequences_needed(0.3), sequences_needed(0.1), sequences_needed(0.1, n_features=8)
     (139, 1322, 2276)
     """
-    steps = {"interior": max(segment_length - 1, 1), "segment": segment_length}
-    p = steps.get(evidence, 1) * n_features
+    steps = {"interior": max(segment_length - 1, 1), "all": segment_length}
+    p = steps.get(segment_steps, 1) * n_features
     r = 2 * n_features
     strength = effect_size**2 / (1 - effect_size**2)
 

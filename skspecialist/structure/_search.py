@@ -69,7 +69,7 @@ class Search:
 
     segment_length: int | str
     criterion: str
-    evidence: str
+    segment_steps: str
     conditioning: str
     independence_test: str | BaseIndependenceTest
     aggregation: str | BaseAggregation
@@ -107,11 +107,11 @@ class Search:
     def _decide(self, problem: SegmentedData) -> tuple[np.ndarray, Evidence]:
         if self.criterion == "collider":
             evidence = collider_criterion(
-                problem, self.evidence, self._test(), self._correct, self.aggregation
+                problem, self.segment_steps, self._test(), self._correct, self.aggregation
             )
         else:
             evidence = direct_criterion(
-                problem, self.evidence, self._test(), self._correct, self.conditioning
+                problem, self.segment_steps, self._test(), self._correct, self.conditioning
             )
         relevant = evidence.adjusted_pvalues <= self.alpha
         return relevant & (evidence.effect_sizes >= self.min_effect_size), evidence
@@ -148,7 +148,7 @@ class Search:
         model = SelectionModel(
             problem.segments,
             problem.n_features,
-            evidence=self.evidence,
+            segment_steps=self.segment_steps,
             n_tasks=self.n_tasks,
             random_state=self._seed(),
             verbose=self.verbose,

@@ -100,7 +100,7 @@ def validate_segments(segments: ArrayLike, n_timesteps: int) -> np.ndarray:
 
 
 def evidence_blocks(
-    segments: np.ndarray, n_timesteps: int, evidence: str
+    segments: np.ndarray, n_timesteps: int, segment_steps: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps that speak for each segment, and their band.
 
@@ -110,7 +110,7 @@ def evidence_blocks(
         As from :func:`make_segments`.
     n_timesteps : int
         Number of steps.
-    evidence : {"interior", "segment", "representative"}
+    segment_steps : {"interior", "all", "last"}
         All steps but the first, all steps, or the last one. A segment of one step has
         only this step.
 
@@ -123,9 +123,9 @@ def evidence_blocks(
         first and the one after its last.
     """
     first, stop = segments[:, 0], segments[:, 1]
-    if evidence == "interior":
+    if segment_steps == "interior":
         first = np.minimum(first + 1, stop - 1)
-    elif evidence == "representative":
+    elif segment_steps == "last":
         first = stop - 1
     steps = first[:, None] + np.arange((stop - first).max())
     blocks = np.where(steps < stop[:, None], steps, -1)
@@ -134,7 +134,7 @@ def evidence_blocks(
 
 
 def direct_sets(
-    segments: np.ndarray, n_timesteps: int, evidence: str, n_tasks: int
+    segments: np.ndarray, n_timesteps: int, segment_steps: str, n_tasks: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the tests of the direct criterion: segment against task given the band.
 
@@ -147,13 +147,13 @@ def direct_sets(
     z : ndarray of shape (n_segments * n_tasks, 2)
         Steps of the band.
     """
-    blocks, bands = evidence_blocks(segments, n_timesteps, evidence)
+    blocks, bands = evidence_blocks(segments, n_timesteps, segment_steps)
     task = np.tile(np.arange(n_tasks), len(segments))
     return np.repeat(blocks, n_tasks, axis=0), task, np.repeat(bands, n_tasks, axis=0)
 
 
 def collider_sets(
-    segments: np.ndarray, n_timesteps: int, evidence: str
+    segments: np.ndarray, n_timesteps: int, segment_steps: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the tests of the collider criterion: segment against later segment.
 
@@ -170,7 +170,7 @@ def collider_sets(
     z : ndarray of shape (n_pairs, 4)
         Steps of the band of the pair, without duplicates.
     """
-    blocks, bands = evidence_blocks(segments, n_timesteps, evidence)
+    blocks, bands = evidence_blocks(segments, n_timesteps, segment_steps)
     pairs = np.stack(np.triu_indices(len(segments), 1), axis=1)
     x, y = blocks[pairs[:, 0]], blocks[pairs[:, 1]]
     z = bands[pairs].reshape(len(pairs), 4)

@@ -104,7 +104,7 @@ def encoder():
 
 @cache
 def pipeline():
-    return new_pipeline(specialise="never").fit(X, Y)
+    return new_pipeline(strategy="generalist").fit(X, Y)
 
 
 @cache

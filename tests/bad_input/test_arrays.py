@@ -17,7 +17,7 @@ from skspecialist.metrics import (
     infomec,
     match_columns,
     mean_correlation_coefficient,
-    specialisation_score,
+    specialization_score,
     structure_scores,
     support_scores,
 )
@@ -128,7 +128,7 @@ refusals.add("GCM", "n_jobs", lambda v: answer_of(GCM(n_jobs=v)), ["all", 1.5])
 refusals.add("RCIT", "null", lambda v: answer_of(RCIT(null=v)), ["exact", None])
 refusals.add("RCIT", "ridge", lambda v: answer_of(RCIT(ridge=v)), [0, -1, NAN])
 refusals.add("CMI", "n_permutations", lambda v: answer_of(CMI(n_permutations=v)), [0, 9.5])
-refusals.add("CMI", "lr", lambda v: answer_of(CMI(lr=v)), [0, NAN])
+refusals.add("CMI", "learning_rate", lambda v: answer_of(CMI(learning_rate=v)), [0, NAN])
 refusals.add("KCI", "width_x", lambda v: answer_of(KCI(width_x=v)), [0, -1, "auto"])
 refusals.add("RCIT", "n_features", lambda v: answer_of(RCIT(n_features=v)), [0, -1, 2.5, "a", None])
 refusals.add("KCI", "max_samples", lambda v: answer_of(KCI(max_samples=v)), [0, -1, "a"])
@@ -201,9 +201,9 @@ RELEVANT = {
 }
 refusals.add("block_r2", "relevant", lambda v: block_r2(LEARNED, TRUE, relevant=v), RELEVANT)
 refusals.add(
-    "specialisation_score",
+    "specialization_score",
     "relevant",
-    lambda v: specialisation_score(TRUE, LEARNED, v),
+    lambda v: specialization_score(TRUE, LEARNED, v),
     RELEVANT | {"all": [True] * 3, "None": None},
 )
 refusals.add("block_r2", "probe", lambda v: block_r2(LEARNED, TRUE, probe=v), ["linear", None])

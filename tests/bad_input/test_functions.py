@@ -18,7 +18,7 @@ from skspecialist.datasets import (
     make_digit_sequences,
     make_specialist_latents,
 )
-from skspecialist.model_selection import neg_n_features_used, sparsest_within_one_standard_error
+from skspecialist.model_selection import neg_n_features_used, one_standard_error_rule
 from skspecialist.saving import trusted_types
 from tests.bad_input.estimators import INF, NAN
 from tests.bad_input.refusals import Refusals, check_refusal
@@ -108,7 +108,7 @@ arguments(
         "n_segments": [0, 2.5],
         "n_features": [0, "a"],
         "segment_length": [0, None],
-        "evidence": ["all", None],
+        "segment_steps": ["each", None],
         "alpha": [0, 1, NAN],
         "power": [0, 1, 1.5],
     },
@@ -125,7 +125,7 @@ RESULTS = {
 refusals.add(
     "sparsest",
     "cv_results",
-    sparsest_within_one_standard_error,
+    one_standard_error_rule,
     {
         "None": None,
         "list": [1],
@@ -142,13 +142,13 @@ refusals.add(
 refusals.add(
     "sparsest",
     "metric",
-    lambda v: sparsest_within_one_standard_error(RESULTS, metric=v),
+    lambda v: one_standard_error_rule(RESULTS, metric=v),
     [3, ["score"], "r2"],
 )
 refusals.add(
     "sparsest",
     "order",
-    lambda v: sparsest_within_one_standard_error(RESULTS, order=v),
+    lambda v: one_standard_error_rule(RESULTS, order=v),
     [
         {"sparsity": "most"},
         {"alpha": "largest"},
@@ -162,7 +162,7 @@ refusals.add(
 refusals.add(
     "sparsest",
     "sparsity",
-    sparsest_within_one_standard_error,
+    one_standard_error_rule,
     {"words": RESULTS | {"params": [{"sparsity": "a"}, {"sparsity": "b"}]}},
 )
 refusals.add(

@@ -169,7 +169,7 @@ WIDTHS = {
     "list with more features": [np.tile(part, 2) for part in X],
 }
 BROKEN = {name: PADDED[name] for name in ("nan in the middle", "inf", "words", "no sequences")}
-for method in ("predict", "predict_proba", "contributions", "task_steps", "transform"):
+for method in ("predict", "predict_proba", "contributions", "step_weights", "transform"):
     refusals.add(
         method, "X", lambda X, method=method: getattr(localizer(), method)(X), WIDTHS | BROKEN
     )
@@ -322,7 +322,7 @@ refusals.add(
 
 for argument, values in {
     "n_components": [0, -1, 2.5, "two", None],
-    "evidence": ["first", None, ("marginal",)],
+    "conditional": ["first", None, 2],
     "smoothing": [-1, 1.5, "some", None, NAN],
     "pooling": ["mean", None, 1],
     "sparsity": [-0.1, NAN, INF, None, "l1"],
@@ -333,7 +333,7 @@ for argument, values in {
     "max_epochs": [0, -1, 2.5, "many"],
     "batch_size": [0, 1, -1, 2.5, None],
     "window": [0, -1, 2.5, "some"],
-    "lr": [0, -0.1, NAN, "fast", None, INF],
+    "learning_rate": [0, -0.1, NAN, "fast", None, INF],
     "callbacks": [["print"], "print", [3], (1,), [nn.Linear]],
     "device": ["banana", "", None, 0, "cuda:99"],
     "random_state": [-1, "seed", 0.5],

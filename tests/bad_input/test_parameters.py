@@ -61,17 +61,17 @@ WEIGHTS = {
     "ragged": [[1.0], [1.0, 2.0]],
     "dates": np.zeros((4, 2), "datetime64[s]"),
 }
-refusals.add("encoder.fit", "step_tasks", lambda w: new_encoder().fit(X, Y, w), WEIGHTS)
+refusals.add("encoder.fit", "step_weights", lambda w: new_encoder().fit(X, Y, w), WEIGHTS)
 refusals.add(
     "encoder.predict",
-    "step_tasks",
+    "step_weights",
     lambda w: encoder().predict(X, w),
     {name: WEIGHTS[name] for name in ("negative", "nan", "a task more", "transposed", "ragged")},
 )
-refusals.add("rows", "step_tasks", lambda w: new_encoder().fit(X[:, 0], Y, w), {"steps": STEPS})
+refusals.add("rows", "step_weights", lambda w: new_encoder().fit(X[:, 0], Y, w), {"steps": STEPS})
 refusals.add(
     "encoder.predict",
-    "step_tasks",
+    "step_weights",
     lambda w: new_encoder().fit(X, Y, w).predict(X),
     {"each sequence its own": np.tile(STEPS, (40, 1, 1))},
 )
@@ -130,7 +130,7 @@ refusals.add("pipeline.fit", "groups", lambda g: new_pipeline().fit(X, Y, g), LA
 refusals.add(
     "pipeline.fit",
     "environments",
-    lambda e: new_pipeline(specialise="always").fit(X, Y, environments=e),
+    lambda e: new_pipeline(strategy="specialist").fit(X, Y, environments=e),
     LABELS_OF_SEQUENCES | {"one": np.zeros(40)},
 )
 refusals.add(
@@ -152,13 +152,11 @@ refusals.add(
     [[], [0.0], [1.0], [-0.1, 0.2], [NAN], ["a"], [[0.1]], 0.1, "auto", {"a": 0.1}, [INF], [None]],
 )
 refusals.add("cv.fit", "tolerance", lambda t: new_cv(tolerance=t).fit(X, Y), [1.0, -0.1, NAN, "a"])
-refusals.add(
-    "cv.fit", "stability_selection", lambda n: new_cv(stability_selection=n).fit(X, Y), [1, 0, 2.5]
-)
+refusals.add("cv.fit", "n_subsamples", lambda n: new_cv(n_subsamples=n).fit(X, Y), [1, 0, 2.5])
 refusals.add(
     "pipeline.fit",
-    "split",
-    lambda split: new_pipeline(split=split).fit(X, Y),
+    "cv",
+    lambda cv: new_pipeline(cv=cv).fit(X, Y),
     [
         (0.5, 0.5, 0.5),
         (1.0, 0.0, 0.0),
@@ -196,7 +194,7 @@ parameters(
     {
         "segment_length": [0, -1, 1.5, "two", None, 5, [2], NAN],
         "criterion": ["Direct", None, 1, ["direct"]],
-        "evidence": ["first", None, ("interior",)],
+        "segment_steps": ["first", None, ("interior",)],
         "conditioning": ["none", None, True],
         "independence_test": ["fisher", "", "no.such", None, Wilks, RankOne(), 3],
         "aggregation": ["mean", None, RankOne, Wilks(), 0],
@@ -237,13 +235,13 @@ parameters(
         "sparsity": [-0.1, 1.1, NAN, None, "l1"],
         "penalty": ["l3", None, L1, 0.1, Wilks()],
         "beta": [-1, NAN, "a", None, INF],
-        "independence": [-1, NAN, None, INF],
+        "independence_weight": [-1, NAN, None, INF],
         "heads": ["conv", None, nn.Linear],
         "hidden_layer_sizes": [(0,), (-3,), (2.5,), ("8",), (None,), 8, "big", {8}, (NAN,)],
         "whiten": [2, "yes", None],
         "max_epochs": [0, -1, 2.5, "many"],
         "batch_size": [0, 1, -1, 2.5, None],
-        "lr": [0, -0.1, NAN, "fast", None, INF],
+        "learning_rate": [0, -0.1, NAN, "fast", None, INF],
         "input_noise": [-0.1, NAN, "some", None, INF],
         "refit": [None, "no"],
         "early_stopping": [None, 3],
@@ -276,8 +274,8 @@ parameters(
         "structure": ["direct", Ridge(), LinearRegression],
         "encoder": ["sparse", Ridge(), 1],
         "estimator": ["ridge", nn.Linear(2, 1), 1],
-        "specialise": ["sometimes", None, True],
-        "routing": ["sparse", None],
+        "strategy": ["sometimes", None, True],
+        "task_features": ["sparse", None],
         "loss": ["mse", None, 3],
         "n_timesteps": [0, 2.0, "four", 3],
         "random_state": [-1, "seed"],

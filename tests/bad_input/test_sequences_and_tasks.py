@@ -102,7 +102,7 @@ refusals.add("pipeline.fit", "X", lambda X: new_pipeline().fit(X, Y), MISSING | 
 refusals.add("generalist.fit", "X", lambda X: new_generalist().fit(X), NO_ARRAY | MISSING)
 refusals.add("cca.fit", "X", lambda X: CCABaseline().fit(X, Y), INFINITE | MISSING)
 refusals.add("identifier.transform", "X", lambda X: identifier().transform(X), OTHER_X)
-refusals.add("identifier.task_steps", "X", lambda X: identifier().task_steps(X), NO_ARRAY)
+refusals.add("identifier.step_weights", "X", lambda X: identifier().step_weights(X), NO_ARRAY)
 refusals.add("identifier.score", "X", lambda X: identifier().score(X, Y), INFINITE)
 refusals.add("pipeline.predict", "X", lambda X: pipeline().predict(X), MISSING)
 refusals.add("pipeline.transform", "X", lambda X: pipeline().transform(X), OTHER_X)
@@ -115,7 +115,9 @@ refusals.add(
 )
 refusals.add("encoder.predict", "X", lambda X: encoder().predict(X), NO_ARRAY | INFINITE)
 refusals.add("encoder.latents", "X", lambda X: encoder().latents(X), NO_NUMBERS)
-refusals.add("encoder.predict", "step_tasks", lambda X: encoder().predict(X), {"3 of 4": X[:, :3]})
+refusals.add(
+    "encoder.predict", "step_weights", lambda X: encoder().predict(X), {"3 of 4": X[:, :3]}
+)
 refusals.add(
     "encoder.diagnose",
     "X",

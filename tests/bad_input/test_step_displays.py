@@ -19,7 +19,7 @@ refusals = Refusals()
 
 # ------------------------------------------------------------------ steps of tasks
 
-refusals.add("TaskStructureDisplay", "step_tasks", TaskStructureDisplay, WEIGHTS)
+refusals.add("TaskStructureDisplay", "step_weights", TaskStructureDisplay, WEIGHTS)
 refusals.add(
     "TaskStructureDisplay",
     "true_step_tasks",

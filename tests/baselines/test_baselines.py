@@ -58,7 +58,7 @@ def data():
 def test_an_easy_planted_structure_comes_back(estimator):
     found = clone(estimator).fit(*planted(0))
     assert_array_equal(found.structure_, STRUCTURE)
-    assert_array_equal(found.step_tasks_, np.repeat(STRUCTURE, 2, axis=0))
+    assert_array_equal(found.step_mask_, np.repeat(STRUCTURE, 2, axis=0))
     assert found.transform(planted(1)[0]).shape == (2000, 6)
 
 

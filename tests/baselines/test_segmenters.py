@@ -25,9 +25,9 @@ def installed(estimator):
 def test_a_step_never_has_two_tasks(estimator):
     for seed in range(5):
         data = make_collider_sequences(1000, segment_probability=0.6, random_state=seed)
-        assert (data.step_tasks.sum(axis=1) > 1).any()
+        assert (data.step_weights.sum(axis=1) > 1).any()
         found = clone(estimator).fit(data.X, data.y)
-        assert found.step_tasks_.sum(axis=1).max() == 1
+        assert found.step_mask_.sum(axis=1).max() == 1
         assert len(found.labels_) == len(data.segments)
 
 

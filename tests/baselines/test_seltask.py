@@ -22,7 +22,7 @@ def test_patterns_that_recur_come_back(seed):
     assert_array_equal(SelTaskBaseline(random_state=0).fit(X, y).structure_, STRUCTURE)
 
 
-def test_the_factorisation_does_not_look_at_the_tasks():
+def test_the_factorization_does_not_look_at_the_tasks():
     X, y = comodulated(0)
     with_y = SelTaskBaseline(random_state=0).fit(X, y)
     without = SelTaskBaseline(n_components=2, random_state=0).fit(X)

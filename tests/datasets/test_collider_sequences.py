@@ -15,7 +15,7 @@ def test_shapes_and_truth_agree(n_features):
     assert data.y.shape == (50, 6)
     assert data.structure.shape == (5, 6)
     for k, (start, stop) in enumerate(data.segments):
-        assert (data.step_tasks[start:stop] == data.structure[k]).all()
+        assert (data.step_weights[start:stop] == data.structure[k]).all()
     assert (data.structure[:, :5].sum(axis=0) >= 2).all()
     assert not data.structure[:, 5].any()
 
@@ -39,7 +39,7 @@ def test_states_follow_a_first_order_chain():
 
 def test_tasks_do_not_depend_on_other_steps_given_their_own_and_the_next():
     data = make_collider_sequences(50_000, 12, 1, random_state=2)
-    steps = np.flatnonzero(data.step_tasks[:, 0])
+    steps = np.flatnonzero(data.step_weights[:, 0])
     after = np.setdiff1d(np.minimum(steps + 1, 11), steps)
     others = np.setdiff1d(np.arange(12), np.r_[steps, after])
     X = data.X[:, :, 0]

@@ -30,13 +30,13 @@ def one_factor(name, digits=(2,)):
 
 
 def moments(images):
-    """Return centres of mass in shares of the frame, x to the right and y up, and covariances."""
+    """Return centers of mass in shares of the frame, x to the right and y up, and covariances."""
     axis = (np.arange(SIDE) + 0.5) / SIDE - 0.5
     points = np.stack(np.meshgrid(axis, -axis), axis=-1).reshape(-1, 2)
     weights = images.reshape(len(images), -1) / images.sum(axis=(1, 2))[:, None]
-    centres = weights @ points
+    centers = weights @ points
     squares = np.einsum("np,pi,pj->nij", weights, points, points)
-    return centres, squares - centres[:, :, None] * centres[:, None, :]
+    return centers, squares - centers[:, :, None] * centers[:, None, :]
 
 
 def from_own_mean(values, source):
@@ -121,13 +121,13 @@ def test_factors_can_be_read_from_images_of_other_writers():
 @pytest.mark.parametrize(("name", "direction"), [("shift_x", (1, 0)), ("shift_y", (0, -1))])
 def test_shifts_move_the_centre_of_mass_by_their_value(name, direction):
     data, shift = one_factor(name)
-    centres, _ = moments(data.images)
-    moved = [from_own_mean(centre, data.source) for centre in centres.T]
+    centers, _ = moments(data.images)
+    moved = [from_own_mean(center, data.source) for center in centers.T]
     expected = np.outer(direction, from_own_mean(shift, data.source))
     np.testing.assert_allclose(moved, expected, atol=0.1 / SIDE)  # a tenth of a pixel
 
 
-def test_rotation_turns_the_long_axis_anticlockwise_by_its_angle():
+def test_rotation_turns_the_long_axis_counterclockwise_by_its_angle():
     data, angle = one_factor("rotation", digits=(1,))
     _, covariances = moments(data.images)
     across, up, both = covariances[:, 0, 0], covariances[:, 1, 1], covariances[:, 0, 1]
@@ -155,10 +155,10 @@ def test_every_pixel_darkens_with_thickness():
 
 
 def test_largest_broadest_most_shifted_digit_stays_within_the_frame():
-    distances, centres = _distances(load_digits().images / 16)
+    distances, centers = _distances(load_digits().images / 16)
     axis = (np.arange(distances.shape[1]) + 0.5) / 4 - 0.5
     pen = HEIGHT * RANGES["thickness"][1] / 2
-    for distance, (row, column) in zip(distances, centres, strict=True):
+    for distance, (row, column) in zip(distances, centers, strict=True):
         reach = np.hypot(axis[:, None] - row, axis - column)[distance + pen > 0].max()
         assert reach * RANGES["scale"][1] / FRAME + RANGES["shift_x"][1] < 0.5
 

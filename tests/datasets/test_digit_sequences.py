@@ -17,7 +17,7 @@ def test_tasks_are_functions_of_the_digits_of_their_steps():
     }
     assert sorted(data.task_kinds) == sorted(rules)
     for i, kind in enumerate(data.task_kinds):
-        assert_array_equal(data.y[:, i], rules[kind](data.digits[:, data.step_tasks[:, i]]))
+        assert_array_equal(data.y[:, i], rules[kind](data.digits[:, data.step_weights[:, i]]))
 
 
 def test_noise_is_a_share_of_the_tasks_own_spread():

@@ -81,7 +81,7 @@ def test_blocks_share_no_sample_and_groups_are_near_in_z():
 
 def test_scores_of_a_block_do_not_depend_on_later_ones():
     rng = np.random.default_rng(9)
-    settings = {"n_hidden": 8, "max_epochs": 2, "lr": 1e-2, "device": "cpu", "seed": 0}
+    settings = {"n_hidden": 8, "max_epochs": 2, "learning_rate": 1e-2, "device": "cpu", "seed": 0}
     shapes = (20, 5, 2), (20, 1), (20, 3)
     blocks = [Candidates.from_arrays(*(rng.normal(size=s) for s in shapes)) for _ in range(3)]
     scores = sequential_scores(blocks, **settings)

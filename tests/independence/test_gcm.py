@@ -1,4 +1,4 @@
-"""The generalised covariance measure, and what all tests on samples share."""
+"""The generalized covariance measure, and what all tests on samples share."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_scalar_statistic_is_that_of_shah_and_peters():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(2, 200))
     result = GCM(features="linear").test(x, y)
-    # Without z the residuals are the centred columns.
+    # Without z the residuals are the centered columns.
     products = (x - x.mean()) * (y - y.mean())
     expected = np.sqrt(200) * products.mean() / products.std()
     assert_allclose(result.statistic, expected, rtol=0.01)

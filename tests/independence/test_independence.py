@@ -276,8 +276,8 @@ class TestMoments:
         assert merged.n == whole.n
         assert_allclose(merged.mean, whole.mean, rtol=1e-14)
         assert_allclose(merged.scatter, whole.scatter, rtol=1e-10, atol=1e-7)
-        centred = X.astype(np.longdouble) - X.mean(axis=0, dtype=np.longdouble)
-        assert_allclose(whole.scatter, (centred.T @ centred).astype(float), rtol=1e-10, atol=1e-9)
+        centered = X.astype(np.longdouble) - X.mean(axis=0, dtype=np.longdouble)
+        assert_allclose(whole.scatter, (centered.T @ centered).astype(float), rtol=1e-10, atol=1e-9)
         assert_allclose(merged.correlation(), whole.correlation(), atol=1e-10)
 
     @pytest.mark.parametrize("varying", [slice(None, None, 6), slice(1, None, 6)])

@@ -24,7 +24,7 @@ def test_equals_causal_learn_at_equal_widths():
     oracle = reference.KCI_CInd(est_width="manual", **widths)
     oracle.thresh = 0.0  # it leaves out small eigenvalues otherwise
     pvalue, statistic = oracle.compute_pvalue(x, y, z)
-    ours = KCI(width_x=1.3, width_y=0.9, width_z=1.1, regularisation=1e-3).test(x, y, z)
+    ours = KCI(width_x=1.3, width_y=0.9, width_z=1.1, regularization=1e-3).test(x, y, z)
     assert_allclose(ours.statistic, statistic, rtol=1e-8)
     assert_allclose(ours.pvalue, pvalue, atol=1e-8)
 

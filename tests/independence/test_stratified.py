@@ -9,7 +9,7 @@ from sklearn.base import clone
 from skspecialist.independence import GCM, FisherZ, ResultFlag, Stratified, Wilks
 
 
-def labelled(rng, n=300):
+def labeled(rng, n=300):
     """A class label changes means, scales and signs of what z does to both sides."""
     label = rng.integers(3, size=n)
     z = rng.normal(size=(n, 2))
@@ -20,7 +20,7 @@ def labelled(rng, n=300):
 
 
 def test_equals_fisher_of_the_strata_done_by_hand():
-    x, y, z = labelled(np.random.default_rng(0))
+    x, y, z = labeled(np.random.default_rng(0))
     by_hand = [Wilks().test(*(b[z[:, 2] == k] for b in (x, y, z[:, :2]))).pvalue for k in range(3)]
     statistic, pvalue = stats.combine_pvalues(by_hand, method="fisher")
     ours = Stratified().test(x, y, z)
@@ -30,7 +30,7 @@ def test_equals_fisher_of_the_strata_done_by_hand():
 
 def test_pvalues_are_uniform_where_a_label_changes_every_relation():
     rng = np.random.default_rng(1)
-    data = [labelled(rng) for _ in range(200)]
+    data = [labeled(rng) for _ in range(200)]
     assert stats.kstest([Stratified().test(*d).pvalue for d in data], "uniform").pvalue > 0.001
     assert np.mean([Wilks().test(*d).pvalue <= 0.05 for d in data]) > 0.9
 

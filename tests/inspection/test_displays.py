@@ -28,13 +28,13 @@ IMAGES = np.random.default_rng(0).random((2, 5, 4, 3))
 
 class FakeIdentifier(BaseEstimator):
     def __init__(self):
-        self.step_tasks_ = FOUND
+        self.step_mask_ = FOUND
         self.task_names_ = ["reach", "grasp"]
 
     def fit(self, X):
         return self
 
-    def task_steps(self, X):
+    def step_weights(self, X):
         return np.broadcast_to(FOUND, (len(X), *FOUND.shape))
 
 
@@ -104,8 +104,8 @@ def test_drawing_warns_of_nothing(make, recwarn):
 
 def test_structure_alone_is_filled_squares():
     squares = TaskStructureDisplay(FOUND).plot().ax_.collections[0]
-    centres = [path.vertices[:4].mean(axis=0) for path in squares.get_paths()]
-    np.testing.assert_allclose(centres, np.argwhere(FOUND))
+    centers = [path.vertices[:4].mean(axis=0) for path in squares.get_paths()]
+    np.testing.assert_allclose(centers, np.argwhere(FOUND))
 
 
 def test_structure_with_truth_counts_hits_misses_and_false_discoveries():
@@ -124,7 +124,7 @@ def test_confidence_shades_its_own_cells():
     lightness = shades.to_rgba(np.linspace(0, CONFIDENCE.max(), 9))[:, :3].mean(axis=1)
     assert (np.diff(lightness) < 0).all(), "darker for surer"
     assert lightness[0] == 1.0
-    assert lightness[-1] > 0.5, "marks of any colour show on the darkest shade"
+    assert lightness[-1] > 0.5, "marks of any color show on the darkest shade"
 
 
 def test_confidence_of_a_finding_is_that_of_the_segment():
@@ -177,8 +177,8 @@ def test_gains_have_bars_and_tasks_without_one_a_reason():
     display = SpecialistGainDisplay([0.3, 0.1, np.nan], [0.1, 0.2, np.nan], reasons=reasons)
     np.testing.assert_array_equal(display.use_specialist, [True, False, False])
     ax = display.plot().ax_
-    centres = [path.vertices.mean(axis=0) for c in ax.collections for path in c.get_paths()]
-    np.testing.assert_allclose(centres, [[0.3, 0], [0.1, 1]])
+    centers = [path.vertices.mean(axis=0) for c in ax.collections for path in c.get_paths()]
+    np.testing.assert_allclose(centers, [[0.3, 0], [0.1, 1]])
     assert [text.get_text() for text in ax.texts] == ["no step"]
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == ["specialist", "generalist kept"]
@@ -194,8 +194,8 @@ def test_gains_that_were_never_measured():
 def test_sequences_frame_the_steps_of_the_task(task):
     display = SequenceDisplay(IMAGES, FOUND, task_names=["reach", "grasp"]).plot(task=task)
     frames = display.ax_.collections[0].get_paths()
-    centres = {tuple(path.vertices[:4].mean(axis=0)) for path in frames}
-    assert centres == {(step, row) for row in range(2) for step in (2, 3)}
+    centers = {tuple(path.vertices[:4].mean(axis=0)) for path in frames}
+    assert centers == {(step, row) for row in range(2) for step in (2, 3)}
     assert display.ax_.get_title(loc="left") == "Steps of grasp"
 
 
@@ -204,8 +204,8 @@ def test_sequences_each_with_its_own_steps():
     weights[0, 1] = 1.0
     weights[1, 4] = 0.5
     frames = SequenceDisplay(IMAGES, weights).plot().ax_.collections[0]
-    centres = [tuple(path.vertices[:4].mean(axis=0)) for path in frames.get_paths()]
-    assert centres == [(1, 0), (4, 1)]
+    centers = [tuple(path.vertices[:4].mean(axis=0)) for path in frames.get_paths()]
+    assert centers == [(1, 0), (4, 1)]
     full, half = frames.get_edgecolors()[:, 3]
     assert full == 1.0
     assert half < 1.0
@@ -239,7 +239,7 @@ def test_from_estimator():
 
 def test_from_estimator_wants_a_fitted_one():
     identifier, encoder = FakeIdentifier(), FakeEncoder()
-    del identifier.step_tasks_, encoder.mask_
+    del identifier.step_mask_, encoder.mask_
     with pytest.raises(NotFittedError):
         TaskStructureDisplay.from_estimator(identifier)
     with pytest.raises(NotFittedError):
@@ -251,17 +251,17 @@ def test_from_estimator_wants_a_fitted_one():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TaskStructureDisplay([1, 0]), "step_tasks must be a matrix"),
-        (lambda: TaskStructureDisplay(np.zeros((0, 2))), "step_tasks must be a matrix"),
-        (lambda: TaskStructureDisplay(FOUND * np.nan), "step_tasks must hold finite numbers"),
-        (lambda: TaskStructureDisplay([["a"]]), "step_tasks must hold finite numbers"),
+        (lambda: TaskStructureDisplay([1, 0]), "step_weights must be a matrix"),
+        (lambda: TaskStructureDisplay(np.zeros((0, 2))), "step_weights must be a matrix"),
+        (lambda: TaskStructureDisplay(FOUND * np.nan), "step_weights must hold finite numbers"),
+        (lambda: TaskStructureDisplay([["a"]]), "step_weights must hold finite numbers"),
         (
             lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH[:3]),
-            r"true_step_tasks has shape \(3, 2\), but step_tasks has shape \(5, 2\)",
+            r"true_step_tasks has shape \(3, 2\), but step_weights has shape \(5, 2\)",
         ),
         (
             lambda: TaskStructureDisplay(FOUND, confidence=TRUTH[:3]),
-            r"confidence has shape \(3, 2\), but step_tasks has shape \(5, 2\)",
+            r"confidence has shape \(3, 2\), but step_weights has shape \(5, 2\)",
         ),
         (
             lambda: TaskStructureDisplay(FOUND, confidence=-CONFIDENCE),

@@ -219,8 +219,8 @@ def test_images_hold_the_features():
     for image, features in zip(ax.images, FEATURES.reshape(6, 4, 3), strict=True):
         np.testing.assert_allclose(image.get_array(), features)
         assert image.get_clim() == (FEATURES.min(), FEATURES.max())
-    centres = [(sum(i.get_extent()[:2]) / 2, sum(i.get_extent()[2:]) / 2) for i in ax.images]
-    np.testing.assert_allclose(centres, [(c, r) for r in range(2) for c in range(3)])
+    centers = [(sum(i.get_extent()[:2]) / 2, sum(i.get_extent()[2:]) / 2) for i in ax.images]
+    np.testing.assert_allclose(centers, [(c, r) for r in range(2) for c in range(3)])
     assert labels(ax.xaxis) == ["\N{MINUS SIGN}2", "0", "2"]
     assert labels(ax.yaxis) == ["0", "1"]
     assert "standard deviations" in ax.get_xlabel()
@@ -235,10 +235,10 @@ def test_curves_hold_the_features_on_one_scale_in_rows_of_their_own():
     assert slope > 0
     np.testing.assert_allclose(heights, slope * FEATURES + offset, atol=1e-12)
     assert np.abs(heights).max() < 0.5
-    colours = [curve.get_color() for curve in ax.lines]
-    assert colours[:3] == colours[3:]
-    luminance = np.array(colours[:3])[:, :3] @ [0.299, 0.587, 0.114]
-    assert (np.diff(luminance) > 0.1).all(), "told apart in grey"
+    colors = [curve.get_color() for curve in ax.lines]
+    assert colors[:3] == colors[3:]
+    luminance = np.array(colors[:3])[:, :3] @ [0.299, 0.587, 0.114]
+    assert (np.diff(luminance) > 0.1).all(), "told apart in gray"
     assert luminance[-1] < 0.85, "and from white"
     assert labels(ax.yaxis) == ["a", "b"]
     low, high = (

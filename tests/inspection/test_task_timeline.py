@@ -52,10 +52,10 @@ def bars(display):
         for marks in display.ax_.collections[2:]
         for path in marks.get_paths()
     ]
-    centres = [(left, y + height / 2, width) for left, y, width, height in boxes]
+    centers = [(left, y + height / 2, width) for left, y, width, height in boxes]
     return {
         (round(y), int(np.sign(y - round(y))), round(left + 0.5), round(left + width + 0.5))
-        for left, y, width in centres
+        for left, y, width in centers
     }
 
 
@@ -78,7 +78,7 @@ def test_runs_of_true_steps_are_bars_above_and_found_ones_below():
     assert bars(TaskTimelineDisplay.from_predictions(CHANCES, true_steps=TRUTH)) == true
 
 
-def test_legend_explains_each_side_by_its_own_colour():
+def test_legend_explains_each_side_by_its_own_color():
     ax = TaskTimelineDisplay.from_predictions(CHANCES, FOUND, TRUTH).ax_
     legend = ax.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["true (above)", "found (below)"]

@@ -85,10 +85,10 @@ def test_what_is_new_at_a_step_is_found_among_traces_of_the_past():
     X, steps = draw(400)
     X_test, steps_test = draw(seed=1)
     scores = {}
-    for evidence in ("marginal", "conditional"):
-        localizer = TaskLocalizer(**QUICK, evidence=evidence)
+    for conditional in (False, True):
+        localizer = TaskLocalizer(**QUICK, conditional=conditional)
         localizer.fit(chained(X), steps.any(axis=1))
-        scores[evidence] = precision(localizer, chained(X_test), steps_test)
+        scores[conditional] = precision(localizer, chained(X_test), steps_test)
     assert scores["conditional"] > 0.9 > scores["marginal"] + 0.3
 
 
@@ -110,7 +110,7 @@ def test_smoothing_finds_what_lasts():
     assert fits[1].validation_score_ > fits[0].validation_score_
 
 
-def test_long_sequences_are_learnt_from_in_pieces():
+def test_long_sequences_are_learned_from_in_pieces():
     rng = np.random.default_rng(0)
 
     def long(n):
@@ -150,10 +150,10 @@ def test_values_far_out_are_drawn_in_but_keep_their_order():
     assert np.isfinite(limited(np.array([-1e300, 1e300]))).all()
 
 
-@pytest.mark.parametrize("evidence", ["marginal", "conditional"])
-def test_a_single_step_is_a_sequence(evidence):
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_single_step_is_a_sequence(conditional):
     X, steps = draw(60)
-    localizer = TaskLocalizer(**QUICK, evidence=evidence).fit(X, steps.any(axis=1))
+    localizer = TaskLocalizer(**QUICK, conditional=conditional).fit(X, steps.any(axis=1))
     assert np.isfinite(localizer.predict_proba(X[:, :1])).all()
 
 
@@ -192,10 +192,10 @@ def ragged_forms():
     return parts, padded, np.concatenate(parts), np.repeat(np.arange(60), lengths), rows, y
 
 
-@pytest.mark.parametrize("evidence", ["marginal", "conditional"])
-def test_three_forms_of_unequal_lengths_have_one_answer(evidence):
+@pytest.mark.parametrize("conditional", [False, True])
+def test_three_forms_of_unequal_lengths_have_one_answer(conditional):
     parts, padded, stacked, groups, _, y = ragged_forms()
-    localizer = TaskLocalizer(**QUICK | {"max_epochs": 3}, evidence=evidence, smoothing=1)
+    localizer = TaskLocalizer(**QUICK | {"max_epochs": 3}, conditional=conditional, smoothing=1)
     forms = [(parts, None), (padded, None), (stacked, groups)]
     fits = [localizer.__sklearn_clone__().fit(X, y, groups=g) for X, g in forms]
     there = ~np.isnan(padded[:, :, 0])
@@ -208,7 +208,7 @@ def test_three_forms_of_unequal_lengths_have_one_answer(evidence):
         assert_allclose(fits[0].score(X, y, groups=g), fits[0].score(parts, y), atol=1e-6)
     assert_array_equal(np.concatenate(fits[0].predict(parts)), fits[0].predict(padded)[there])
     assert not fits[0].predict(padded)[~there].any()
-    assert (fits[0].task_steps(padded)[~there] == 0).all()
+    assert (fits[0].step_weights(padded)[~there] == 0).all()
 
 
 def test_rows_of_a_sequence_need_not_lie_together(fitted):
@@ -235,8 +235,8 @@ def test_several_classes_are_several_tasks():
     localizer = TaskLocalizer(**QUICK | {"max_epochs": 2}).fit(X, labels)
     assert localizer.task_names_ == ["task0=first", "task0=none", "task0=second"]
     assert localizer.predict_proba(X).shape == (90, 12, 3)
-    assert localizer.task_steps(X).shape == (90, 12, 1)
-    assert_allclose(localizer.task_steps(X)[..., 0], localizer.predict_proba(X).max(axis=2))
+    assert localizer.step_weights(X).shape == (90, 12, 1)
+    assert_allclose(localizer.step_weights(X)[..., 0], localizer.predict_proba(X).max(axis=2))
 
 
 def test_unknown_values_do_not_count():
@@ -268,7 +268,7 @@ def test_grid_search_with_groups(as_list):
     X = list(X) if as_list else X
     search = GridSearchCV(
         TaskLocalizer(**QUICK | {"max_epochs": 2}),
-        {"smoothing": [0, 1], "evidence": ["marginal", "conditional"]},
+        {"smoothing": [0, 1], "conditional": [False, True]},
         cv=GroupKFold(2),
         error_score="raise",
     )

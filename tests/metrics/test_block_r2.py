@@ -1,10 +1,10 @@
-"""Block R2 and the specialisation score against known answers."""
+"""Block R2 and the specialization score against known answers."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skspecialist.metrics import block_r2, specialisation_score
+from skspecialist.metrics import block_r2, specialization_score
 
 
 def sources_with_floor(n_samples):
@@ -82,12 +82,12 @@ def test_the_fewest_rows_that_are_accepted_are_enough(probe):
     assert np.isfinite(block_r2(sources, sources, probe=probe)).all()
 
 
-def test_the_specialisation_score_follows_its_definition():
+def test_the_specialization_score_follows_its_definition():
     sources, relevant = sources_with_floor(60)
     latents = sources[:, [0, 2]]
     read = block_r2(latents, sources, relevant=relevant)
     best = sources[:, relevant]
-    scores = specialisation_score(sources, latents, relevant, X=best, probe="kernel")
+    scores = specialization_score(sources, latents, relevant, X=best, probe="kernel")
     held = np.maximum(read.r2, 0)
     assert scores.leakage == pytest.approx(held[2] - max(read.floor[2], 0))
     assert scores.relevant == pytest.approx((held[0] + held[1]) / 2)
@@ -96,11 +96,11 @@ def test_the_specialisation_score_follows_its_definition():
     assert scores.ceiling == pytest.approx(read.floor[:2].mean())
 
 
-def test_the_specialisation_score_of_typical_answers():
+def test_the_specialization_score_of_typical_answers():
     sources, relevant = sources_with_floor(200)
 
     def score(latents):
-        return specialisation_score(sources, latents, relevant, probe="kernel").score
+        return specialization_score(sources, latents, relevant, probe="kernel").score
 
     unrelated = np.random.RandomState(1).standard_normal((200, 2))
     assert score(sources[:, :2] @ [[-1, 2], [1, 1]]) > 0.95
@@ -114,7 +114,7 @@ def test_the_specialisation_score_of_typical_answers():
 @pytest.mark.parametrize(
     ("relevant", "problem"), [([True, True], "not mark all"), ([False, False], "at least one")]
 )
-def test_the_specialisation_score_compares_two_blocks(relevant, problem):
+def test_the_specialization_score_compares_two_blocks(relevant, problem):
     true = np.random.RandomState(0).standard_normal((20, 2))
     with pytest.raises(ValueError, match=f"relevant .* {problem}"):
-        specialisation_score(true, true[:, :1], relevant)
+        specialization_score(true, true[:, :1], relevant)

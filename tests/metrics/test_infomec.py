@@ -32,7 +32,7 @@ def test_scores_follow_from_the_information():
 def test_information_of_normals_is_that_of_their_correlation():
     true = numbers(1000, 2)
     scores = infomec(true, true @ rotation(30))
-    # Information about itself, which no nearest-neighbour estimate can exceed.
+    # Information about itself, which no nearest-neighbor estimate can exceed.
     own = mutual_info_regression(true[:, :1], true[:, 0], n_neighbors=10, random_state=0)
     squares = rotation(30) ** 2
     # The information of normals with correlation r has a standard error of r / sqrt(n).
@@ -67,7 +67,7 @@ def test_order_signs_and_monotone_maps_do_not_matter():
     learned = true @ rotation(20)
     order = [1, 0]
     expected, scores = infomec(true, learned), infomec(true, np.exp(-learned[:, order]))
-    # Equal distances between neighbours are told apart at random.
+    # Equal distances between neighbors are told apart at random.
     assert_allclose(scores.information, expected.information[:, order], atol=2e-3)
     linear = infomec(true, learned @ [[1, 2], [0, 3]])
     assert linear.explicitness == pytest.approx(expected.explicitness)

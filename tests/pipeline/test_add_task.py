@@ -21,7 +21,7 @@ def data():
 
 def pipeline(**params):
     encoder = SparseSpecialistEncoder(n_relevant=2, max_epochs=15, hidden_layer_sizes=(32,))
-    params = {"encoder": encoder, "specialise": "always", "random_state": 0} | params
+    params = {"encoder": encoder, "strategy": "specialist", "random_state": 0} | params
     return SpecialistPipeline(**params)
 
 
@@ -41,7 +41,7 @@ def test_earlier_predictions_stay_bit_equal(data, fitted):
     assert_array_equal(more.predict(X)[:, :4], before)
     assert_array_equal(more.mask_[:4], fitted.mask_)
     assert more.tasks_.names == [f"task{i}" for i in range(5)]
-    assert more.step_tasks_.shape == (1, 5)
+    assert more.step_mask_.shape == (1, 5)
     assert len(more.estimators_) == len(more.fallback_reason_) == 5
     assert more.use_specialist_.shape == more.validation_gain_.shape == (5,)
     assert_array_equal(copy(more).predict(X), more.predict(X))
@@ -88,21 +88,21 @@ def test_names_are_kept_unless_they_are_taken(data, fitted):
 @pytest.mark.slow
 def test_what_the_latents_do_not_tell_comes_from_the_generalist(data):
     X = data.X[:, None]
-    narrow = pipeline(specialise="auto", estimator=Ridge()).fit(X, data.y[:, :4])
+    narrow = pipeline(strategy="best", estimator=Ridge()).fit(X, data.y[:, :4])
     irrelevant = data.latents[:, ~data.relevant][:, 0]
     narrow.add_task(X, irrelevant)
-    without = pipeline(specialise="never").fit(X, irrelevant)
+    without = pipeline(strategy="generalist").fit(X, irrelevant)
     score = narrow.tasks_.tasks[4].score(irrelevant, narrow.predict(X)[:, 4])
     assert score > without.score(X, irrelevant) - 0.05
 
 
 def test_a_pipeline_without_encoder(data):
     X = data.X[:, None]
-    never = pipeline(specialise="never").fit(X, data.y[:, 0]).add_task(X, data.y[:, 1])
-    assert never.fallback_reason_ == ["specialise='never'"] * 2
+    never = pipeline(strategy="generalist").fit(X, data.y[:, 0]).add_task(X, data.y[:, 1])
+    assert never.fallback_reason_ == ["strategy='generalist'"] * 2
     assert never.mask_.shape == (2, 0)
     assert_array_equal(
-        never.predict(X)[:, 1], pipeline(specialise="never").fit(X, data.y[:, 1]).predict(X)
+        never.predict(X)[:, 1], pipeline(strategy="generalist").fit(X, data.y[:, 1]).predict(X)
     )
 
 

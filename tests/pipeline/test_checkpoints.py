@@ -20,7 +20,7 @@ def pipeline(checkpoint_dir=None, **params):
     encoder = SparseSpecialistEncoder(
         n_relevant=2, heads="linear", max_epochs=3, checkpoint_dir=checkpoint_dir
     )
-    params = {"specialise": "always", "random_state": 0} | params
+    params = {"strategy": "specialist", "random_state": 0} | params
     return SpecialistPipeline(encoder=encoder, **params)
 
 
@@ -37,7 +37,7 @@ def test_without_a_seed_nothing_is_saved_in_vain(tmp_path, random_state):
 
 def test_a_seed_is_needed_only_where_something_is_saved(tmp_path):
     pipeline(random_state=None).fit(X, DATA.y)
-    pipeline(tmp_path, random_state=None, specialise="never").fit(X, DATA.y)
+    pipeline(tmp_path, random_state=None, strategy="generalist").fit(X, DATA.y)
     assert not list(tmp_path.iterdir())
 
 

@@ -116,15 +116,15 @@ def decide(gains, missing=None, groups=None, saved=100.0):
 
 
 @pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.5)])
-def test_no_gain_specialises_as_often_as_chance_says(saved, probability):
+def test_no_gain_specializes_as_often_as_chance_says(saved, probability):
     # One standard error is excused, or nothing where the generalist saves nothing.
     n_tasks = 2000
     gains = np.random.default_rng(1).normal(size=(200, n_tasks, 2))
     gains[..., 1] = np.nan
     decision = decide(gains, saved=saved)
-    specialised = sum(reason is None for reason in decision.reasons)
+    specialized = sum(reason is None for reason in decision.reasons)
     low, high = binom.ppf([0.0005, 0.9995], n_tasks, probability)
-    assert low <= specialised <= high
+    assert low <= specialized <= high
 
 
 def test_a_loss_is_not_excused():

@@ -1,4 +1,4 @@
-"""SpecialistPipeline: specialises where it helps, keeps the generalist where it does not."""
+"""SpecialistPipeline: specializes where it helps, keeps the generalist where it does not."""
 
 import pickle
 
@@ -32,7 +32,7 @@ def quick_encoder(**params):
 
 
 def quick_pipeline(**params):
-    fixed = {"encoder": quick_encoder(), "estimator": Ridge(), "split": (0.7, 0.3)}
+    fixed = {"encoder": quick_encoder(), "estimator": Ridge(), "cv": (0.7, 0.3)}
     return SpecialistPipeline(**(fixed | {"random_state": 0} | params))
 
 
@@ -43,7 +43,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    return quick_pipeline(generalist=PCA(16), specialise="always").fit(digits.X, digits.y)
+    return quick_pipeline(generalist=PCA(16), strategy="specialist").fit(digits.X, digits.y)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def chains():
 
 
 def test_the_specialist_reads_its_tasks_steps_and_latents_only(fitted, digits):
-    steps = fitted.structure_.step_tasks_
+    steps = fitted.structure_.step_mask_
     mask = fitted.encoder_.mask_ > 0
     expected = [steps[:, i].sum() * mask[i].sum() for i in range(2)]
     assert fitted.use_specialist_.all()
@@ -63,16 +63,16 @@ def test_the_specialist_reads_its_tasks_steps_and_latents_only(fitted, digits):
 
 
 @pytest.mark.slow
-def test_specialising_helps_on_real_images():
+def test_specializing_helps_on_real_images():
     train, test = (
         make_digit_sequences(1000, n_timesteps=8, n_tasks=2, subset=half, random_state=1)
         for half in ("train", "test")
     )
     encoder = SparseSpecialistEncoder(heads="linear", max_epochs=10)
-    auto = SpecialistPipeline(PCA(16), encoder=encoder, split=(0.75, 0.25), random_state=0).fit(
+    auto = SpecialistPipeline(PCA(16), encoder=encoder, cv=(0.75, 0.25), random_state=0).fit(
         train.X, train.y
     )
-    never = clone(auto).set_params(specialise="never").fit(train.X, train.y)
+    never = clone(auto).set_params(strategy="generalist").fit(train.X, train.y)
     assert auto.use_specialist_.all()
     assert (auto.validation_gain_ > auto.validation_gain_se_).all()
     assert auto.fallback_reason_ == [None, None]
@@ -95,34 +95,34 @@ def test_steps_weighed_in_many_ways_are_read_as_they_are():
     pipeline = quick_pipeline(estimator=LinearRegression()).fit(X[:300], y[:300])
     assert pipeline.predicted_from_ == ["steps"]
     assert pipeline.use_specialist_.all()
-    assert_array_equal(pipeline.n_features_used_, pipeline.step_tasks_.sum(axis=0) * 6)
+    assert_array_equal(pipeline.n_features_used_, pipeline.step_mask_.sum(axis=0) * 6)
     names = pipeline.get_feature_names_out()
     assert all("generalist" in name for name in names)
     assert len(names) == pipeline.n_features_used_[0]
-    never = clone(pipeline).set_params(specialise="never").fit(X[:300], y[:300])
+    never = clone(pipeline).set_params(strategy="generalist").fit(X[:300], y[:300])
     assert pipeline.score(X[300:], y[300:]) > never.score(X[300:], y[300:])
 
 
 def test_dense_routing_lets_every_task_read_what_some_task_reads(digits, fitted):
-    dense = clone(fitted).set_params(routing="dense").fit(digits.X, digits.y)
-    assert_array_equal(dense.step_tasks_[:, 0], fitted.structure_.step_tasks_.any(axis=1))
-    expected = dense.step_tasks_[:, 0].sum() * dense.encoder_.support_.sum()
+    dense = clone(fitted).set_params(task_features="all").fit(digits.X, digits.y)
+    assert_array_equal(dense.step_mask_[:, 0], fitted.structure_.step_mask_.any(axis=1))
+    expected = dense.step_mask_[:, 0].sum() * dense.encoder_.support_.sum()
     assert_array_equal(dense.n_features_used_, [expected] * 2)
 
 
 def test_one_step_serves_every_task(digits):
     rows = digits.X[:, 0]
     y = np.column_stack([rows[:, :32].sum(axis=1), rows[:, 32:].sum(axis=1)])
-    pipeline = quick_pipeline(specialise="always").fit(rows[:, None], y)
+    pipeline = quick_pipeline(strategy="specialist").fit(rows[:, None], y)
     assert pipeline.structure_ is None
-    assert pipeline.step_tasks_.all()
-    flat = quick_pipeline(specialise="always", n_timesteps=1).fit(rows, y)
+    assert pipeline.step_mask_.all()
+    flat = quick_pipeline(strategy="specialist", n_timesteps=1).fit(rows, y)
     assert_array_equal(flat.predict(rows), pipeline.predict(rows[:, None]))
 
 
 @pytest.mark.parametrize("split", [(0.6, 0.2, 0.2), 2, ShuffleSplit(1, random_state=0)])
 def test_any_split_decides(chains, split):
-    pipeline = quick_pipeline(split=split).fit(chains.X, chains.y)
+    pipeline = quick_pipeline(cv=split).fit(chains.X, chains.y)
     gain, error = pipeline.validation_gain_, pipeline.validation_gain_se_
     assert np.isfinite(gain).any()
     assert pipeline.use_specialist_[gain > 0].all()
@@ -144,11 +144,11 @@ def test_copies_in_one_group_decide_as_the_originals(chains):
 class Everything(BaseEstimator):
     """A structure and an encoder that find everything."""
 
-    def fit(self, X, y, step_tasks=None):
+    def fit(self, X, y, step_weights=None):
         self.mask_ = np.ones((y.shape[1], 2 * X.shape[2]))
         return self
 
-    def task_steps(self, X):
+    def step_weights(self, X):
         return np.ones((*X.shape[:2], 2))
 
     def latents(self, X):
@@ -158,7 +158,7 @@ class Everything(BaseEstimator):
 class Identity(Everything):
     """The features are the latents, and every task uses all of them."""
 
-    def fit(self, X, y, step_tasks=None):
+    def fit(self, X, y, step_weights=None):
         self.mask_ = np.ones((1, X.shape[2]))
         return self
 
@@ -184,8 +184,8 @@ def test_what_holds_in_one_environment_only_is_dropped():
 
 def test_what_loses_too_much_is_left_to_the_generalist():
     class FirstHalf(Everything):
-        def task_steps(self, X):
-            return super().task_steps(X) * (np.arange(X.shape[1]) < 4)[:, None]
+        def step_weights(self, X):
+            return super().step_weights(X) * (np.arange(X.shape[1]) < 4)[:, None]
 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 8, 2))
@@ -198,7 +198,7 @@ def test_what_loses_too_much_is_left_to_the_generalist():
 
 
 def test_never_is_the_generalist_alone(digits):
-    pipeline = quick_pipeline(generalist=PCA(5, random_state=0), specialise="never")
+    pipeline = quick_pipeline(generalist=PCA(5, random_state=0), strategy="generalist")
     pipeline.fit(digits.X, digits.y)
     rows = PCA(5, random_state=0).fit_transform(digits.X.reshape(-1, 64))
     features = rows.reshape(len(digits.X), -1)
@@ -207,7 +207,7 @@ def test_never_is_the_generalist_alone(digits):
     assert_allclose(pipeline.transform(digits.X), features)
     assert pipeline.structure_ is None
     assert pipeline.encoder_ is None
-    assert pipeline.fallback_reason_ == ["specialise='never'"] * 2
+    assert pipeline.fallback_reason_ == ["strategy='generalist'"] * 2
 
 
 def test_a_task_without_steps_falls_back_and_says_why(digits):
@@ -216,7 +216,7 @@ def test_a_task_without_steps_falls_back_and_says_why(digits):
         generalist=PCA(16),
         structure=TaskStructureIdentifier(alpha=1e-4),
         encoder=quick_encoder(max_epochs=20),
-        specialise="always",
+        strategy="specialist",
     ).fit(digits.X, y)
     assert_array_equal(pipeline.use_specialist_, [True, False])
     assert pipeline.fallback_reason_ == [None, "no time step of this task was found"]
@@ -331,27 +331,27 @@ def test_a_structure_with_tasks_of_its_own(chains):
 
 def test_a_sparse_generalist(digits):
     trees = RandomTreesEmbedding(3, max_depth=2, random_state=0)
-    pipeline = quick_pipeline(generalist=trees, specialise="never").fit(digits.X, digits.y)
+    pipeline = quick_pipeline(generalist=trees, strategy="generalist").fit(digits.X, digits.y)
     assert np.isfinite(pipeline.predict(digits.X)).all()
 
 
 def test_a_class_too_rare_to_decide_on(chains):
     y = np.zeros(len(chains.X), dtype=int)
     y[7] = 1
-    pipeline = quick_pipeline(estimator=LogisticRegression(), split=2)
+    pipeline = quick_pipeline(estimator=LogisticRegression(), cv=2)
     with pytest.raises(ValueError, match="too rare"):
         pipeline.fit(chains.X, y)
     # A random split is drawn again until the class is where it is needed.
     for seed in range(3):
-        pipeline.set_params(split=(0.5, 0.5), random_state=seed).fit(chains.X, y)
-    pipeline.set_params(split=2, specialise="never")
+        pipeline.set_params(cv=(0.5, 0.5), random_state=seed).fit(chains.X, y)
+    pipeline.set_params(cv=2, strategy="generalist")
     assert pipeline.fit(chains.X, y).score(chains.X, y) > 0.9
 
 
 def test_a_regressor_for_labels_is_said(chains):
     labels = (chains.y[:, 0] > 0).astype(int)
     with pytest.warns(SpecialistWarning, match="the estimator is a regressor"):
-        quick_pipeline(specialise="never").fit(chains.X, labels)
+        quick_pipeline(strategy="generalist").fit(chains.X, labels)
 
 
 class TestBadInput:
@@ -377,13 +377,13 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "params",
         [
-            {"specialise": "maybe"},
-            {"split": (0.5, 0.6)},
-            {"split": (1.0,)},
-            {"split": (1.2, -0.2)},
-            {"split": "half"},
+            {"strategy": "maybe"},
+            {"cv": (0.5, 0.6)},
+            {"cv": (1.0,)},
+            {"cv": (1.2, -0.2)},
+            {"cv": "half"},
             {"loss": "hinge"},
-            {"routing": "random"},
+            {"task_features": "random"},
             {"encoder": Ridge()},
             {"structure": "direct"},
             {"n_timesteps": 4},

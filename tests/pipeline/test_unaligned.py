@@ -21,7 +21,7 @@ def fitted():
     pipeline = SpecialistPipeline(
         structure=TaskLocalizer(4, hidden_layer_sizes=(16,), cv=2, **QUICK),
         encoder=SparseSpecialistEncoder(heads="linear", hidden_layer_sizes=(16,), max_epochs=8),
-        split=2,
+        cv=2,
         random_state=0,
     )
     return pipeline.fit(*draw())
@@ -30,7 +30,7 @@ def fitted():
 def test_tasks_are_read_from_their_own_steps_of_each_sequence(fitted):
     X, y = draw(seed=1)
     assert fitted.use_specialist_.all()
-    never = clone(fitted).set_params(specialise="never").fit(*draw())
+    never = clone(fitted).set_params(strategy="generalist").fit(*draw())
     assert fitted.score(X, y) > never.score(X, y) + 0.3
     assert set(fitted.predicted_from_) <= {"latents", "steps"}
 
@@ -52,4 +52,4 @@ def test_features_have_names(fitted):
 def test_adding_a_task_is_refused(fitted):
     X, y = draw(seed=1)
     with pytest.raises(ValueError, match="add_task needs a structure"):
-        clone(fitted).set_params(specialise="always").fit(X, y).add_task(X, y[:, 0])
+        clone(fitted).set_params(strategy="specialist").fit(X, y).add_task(X, y[:, 0])

@@ -49,7 +49,7 @@ class BasePenalty(Part, room="skspecialist.encoder.penalties"):
         """Return where random gates on the entries start, if the penalty has any.
 
         A penalty with gates also has ``gates(logits, sample=...)``, their values, and
-        ``open_probability(logits)``, which is penalised while they learn.
+        ``open_probability(logits)``, which is penalized while they learn.
 
         Parameters
         ----------

@@ -101,5 +101,5 @@ class HardConcrete(BasePenalty, short_name="hard_concrete"):
         return (SPEED * logits - threshold).sigmoid().mean(dim=(-2, -1))
 
     def prox(self, mask: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-        """Return the mask: the gates alone are penalised."""
+        """Return the mask: the gates alone are penalized."""
         return mask.clamp(min=0)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtri
 from scipy.optimize import minimize
 
-__all__ = ["Parameters", "chain_entries", "cost", "fit_chain", "minimise"]
+__all__ = ["Parameters", "chain_entries", "cost", "fit_chain", "minimize_bounded"]
 
 Arrays = tuple[np.ndarray, ...]
 # What a singular precision costs: more than any other.
@@ -125,7 +125,7 @@ def fit_chain(S: np.ndarray, entries: Arrays) -> np.ndarray:
     return L
 
 
-def minimise(
+def minimize_bounded(
     function: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, max_iter: int
 ) -> tuple[np.ndarray, float]:
     """Return where a function with gradient is least, and its value there.

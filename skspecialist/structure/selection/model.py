@@ -45,8 +45,8 @@ class SelectionModel:
         First step of each segment and the step after its last.
     n_features : int
         Numbers in a state.
-    evidence : {"interior", "segment", "representative"}, default="interior"
-        Which steps speak for a segment. Unless it is "segment", the step after a task's
+    segment_steps : {"interior", "all", "last"}, default="interior"
+        Which steps speak for a segment. Unless it is "all", the step after a task's
         segment may tell of its last action, and does not count as evidence for the segment
         that it begins. A segment of one step has no other evidence.
     n_tasks : int, default=None
@@ -117,14 +117,14 @@ class SelectionModel:
         segments: np.ndarray,
         n_features: int,
         *,
-        evidence: str = "interior",
+        segment_steps: str = "interior",
         n_tasks: int | None = None,
         n_starts: int = 24,
         random_state: int | np.random.RandomState | None = 0,
         verbose: int = 0,
     ) -> None:
         self.segments, self.n_features = segments, n_features
-        self.evidence, self.n_tasks = evidence, n_tasks
+        self.segment_steps, self.n_tasks = segment_steps, n_tasks
         self.n_starts, self.random_state, self.verbose = n_starts, random_state, verbose
 
     def fit(self, folds: Sequence[Moments]) -> Self:
@@ -143,7 +143,7 @@ class SelectionModel:
         """
         moments = reduce(Moments.merge, folds)
         n_timesteps = len(moments.mean) // self.n_features
-        self._layout = Layout(self.segments, n_timesteps, self.n_features, self.evidence)
+        self._layout = Layout(self.segments, n_timesteps, self.n_features, self.segment_steps)
         problem = self._problem(moments)
         search = Search(problem, check_random_state(self.random_state))
         solution = search.run(self.n_starts, self.verbose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .gaussian import Parameters, cost, minimise
+from .gaussian import Parameters, cost, minimize_bounded
 from .support import NOISE, Problem, Solution
 
 __all__ = ["PENALTIES", "SparseStarts"]
@@ -49,7 +49,7 @@ class SparseStarts:
         parameters = Parameters(self.problem.chain, C, W, NOISE)
         for factor, smoothing, max_iter in ANNEALING:
             weights = factor * penalty * np.repeat(self.weights, n_tasks, axis=1)
-            parameters = self._minimise(parameters, weights, smoothing, max_iter)
+            parameters = self._minimize_bounded(parameters, weights, smoothing, max_iter)
         return self._solution(parameters)
 
     def near(self, parameters: Parameters, penalty: float) -> Solution:
@@ -67,10 +67,10 @@ class SparseStarts:
         factors = self.rng.uniform(*SPREAD, size=(len(self.weights), W.shape[1]))
         for factor, smoothing, max_iter in ANNEALING[1:]:
             weights = factor * penalty * factors * self.weights
-            parameters = self._minimise(parameters, weights, smoothing, max_iter)
+            parameters = self._minimize_bounded(parameters, weights, smoothing, max_iter)
         return self._solution(parameters)
 
-    def _minimise(
+    def _minimize_bounded(
         self, start: Parameters, weights: np.ndarray, smoothing: float, max_iter: int
     ) -> Parameters:
         layout, S = self.problem.layout, self.problem.S
@@ -93,7 +93,7 @@ class SparseStarts:
             return value, np.r_[by.noise, by.L[entries], d_C, d_W[self.inside].ravel()]
 
         flat = np.r_[start.noise, start.L[entries], start.C[effects], start.W[self.inside].ravel()]
-        return unpack(minimise(function, flat, max_iter)[0])
+        return unpack(minimize_bounded(function, flat, max_iter)[0])
 
     def _squares(self, columns: np.ndarray) -> np.ndarray:
         return np.add.reduceat(columns**2, self.problem.layout.first, axis=0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._segments import evidence_blocks
-from .gaussian import Parameters, chain_entries, cost, fit_chain, minimise
+from .gaussian import Parameters, chain_entries, cost, fit_chain, minimize_bounded
 
 __all__ = ["Layout", "Problem", "Solution"]
 
@@ -26,12 +26,12 @@ class Layout:
         As from :func:`~skspecialist.structure._segments.make_segments`.
     n_timesteps, n_features : int
         Number of steps, and of numbers in a state.
-    evidence : {"interior", "segment", "representative"}
-        Which steps speak for a segment. With "segment", actions drive no state.
+    segment_steps : {"interior", "all", "last"}
+        Which steps speak for a segment. With "all", actions drive no state.
     """
 
     def __init__(
-        self, segments: np.ndarray, n_timesteps: int, n_features: int, evidence: str
+        self, segments: np.ndarray, n_timesteps: int, n_features: int, segment_steps: str
     ) -> None:
         starts = np.unique(np.append(segments, 0))
         starts = starts[starts < n_timesteps]
@@ -42,9 +42,9 @@ class Layout:
         self.first, self.n_columns = starts * n_features, lengths * n_features
         self.entries = chain_entries(n_timesteps, n_features)
         # Runs whose first state may tell of an action before them, and need not be their own.
-        blocks, _ = evidence_blocks(segments, n_timesteps, evidence)
+        blocks, _ = evidence_blocks(segments, n_timesteps, segment_steps)
         own = np.isin(starts, blocks) & self.is_segment
-        self.may_follow = ~own & (starts > 0) & (evidence != "segment")
+        self.may_follow = ~own & (starts > 0) & (segment_steps != "all")
 
     def follow_entries(self, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and columns of C that are free, where some runs follow an action."""
@@ -139,7 +139,7 @@ class Problem:
             return value, np.r_[by.noise, by.L[entries], by.C[effects], by.W[free]]
 
         flat = np.r_[begin.noise, begin.L[entries], begin.C[effects], begin.W[:, kept][free]]
-        flat, value = minimise(function, flat, max_iter)
+        flat, value = minimize_bounded(function, flat, max_iter)
         criterion = 2 * self.n * value + (self.cell_price[:, None] * cells).sum()
         criterion += self.follow_price(cells)[follows].sum()
         return Solution(unpack(flat), cells, follows, float(criterion))

@@ -9,10 +9,10 @@ from sklearn.utils import Bunch
 from .._data.validation import naming
 from ._block_r2 import block_r2
 
-__all__ = ["specialisation_score"]
+__all__ = ["specialization_score"]
 
 
-def specialisation_score(
+def specialization_score(
     true: ArrayLike,
     learned: ArrayLike,
     relevant: ArrayLike,
@@ -94,9 +94,9 @@ def specialisation_score(
     Examples
     --------
     >>> import numpy as np
-    >>> from skspecialist.metrics import specialisation_score
+    >>> from skspecialist.metrics import specialization_score
     >>> true = np.random.RandomState(0).standard_normal((200, 2))
-    >>> scores = specialisation_score(true, true[:, :1], [True, False], probe="kernel")
+    >>> scores = specialization_score(true, true[:, :1], [True, False], probe="kernel")
     >>> round(scores.score, 1), scores.leakage
     (1.0, 0.0)
     """

@@ -13,7 +13,7 @@ from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
 
 
-def standardised(columns):
+def standardized(columns):
     return (columns - columns.mean(axis=0)) / columns.std(axis=0)
 
 
@@ -36,8 +36,8 @@ def test_group_lasso_is_optimal(segment_length):
     data = make_collider_sequences(500, n_timesteps=8, n_tasks=2, n_features=2, random_state=1)
     model = GroupLassoBaseline(segment_length).fit(data.X, data.y)
     starts = model.segments_[:, 0] * 2
-    X = _orthonormal_groups(standardised(data.X.reshape(500, -1)), starts)
-    y = standardised(data.y)
+    X = _orthonormal_groups(standardized(data.X.reshape(500, -1)), starts)
+    y = standardized(data.y)
     for coef, penalty, target in zip(model.coef_, model.penalties_, y.T, strict=True):
         gradient = X.T @ (X @ coef - target) / len(X)
         for first, stop in model.segments_ * 2:
@@ -62,7 +62,7 @@ def test_groups_of_one_are_the_lasso():
     data = make_collider_sequences(500, n_timesteps=6, n_tasks=1, random_state=2)
     model = GroupLassoBaseline(1).fit(data.X, data.y)
     lasso = Lasso(model.penalties_[0], tol=1e-10)
-    lasso.fit(standardised(data.X[:, :, 0]), standardised(data.y[:, 0]))
+    lasso.fit(standardized(data.X[:, :, 0]), standardized(data.y[:, 0]))
     assert_allclose(model.coef_[0], lasso.coef_, atol=1e-6)
 
 

@@ -1,11 +1,11 @@
-"""Does the pipeline specialise where that helps, and only there?
+"""Does the pipeline specialize where that helps, and only there?
 
-``python benchmarks/specialise.py`` draws data of two kinds, 100 times each. *Homogeneous*: all
+``python benchmarks/specialize.py`` draws data of two kinds, 100 times each. *Homogeneous*: all
 tasks are the same linear function of all features of all steps, so that a ridge regression
 on the generalist is the model and a specialist can only lose. *Heterogeneous*: each task is
 a function of two latents at two steps of its own, curved, behind a random mixing. The pipeline
 has its defaults. Losses are squared errors on 1,000 further sequences, in units of the variance.
-Each draw is kept in ``results/specialise.csv`` as it comes; a further run adds what is missing.
+Each draw is kept in ``results/specialize.csv`` as it comes; a further run adds what is missing.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from report import Report
 
 from skspecialist import SpecialistPipeline
 
-STORE = Path(__file__).parent / "results" / "specialise.csv"
-FIELDS = ["data", "seed", "share", "auto", "always", "never"]
+STORE = Path(__file__).parent / "results" / "specialize.csv"
+FIELDS = ["data", "seed", "share", "best", "specialist", "generalist"]
 N_FIT, N_TEST, N_TIMESTEPS, N_FEATURES, N_TASKS = 300, 1000, 6, 8, 3
 
 
@@ -49,17 +49,17 @@ DRAWS = {"homogeneous": homogeneous, "heterogeneous": heterogeneous}
 
 
 def measure(data, seed):
-    """Return a row: the share of specialised tasks, and the losses of auto, always and never."""
+    """Return a row: the share of specialized tasks, and the losses of each strategy."""
     X, y = DRAWS[data](np.random.default_rng(seed))
     fit, test = slice(N_FIT), slice(N_FIT, None)
     row = {"data": data, "seed": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for specialise in ("auto", "always", "never"):
-            pipeline = SpecialistPipeline(specialise=specialise, random_state=seed)
+        for strategy in ("best", "specialist", "generalist"):
+            pipeline = SpecialistPipeline(strategy=strategy, random_state=seed)
             prediction = pipeline.fit(X[fit], y[fit]).predict(X[test])
-            row[specialise] = np.mean((prediction - y[test]) ** 2 / y[test].var(axis=0))
-            if specialise == "auto":
+            row[strategy] = np.mean((prediction - y[test]) ** 2 / y[test].var(axis=0))
+            if strategy == "best":
                 row["share"] = pipeline.use_specialist_.mean()
     return row
 
@@ -84,15 +84,15 @@ def fill(options):
 
 def summary(data, rows):
     """Return a row of the table."""
-    means = rows[["auto", "always", "never"]].mean()
+    means = rows[["best", "specialist", "generalist"]].mean()
     return [
         data,
         len(rows),
         float((rows["share"] > 0).mean()),
         float(rows["share"].mean()),
         *means,
-        means["auto"] / means["never"],
-        means["auto"] / means["always"],
+        means["best"] / means["generalist"],
+        means["best"] / means["specialist"],
     ]
 
 
@@ -107,11 +107,21 @@ def parse():
 
 if __name__ == "__main__":
     fill(parse())
-    report = Report("specialise", "Whether to specialise")
+    report = Report("specialize", "Whether to specialize")
     report.table(
         f"{N_FIT} sequences of {N_TIMESTEPS} steps of {N_FEATURES} features, {N_TASKS} tasks: the "
         "share of draws with a specialist,\nof tasks with one, and losses",
-        ["data", "n", "draws", "tasks", "auto", "always", "never", "auto/never", "auto/always"],
+        [
+            "data",
+            "n",
+            "draws",
+            "tasks",
+            "best",
+            "specialist",
+            "generalist",
+            "auto/never",
+            "auto/always",
+        ],
         [summary(data, rows) for data, rows in load().groupby("data", sort=False)],
     )
     report.save()
