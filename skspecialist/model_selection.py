@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import sem
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import validate_params
 
+from ._base.sklearn_compat import validate_params
 from ._data.validation import naming
 
 __all__ = ["neg_n_features_used", "one_standard_error_rule"]

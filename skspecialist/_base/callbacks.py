@@ -7,13 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # before scikit-learn 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Callbacks cannot be set."""
-
+from .sklearn_compat import CallbackSupportMixin
 
 __all__ = ["CallbackSupportMixin", "Task", "fit_task"]
 
@@ -68,7 +62,7 @@ def fit_task(
 ) -> Iterator[Task]:
     """Tell that a fit begins and, unless it fails, that it ends.
 
-    The context lasts until the ``_fit_context`` around the fit, which must be within
+    The context lasts until the ``fit_context`` around the fit, which must be within
     ``all_or_nothing``, calls the teardown of the callbacks.
 
     Parameters

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import _num_samples, column_or_1d
+from sklearn.utils.validation import column_or_1d
+
+from .._base.sklearn_compat import num_samples
 
 __all__ = [
     "UNREADABLE",
@@ -148,7 +150,7 @@ def check_same_length(**arguments: Any) -> None:
     for argument, values in arguments.items():
         if values is not None:
             with naming(argument):
-                lengths[argument] = _num_samples(values)
+                lengths[argument] = num_samples(values)
     if len(set(lengths.values())) > 1:
         raise ValueError(
             f"{' and '.join(lengths)} have inconsistent numbers of samples: "

@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import Interval
 
 from .._base.estimator import all_or_nothing
+from .._base.sklearn_compat import Interval, fit_context
 from .._data.tasks import TaskTargets, pad_columns
 from .._stats.moments import Moments
 from ..independence.base import IndependenceResult
@@ -84,7 +84,7 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
     segment_length: int
     n_timesteps: int | None
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Find which segments belong to which task.

@@ -6,8 +6,8 @@ from numbers import Real
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import BaseBaseline, StructureProblem
 
 __all__ = ["CCABaseline"]

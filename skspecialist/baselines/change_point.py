@@ -5,8 +5,8 @@ from __future__ import annotations
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import BaseBaseline, StructureProblem, import_extra
 from .segmenter import BaseSegmenter, association_signal
 

@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 from sklearn.model_selection import KFold
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import BaseBaseline, StructureProblem
 
 __all__ = ["GroupLassoBaseline"]

@@ -11,8 +11,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import BaseBaseline, StructureProblem, import_extra
 from .segmenter import BaseSegmenter, association_signal
 

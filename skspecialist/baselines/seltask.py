@@ -8,8 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import BaseBaseline, StructureProblem
 
 __all__ = ["SelTaskBaseline"]

@@ -6,8 +6,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._base.sklearn_compat import Interval, validate_params
 from ..structure._segments import make_segments
 from ._structure import draw_structure
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, map_coordinates, zoom
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._base.sklearn_compat import Interval, StrOptions, validate_params
 from .._data.validation import naming
 from ._specialist_latents import _draw_mask, _task_values
 

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._base.sklearn_compat import Interval, StrOptions, validate_params
 from ..structure._segments import make_segments
 from ._structure import draw_structure
 

@@ -7,7 +7,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from .._base.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = ["make_specialist_latents"]
 

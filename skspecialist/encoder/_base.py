@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,17 +13,17 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.callbacks import CallbackSupportMixin
 from .._base.estimator import TaskEstimatorMixin
+from .._base.sklearn_compat import Interval, StrOptions
 from .._data.sample_weights import validate_weights
 from .._data.sequences import FLOATS, validate_steps
 from .._data.step_weights import as_sequences, validate_step_weights
 from .._data.tasks import TaskTargets
 from .._data.validation import check_callbacks, check_layer_sizes, check_numbers
-from ..exceptions import SpecialistWarning
+from ..exceptions import warn
 from ..networks.data import StepData
 from ..networks.inference import decode, encode, predict_tasks
 from ._checkpoints import open_checkpoints
@@ -181,11 +180,9 @@ class BaseSpecialistEncoder(
         n_features = X.shape[-1]
         if self.hidden_layer_sizes is None:
             if self.n_components not in (None, n_features):
-                warnings.warn(
+                warn(
                     f"n_components={self.n_components} is ignored: with hidden_layer_sizes=None "
-                    f"the latents are the {n_features} features.",
-                    SpecialistWarning,
-                    stacklevel=6,
+                    f"the latents are the {n_features} features."
                 )
             if getattr(self, "n_relevant", None) is not None:
                 raise ValueError(
@@ -213,26 +210,20 @@ class BaseSpecialistEncoder(
     def _warn_about_support(self, settings: Settings, reaches_zero: bool) -> None:
         n_kept = int(self.support_.sum())
         if not reaches_zero:
-            warnings.warn(
+            warn(
                 "The fit was too short for the penalty to take an entry of the mask to zero: "
-                "the mask may look denser than it is. Raise max_epochs.",
-                SpecialistWarning,
-                stacklevel=4,
+                "the mask may look denser than it is. Raise max_epochs."
             )
         if n_kept == 0:
-            warnings.warn(
+            warn(
                 "No latent lowers the held-out task loss: the support is empty, and the tasks "
-                "predict their means or most frequent classes. More samples may find some.",
-                SpecialistWarning,
-                stacklevel=4,
+                "predict their means or most frequent classes. More samples may find some."
             )
         elif self.hidden_layer_sizes is not None and n_kept == settings.n_outputs:
-            warnings.warn(
+            warn(
                 f"The tasks use {n_kept} latents, as many as they have outputs: the encoder may "
                 "hand over the tasks' own values instead of the latents behind them. To tell "
-                "them apart takes more tasks.",
-                SpecialistWarning,
-                stacklevel=4,
+                "them apart takes more tasks."
             )
 
     def latents(self, X: Any) -> np.ndarray:

@@ -7,12 +7,11 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils._param_validation import Interval
 
 from .._base.callbacks import fit_task
 from .._base.estimator import all_or_nothing
+from .._base.sklearn_compat import Interval, fit_context
 from .._data.validation import check_same_length, naming
 from ._base import BaseSpecialistEncoder
 from ._search import Path
@@ -262,7 +261,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         self.verbose = verbose
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,

@@ -7,11 +7,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval
 
 from .._base.callbacks import fit_task
 from .._base.estimator import all_or_nothing
+from .._base.sklearn_compat import Interval, fit_context
 from ._base import BaseSpecialistEncoder
 from .penalties._base import BasePenalty
 
@@ -246,7 +245,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.verbose = verbose
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, step_weights: Any = None, y_weight: Any = None) -> Self:
         """Learn latents and mask.
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 from sklearn.model_selection import KFold
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._base.sklearn_compat import Interval, validate_params
 from .._data.validation import check_numbers, check_same_length, naming
 
 __all__ = ["inseparable_groups", "select_support"]

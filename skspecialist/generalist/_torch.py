@@ -13,14 +13,13 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.doc_links import DocLinkMixin
 from .._base.estimator import all_or_nothing
+from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.sequences import validate_steps
 from ._hidden_states import HiddenStates
 
@@ -145,7 +144,7 @@ class TorchGeneralist(
         self.device = device
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Try the module on two steps; nothing is learned.

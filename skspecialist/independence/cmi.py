@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import IndependenceResult, ResultFlag
 from .sampled import SampledTest, answer, no_evidence
 from .smoothing import RidgeSmoother

@@ -11,8 +11,8 @@ from sklearn.base import RegressorMixin, clone
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, StrOptions
 
+from .._base.sklearn_compat import HasMethods, StrOptions
 from .._data.validation import naming
 from .._stats.weighted_chi2 import hall_buckley_eagleson
 from .base import IndependenceResult, ResultFlag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,9 +10,9 @@ from joblib import effective_n_jobs
 from scipy.linalg import eigh
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import gamma
-from sklearn.utils._param_validation import Interval
 
-from ..exceptions import SpecialistWarning
+from .._base.sklearn_compat import Interval
+from ..exceptions import warn
 from .base import IndependenceResult
 from .sampled import SampledTest, answer
 from .smoothing import UNDERSMOOTHING, median_distance
@@ -128,11 +127,9 @@ class KCI(SampledTest, short_name="kci"):
         seconds = SECONDS_PER_TEST * (n_samples / 1000) ** 3 * n_tests
         seconds /= effective_n_jobs(self.n_jobs)
         if seconds > PATIENCE:
-            warnings.warn(
+            warn(
                 f"{n_tests} tests by kci with {n_samples} samples take about "
-                f"{seconds / 60:.0f} min; 'gcm' takes a fraction of it.",
-                SpecialistWarning,
-                stacklevel=3,
+                f"{seconds / 60:.0f} min; 'gcm' takes a fraction of it."
             )
 
     def _test(

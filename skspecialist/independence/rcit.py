@@ -6,8 +6,8 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._base.sklearn_compat import Interval, StrOptions
 from .._stats.weighted_chi2 import lindsay_pilla_basak
 from .base import IndependenceResult
 from .sampled import SampledTest, answer

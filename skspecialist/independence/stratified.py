@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
-from sklearn.utils._param_validation import Interval
 
+from .._base.sklearn_compat import Interval
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .sampled import Triples, flat_triples
 

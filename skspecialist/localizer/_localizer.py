@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.callbacks import CallbackSupportMixin, Task, fit_task
 from .._base.estimator import TaskEstimatorMixin, all_or_nothing
+from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.ragged import RaggedSequences, is_ragged_list
 from .._data.sequences import n_dimensions
 from .._data.tasks import TaskTargets
 from .._data.validation import check_callbacks, check_layer_sizes, check_same_length
 from ..encoder._training import seeded
-from ..exceptions import SpecialistWarning
+from ..exceptions import warn
 from ..networks.layers import only_group
 from ._calibration import HeldOut, held_out_folds
 from ._features import StepFeatures
@@ -240,7 +239,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         self.verbose = verbose
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Learn what the steps of each task look like.
 
@@ -358,11 +357,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         sequences = self._read(X, groups)
         never = [n for n, t in zip(self.task_names_, self.thresholds_, strict=True) if np.isinf(t)]
         if never:
-            warnings.warn(
+            warn(
                 f"No step of {never} is certain enough, or no sequence of fit was without, to tell "
-                "what steps without it look like. Look at contributions, or raise alpha.",
-                SpecialistWarning,
-                stacklevel=2,
+                "what steps without it look like. Look at contributions, or raise alpha."
             )
         found = np.abs(self._contributions(sequences)) >= self.thresholds_
         return sequences.in_its_form(found, fill=False)
@@ -465,12 +462,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     def _warn_of_nothing(self) -> None:
         names = [n for n, row in zip(self.task_names_, self.mask_, strict=True) if not row.any()]
         if names:
-            warnings.warn(
+            warn(
                 f"Nothing was found that tells the sequences with {names} from those without. If "
                 "there is something, more sequences, less sparsity, or a window where sequences "
-                "are long, may help.",
-                SpecialistWarning,
-                stacklevel=2,
+                "are long, may help."
             )
 
     def _settings(self, task: Task) -> ScorerSettings:

@@ -13,8 +13,8 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._base.sklearn_compat import StrOptions, validate_params
 from .._data.validation import check_numbers, check_same_length, refuse_huge
 from ._inputs import check_flags
 

@@ -10,8 +10,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import validate_params
 
+from .._base.sklearn_compat import validate_params
 from .._data.validation import check_same_length
 from ._inputs import check_latents
 

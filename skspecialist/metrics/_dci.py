@@ -11,8 +11,8 @@ from sklearn.linear_model import LassoCV
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.preprocessing import scale
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._base.sklearn_compat import StrOptions, validate_params
 from ._inputs import check_pair
 
 __all__ = ["dci"]

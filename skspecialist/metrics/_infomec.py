@@ -15,8 +15,8 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._base.sklearn_compat import Interval, validate_params
 from ._inputs import check_pair
 
 __all__ = ["infomec"]

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._base.sklearn_compat import StrOptions, validate_params
 from ._inputs import check_pair
 
 __all__ = ["mean_correlation_coefficient"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .._data.tasks import Task
 from .._data.validation import naming
-from ..exceptions import SpecialistWarning
+from ..exceptions import warn
 
 __all__ = ["chance_estimator", "fit_estimator", "prepare", "sample_losses"]
 
@@ -53,11 +52,9 @@ def fit_estimator(
             else RidgeCV(alphas=np.logspace(-2, 5, 15)),
         )
     elif task.is_classification and is_regressor(estimator):
-        warnings.warn(
+        warn(
             f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
-            "y.astype(float) if they are amounts.",
-            SpecialistWarning,
-            stacklevel=2,
+            "y.astype(float) if they are amounts."
         )
     return prepare(estimator, seed).fit(features, values)
 

@@ -10,14 +10,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .._base.callbacks import CallbackSupportMixin, fit_task
 from .._base.estimator import TaskEstimatorMixin, all_or_nothing
+from .._base.sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from .._data.sequences import validate_sequences
 from .._data.tasks import TaskTargets
 from ..encoder._encoder import SparseSpecialistEncoder
@@ -204,7 +204,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         self.verbose = verbose
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self, X: ArrayLike, y: Any = None, groups: Any = None, environments: Any = None
     ) -> Self:
@@ -254,7 +254,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def add_task(self, X: ArrayLike, y: Any, groups: Any = None, environments: Any = None) -> Self:
         """Add tasks to a fitted pipeline, which otherwise stays as it is.
 

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
+from .._base.sklearn_compat import safe_indexing
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length
 
@@ -50,7 +50,7 @@ class Sample:
         groups, environments = (
             None if labels is None else labels[rows] for labels in (self.groups, self.environments)
         )
-        y = _safe_indexing(self.y, rows)
+        y = safe_indexing(self.y, rows)
         return Sample(self.X[rows], y, self.tasks, groups, environments)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base.estimator import TaskEstimatorMixin
 from .._data.sequences import n_dimensions, validate_sequences
 from .._data.validation import check_numbers
-from ..exceptions import SpecialistWarning
+from ..exceptions import warn
 
 __all__ = ["AlignedStructureMixin"]
 
@@ -103,11 +102,9 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         flat = n_dimensions(X) != 3
         X = self._validate(X)
         if not self.support_.any():
-            warnings.warn(
+            warn(
                 "No step of any task was found, so that no step is kept: there may be "
-                "too few sequences, or the tasks depend on none of the steps.",
-                SpecialistWarning,
-                stacklevel=2,
+                "too few sequences, or the tasks depend on none of the steps."
             )
         return _like_input(X[:, self.support_], flat)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..exceptions import SpecialistWarning
+from ..exceptions import warn
 from ..independence.base import BaseIndependenceTest, IndependenceResult
 from ..independence.covariance import CovarianceTest
 from ..independence.fisher_z import FisherZ
@@ -85,11 +84,9 @@ def collider_criterion(
     n_segments = len(problem.segments)
     pairs, x, y, z = collider_sets(problem.segments, problem.n_timesteps, segment_steps)
     if not len(pairs):
-        warnings.warn(
+        warn(
             f"criterion='collider' compares pairs of segments, but {n_segments} segments with "
-            f"segment_steps={segment_steps!r} have no pair to compare; use criterion='direct'.",
-            SpecialistWarning,
-            stacklevel=2,
+            f"segment_steps={segment_steps!r} have no pair to compare; use criterion='direct'."
         )
     y = to_columns(y, problem.n_features)
     tests = _run(problem, test, x, y, z, given=problem.task_columns)

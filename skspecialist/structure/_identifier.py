@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.estimator import all_or_nothing
+from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._stats.distributed import is_dask
 from .._stats.folds import FoldedMoments
 from ..independence.base import BaseIndependenceTest, IndependenceResult, ResultFlag
@@ -243,7 +243,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Find the structure.
@@ -280,7 +280,7 @@ class TaskStructureIdentifier(SequenceReaderMixin, BaseEstimator):
         _refuse_too_few(finding.evidence.tests, problem.moments.n)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike | None = None, *, classes: list | None = None

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import f as f_distribution
 from scipy.stats import ncf
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from .._base.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = ["sequences_needed"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from .._stats.folds import complementary_halves
 from .._stats.moments import Moments
-from ..exceptions import SpecialistWarning
+from ..exceptions import warn
 from ..independence.base import BaseIndependenceTest
 from ._criteria import Evidence, collider_criterion, direct_criterion
 from ._gain import StructureGain
@@ -204,17 +203,13 @@ def _warn_of_little(problem: SegmentedData, finding: Finding) -> None:
     n_sequences = finding.evidence.n_sequences
     if problem.has_missing and (n_sequences < FEW_SEQUENCES).any():
         n_segments = int((n_sequences < FEW_SEQUENCES).any(axis=1).sum())
-        warnings.warn(
+        warn(
             f"Steps are missing: the tests of {n_segments} of {len(problem.segments)} segments "
-            f"rest on fewer than {FEW_SEQUENCES} sequences (fewest: {n_sequences.min()}).",
-            SpecialistWarning,
-            stacklevel=4,
+            f"rest on fewer than {FEW_SEQUENCES} sequences (fewest: {n_sequences.min()})."
         )
     if isinstance(finding.gain, SelectionModel) and not finding.structure.any():
-        warnings.warn(
+        warn(
             "No task was found. Tasks that are neither observed nor the reason why the "
             "sequences were recorded leave no trace in them: give y, or only sequences "
-            "whose tasks succeeded.",
-            SpecialistWarning,
-            stacklevel=4,
+            "whose tasks succeeded."
         )

@@ -7,8 +7,8 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.utils._param_validation import Interval
 
+from ..._base.sklearn_compat import Interval
 from ._base import BasePenalty
 
 STRETCH = (-0.1, 1.1)  # of the relaxed gates, beyond the [0, 1] to which they are cut

@@ -6,8 +6,8 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.utils._param_validation import Interval
 
+from ..._base.sklearn_compat import Interval
 from ._base import BasePenalty
 
 
