@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
 from skspecialist.datasets import make_specialist_latents
-from tests.test_checkpoint import Killed, kill_after
+from tests.networks.test_checkpoint import Killed, kill_after
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from tests.bad_input.estimators import NAN, changed
+from tests.refusals._estimators import NAN, changed
 
 SQUARE = np.eye(3)
 WEIGHTS = {

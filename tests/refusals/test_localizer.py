@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from skspecialist import TaskLocalizer
-from tests.bad_input.estimators import (
+from tests.refusals._estimators import (
     FLAT,
     FRAME,
     INF,
@@ -22,7 +22,7 @@ from tests.bad_input.estimators import (
     changed,
     no_targets,
 )
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 

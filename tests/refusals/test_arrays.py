@@ -21,8 +21,8 @@ from skspecialist.metrics import (
     structure_scores,
     support_scores,
 )
-from tests.bad_input.estimators import INF, NAN, changed
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._estimators import INF, NAN, changed
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 

@@ -11,9 +11,9 @@ from sklearn.linear_model import LinearRegression
 from skspecialist import TaskLocalizer, TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.inspection import PairEvidenceDisplay, TaskStructureDisplay, TaskTimelineDisplay
-from tests.bad_input.drawings import NAMES, SQUARE, WEIGHTS
-from tests.bad_input.estimators import INF, LABELS, NAN, X, Y, changed, identifier, pipeline
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._drawings import NAMES, SQUARE, WEIGHTS
+from tests.refusals._estimators import INF, LABELS, NAN, X, Y, changed, identifier, pipeline
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 

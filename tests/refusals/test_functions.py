@@ -20,8 +20,8 @@ from skspecialist.datasets import (
 )
 from skspecialist.model_selection import neg_n_features_used, one_standard_error_rule
 from skspecialist.saving import trusted_types
-from tests.bad_input.estimators import INF, NAN
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._estimators import INF, NAN
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 

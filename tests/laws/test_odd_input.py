@@ -15,7 +15,7 @@ from skspecialist.baselines import (
 from skspecialist.independence import GCM, KCI, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.independence.cmi import CMI
 from skspecialist.metrics import block_r2, dci, infomec, mean_correlation_coefficient
-from tests.bad_input.refusals import blames
+from tests.refusals._refusals import blames
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -18,7 +18,7 @@ from skspecialist.baselines import (
 from skspecialist.encoder.penalties import L1, HardConcrete
 from skspecialist.independence import Wilks
 from skspecialist.structure.aggregation import RankOne
-from tests.bad_input.estimators import (
+from tests.refusals._estimators import (
     INF,
     NAN,
     STEPS,
@@ -32,7 +32,7 @@ from tests.bad_input.estimators import (
     new_identifier,
     new_pipeline,
 )
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 

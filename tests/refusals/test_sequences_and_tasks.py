@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from skspecialist.baselines import CCABaseline
-from tests.bad_input.estimators import (
+from tests.refusals._estimators import (
     FLAT,
     FRAME,
     INF,
@@ -29,7 +29,7 @@ from tests.bad_input.estimators import (
     no_targets,
     pipeline,
 )
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 

@@ -14,9 +14,9 @@ from skspecialist.inspection import (
     TaskStructureDisplay,
     TaskTimelineDisplay,
 )
-from tests.bad_input.drawings import NAMES, SQUARE, WEIGHTS
-from tests.bad_input.estimators import INF, NAN
-from tests.bad_input.refusals import Refusals, check_refusal
+from tests.refusals._drawings import NAMES, SQUARE, WEIGHTS
+from tests.refusals._estimators import INF, NAN
+from tests.refusals._refusals import Refusals, check_refusal
 
 refusals = Refusals()
 
