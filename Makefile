@@ -1,5 +1,5 @@
-# Everything runs in .venv, which is made when first needed: a machine with Python 3.11 or
-# later, pip and make is enough. On Linux without a GPU, a much smaller torch is installed by
+# Everything runs in .venv, which is created on first use; Python 3.11 or later, pip and make are
+# required. On Linux without a GPU, a much smaller torch is installed by
 #     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,11 +8,11 @@ WORKERS ?= auto
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# The networks are small: their threads cost more than they save, and fight for the cores.
+# The networks are small: more threads cost more than they save, and oversubscribe the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8
 
-# What an environment is for, and the extras it needs.
+# Extras of each environment.
 EXTRAS_demo := plot
 EXTRAS_test := plot,test
 EXTRAS_dev := plot,test,docs,bench,dev
@@ -27,11 +27,11 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
 		| while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.installed-demo ## Find the structure of example sequences; writes demo_output/
+demo: $(VENV)/.installed-demo ## Fit example sequences; writes figures to demo_output/
 	$(ONE_THREAD) $(PY) -m skspecialist --output demo_output
 
 test: $(VENV)/.installed-test ## Run the tests, without the slow ones
-	@echo "Scikit-learn's checks of other array libraries, which it skips unless asked for"
+	@echo "scikit-learn's checks of other array libraries, which are skipped by default"
 	SCIPY_ARRAY_API=1 $(PYTEST) -q tests/test_common.py -k array_api
 	@echo "All tests"
 	$(PYTEST)
@@ -46,11 +46,13 @@ test-min: ## Run the tests with the oldest versions supported, in .venv-min
 coverage: $(VENV)/.installed-test ## Run the tests and report the lines they miss
 	$(PYTEST) --cov --cov-report=term --cov-report=html
 
-lint: $(VENV)/.installed-dev ## Check the code with ruff
+lint: $(VENV)/.installed-lint ## Check code and language: ruff, codespell, docstrings (without torch)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell -D - -D tools/dictionary.txt
+	$(PY) tools/check_language.py
 
-format: $(VENV)/.installed-dev ## Format the code with ruff
+format: $(VENV)/.installed-lint ## Format the code with ruff
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
@@ -64,8 +66,8 @@ docs: $(VENV)/.installed-dev ## Build the documentation; a warning is an error
 	$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-# The wheel is tried where the checkout cannot be imported by mistake.
-package: $(VENV)/.installed-package ## Build the sdist and the wheel, and try the wheel in a new environment
+# The wheel is tested outside the checkout, which could otherwise be imported by mistake.
+package: $(VENV)/.installed-package ## Build the sdist and the wheel, and test the wheel in a new environment
 	rm -rf build dist
 	$(PY) -m build
 	$(BIN)/twine check --strict dist/*
@@ -77,7 +79,7 @@ package: $(VENV)/.installed-package ## Build the sdist and the wheel, and try th
 
 bench: bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer bench-independence bench-comparison ## Run all benchmarks (hours)
 
-bench-board: $(VENV)/.installed-dev ## Compare the pipeline with its peers on many data sets
+bench-board: $(VENV)/.installed-dev ## Compare the pipeline with other methods on many data sets
 	$(ONE_THREAD) $(PY) benchmarks/board.py
 
 bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structure
@@ -95,10 +97,10 @@ bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
 	$(ONE_THREAD) $(PY) benchmarks/specialize.py
 
-bench-shift: $(VENV)/.installed-dev ## Measure what shifts after training cost
+bench-shift: $(VENV)/.installed-dev ## Measure the effect of distribution shift
 	$(ONE_THREAD) $(PY) benchmarks/shift.py
 
-bench-localizer: $(VENV)/.installed-dev ## Compare what finds steps in sequences that do not align
+bench-localizer: $(VENV)/.installed-dev ## Compare methods for sequences that are not aligned
 	$(ONE_THREAD) $(PY) benchmarks/localizer.py
 	$(ONE_THREAD) $(PY) benchmarks/within_sequence.py
 	$(PY) benchmarks/localizer_speed.py
@@ -107,10 +109,10 @@ bench-independence: $(VENV)/.installed-dev ## Measure level, power and speed of 
 	$(ONE_THREAD) $(PY) benchmarks/calibration.py
 	$(PY) benchmarks/independence.py
 
-bench-comparison: $(VENV)/.installed-dev ## Try what the documentation says of other packages
+bench-comparison: $(VENV)/.installed-dev ## Check the documentation's claims about other packages
 	$(ONE_THREAD) $(PY) benchmarks/feature_table.py
 
-clean: ## Remove what the other targets made, but for the environment
+clean: ## Remove generated files, except for the environment
 	rm -rf demo_output docs/_build docs/generated docs/gallery docs/sg_execution_times.rst \
 		htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find skspecialist tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -123,7 +125,12 @@ $(PY):
 		echo "No virtual environment could be made (on Debian: apt install python3-venv)." >&2; \
 		exit 1; }
 
+# The linters, without the package and its dependencies.
+$(VENV)/.installed-lint: $(CONSTRAINTS) | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) codespell ruff
+	@touch $@
+
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(PY)
-	@echo "Installing what '$*' needs into $(VENV) (once)"
+	@echo "Installing the dependencies of '$*' into $(VENV) (once)"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[$(EXTRAS_$*)]"
 	@touch $@

@@ -30,7 +30,7 @@ exclude_patterns = ["_build", "**/*.ipynb"]
 default_role = "code"
 
 autosummary_generate = True
-autodoc_typehints = "none"  # the docstrings say more than the annotations
+autodoc_typehints = "none"  # docstrings are more precise
 numpydoc_show_class_members = False  # the template of a class lists them
 numpydoc_class_members_toctree = False
 
@@ -45,9 +45,9 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "show_memory": False,
     "remove_config_comments": True,
-    "capture_repr": ("_repr_html_",),  # not that of a display, which is drawn
+    "capture_repr": ("_repr_html_",),  # displays are drawn, not printed
 }
-# A work listed under References need not be cited in the text.
+# References need not be cited in the text.
 suppress_warnings = ["config.cache", "ref.citation"]
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -70,26 +70,26 @@ html_theme_options = {
 WIDE_PAGES = ("index", "install", "comparison", "paper", "glossary", "changelog", "contributing")
 html_sidebars = {page: [] for page in WIDE_PAGES}
 
-# A gallery is read without its warnings; the tests turn ours into errors.
+# Warnings are hidden in the gallery; the tests turn ours into errors.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def render_changelog(app):
-    """Turn CHANGELOG.md, without its title, into the HTML that changelog.rst includes."""
-    here = Path(app.srcdir)
-    text = (here.parent / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
-    page = here / "generated" / "changelog.html"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(MarkdownIt().render(text), encoding="utf-8")
+def render_markdown(app):
+    """Convert Markdown files, without their titles, to HTML that pages include."""
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    for name in ("CHANGELOG", "CONTRIBUTING"):
+        text = Path(app.srcdir, "..", f"{name}.md").read_text(encoding="utf-8").partition("\n")[2]
+        (folder / f"{name.lower()}.html").write_text(MarkdownIt().render(text), encoding="utf-8")
 
 
 def escape_shapes(app, what, name, obj, options, lines):
-    """Keep a size such as n_features_in_ in the shape of an array from reading as a link."""
+    """Escape sizes such as n_features_in_ in shapes, which would be parsed as links."""
     lines[:] = [
         re.sub(r"_(?=[,)])", r"\\_", line) if " of shape (" in line else line for line in lines
     ]
 
 
 def setup(app):
-    app.connect("builder-inited", render_changelog)
+    app.connect("builder-inited", render_markdown)
     app.connect("autodoc-process-docstring", escape_shapes, priority=600)  # after numpydoc

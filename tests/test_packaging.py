@@ -1,4 +1,4 @@
-"""What is said twice about the package agrees: targets, versions, settings."""
+"""Consistency of targets, versions and settings between files."""
 
 import re
 import tomllib
@@ -25,9 +25,9 @@ def makefile_targets():
 
 
 def named_targets(path):
-    """Return the targets of every `make a b` in a file, be it code or a step of a workflow."""
+    """Return the targets of every `make a b` in a file: commands, or steps of a workflow."""
     commands = re.findall(
-        r"(?:^\s*(?:\$ )?|run: |`)make((?: +[a-z][a-z-]*)+)",
+        r"(?:^ *(?:\$ )?|run: |`)make((?: [a-z][a-z-]*)+)",
         path.read_text(encoding="utf-8"),
         flags=re.MULTILINE,
     )
@@ -39,7 +39,7 @@ def named_targets(path):
     [
         *WORKFLOWS,
         ROOT / "README.md",
-        ROOT / "docs" / "contributing.rst",
+        ROOT / "CONTRIBUTING.md",
         ROOT / "docs" / "install.rst",
     ],
     ids=lambda path: path.name,
@@ -80,7 +80,7 @@ def test_a_tool_is_configured_in_one_place():
 
 
 def requirements(extras):
-    """Yield what the package asks for, for itself and for the extras."""
+    """Yield the requirements of the package and of the extras."""
     optional = PROJECT["project"]["optional-dependencies"]
     lists = [PROJECT["project"]["dependencies"], *(optional[extra] for extra in extras)]
     yield from map(Requirement, chain.from_iterable(lists))
@@ -98,6 +98,25 @@ def test_oldest_versions_are_the_lower_bounds():
     pins = [line.replace("==", ">=") for line in lines if not line.startswith("#")]
     bounds = {f"{r.name}{r.specifier}" for r in requirements(MINIMAL_EXTRAS)}
     assert sorted(pins) == sorted(bounds)
+
+
+def test_pre_commit_runs_the_versions_of_the_constraints():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    found = dict(re.findall(r"repo: \S+/(\w+)\S*\n +rev: v(\S+)", hooks))
+    assert found == {name: pins[name] for name in ("ruff", "codespell")}
+
+
+def test_addresses_of_the_project_agree():
+    urls = PROJECT["project"]["urls"]
+    assert urls["Issues"].startswith(urls["Source"])
+    assert urls["Changelog"].startswith(urls["Documentation"])
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"repository-code: {urls['Source']}" in citation
 
 
 def test_types_and_license_are_installed():

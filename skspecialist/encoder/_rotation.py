@@ -58,7 +58,7 @@ def sparse_rotation(
     With :math:`B` the matrix of all tasks and :math:`A` the rotation, the coefficients of
     latent :math:`j` are :math:`B q_j`, where :math:`q_j` is column :math:`j` of
     :math:`A^{-T}`. So this is a search for independent :math:`q` for which :math:`B q`
-    has many zeros [2]_. A linear programme finds them if they are very sparse, not if a
+    has many zeros [2]_. A linear program finds them if they are very sparse, not if a
     latent serves half of the tasks. Instead: (1) directions that are orthogonal to
     random ``n_latents - 1`` rows, among them the true ones wherever all rows of a draw do
     without the latent; (2) the best basis of them, greedily, which for a sum over
