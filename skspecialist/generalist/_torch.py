@@ -17,8 +17,7 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.doc_links import DocLinkMixin
-from .._base.estimator import all_or_nothing
+from .._base.estimator import ReferenceMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.sequences import validate_steps
 from ._hidden_states import HiddenStates
@@ -30,7 +29,7 @@ N_TRIED = 2
 
 
 class TorchGeneralist(
-    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Represent steps by the hidden states of a torch module that is already trained.
 

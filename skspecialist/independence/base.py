@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from .._base.registry import Part
+from .._base.estimator import Part
 from .._data.validation import check_numbers, check_same_length, naming
 
 __all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag", "normal_score"]
@@ -159,12 +159,14 @@ class IndependenceResult:
         return (self.flag & (ResultFlag.DEGENERATE | ResultFlag.TOO_FEW_SAMPLES)) == 0
 
 
-class BaseIndependenceTest(Part, room="skspecialist.independence"):
+class BaseIndependenceTest(Part):
     """Base of all conditional-independence tests.
 
-    A new test is one file of this folder, named after its short name, with a subclass
-    that implements :meth:`test_many`.
+    A new test is a subclass that implements :meth:`test_many`, in a file of its own, and
+    one line in ``skspecialist.independence.TESTS`` that gives it a short name.
     """
+
+    _registry = "skspecialist.independence:TESTS"
 
     @abstractmethod
     def test_many(

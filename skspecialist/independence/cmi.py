@@ -21,7 +21,7 @@ N_BLOCKS = 4
 RESIDUAL_TOLERANCE = 1e-8
 
 
-class CMI(SampledTest, short_name="cmi"):
+class CMI(SampledTest):
     r"""Conditional mutual information by a neural critic, with a local null.
 
     A critic learns to tell the x of a sample from the x of samples with a similar ``z``,
@@ -94,7 +94,7 @@ class CMI(SampledTest, short_name="cmi"):
     Examples
     --------
     >>> import numpy as np
-    >>> from skspecialist.independence.cmi import CMI
+    >>> from skspecialist.independence import CMI
     >>> rng = np.random.default_rng(0)
     >>> z = rng.normal(size=300)
     >>> x, y = z + rng.normal(size=(2, 300))

@@ -14,7 +14,7 @@ __all__ = ["FisherZ"]
 LARGEST_R = 1.0 - 2.0**-53
 
 
-class FisherZ(CovarianceTest, short_name="fisher_z"):
+class FisherZ(CovarianceTest):
     r"""Fisher's z test of the partial correlation of two scalars.
 
     The statistic is :math:`\sqrt{n - |z| - 3}\,\operatorname{artanh}(r_{xy \cdot z})`,

@@ -30,7 +30,7 @@ RESIDUAL_TOLERANCE = 1e-8
 N_FOLDS = 5
 
 
-class GCM(SampledTest, short_name="gcm"):
+class GCM(SampledTest):
     r"""Generalized covariance measure: tests whether residuals given z are correlated.
 
     Both sides are regressed on ``z`` with a flexible regression, and the residuals

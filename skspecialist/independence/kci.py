@@ -26,7 +26,7 @@ PATIENCE = 60.0
 SHARE_OF_Z = 0.5
 
 
-class KCI(SampledTest, short_name="kci"):
+class KCI(SampledTest):
     r"""Kernel-based conditional independence test.
 
     The reference for small samples: kernel matrices of ``(x, z)`` and of ``y`` are

@@ -23,7 +23,7 @@ MOST_FEATURES = 600
 N_PERMUTATIONS = 999
 
 
-class RCIT(SampledTest, short_name="rcit"):
+class RCIT(SampledTest):
     r"""Randomized conditional independence test.
 
     Random Fourier features of ``x``, of ``(y, z)`` and of ``z`` stand for the kernels

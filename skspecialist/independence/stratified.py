@@ -18,7 +18,7 @@ __all__ = ["Stratified"]
 NO_INFORMATION = ResultFlag.DEGENERATE | ResultFlag.TOO_FEW_SAMPLES
 
 
-class Stratified(BaseIndependenceTest, short_name="stratified"):
+class Stratified(BaseIndependenceTest):
     r"""Another test within each stratum of the discrete columns to condition on.
 
     A class label among the conditioning columns may change everything: means, scales,

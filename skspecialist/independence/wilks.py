@@ -16,7 +16,7 @@ __all__ = ["Wilks"]
 SMALLEST_RATIO = 2.0**-53
 
 
-class Wilks(CovarianceTest, short_name="wilks"):
+class Wilks(CovarianceTest):
     r"""Wilks' lambda test of the partial correlations of two vectors.
 
     :math:`\Lambda = \det S_{xy \cdot z} / (\det S_{xx \cdot z} \det S_{yy \cdot z})`

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from skspecialist.encoder.penalties import L1, BasePenalty, HardConcrete
+from skspecialist.encoder.penalties import L1, HardConcrete
 
 
 @pytest.mark.parametrize("group", [0.0, 0.5, 2.0])
@@ -42,13 +42,6 @@ def test_groups_are_penalized_one_by_one(penalty):
     one_by_one = [(penalty.prox(m, s), penalty.value(m)) for m, s in zip(masks, steps, strict=True)]
     for all_groups, each in zip(together, zip(*one_by_one, strict=True), strict=True):
         torch.testing.assert_close(all_groups, torch.stack(each))
-
-
-def test_penalties_are_parts():
-    assert isinstance(BasePenalty.resolve("l1", argument="penalty"), L1)
-    assert isinstance(BasePenalty.resolve("hard_concrete", argument="penalty"), HardConcrete)
-    with pytest.raises(ValueError, match="penalty='l7' is not known"):
-        BasePenalty.resolve("l7", argument="penalty")
 
 
 @pytest.mark.parametrize("temperature", [0.4, 2 / 3])

@@ -7,7 +7,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from skspecialist._stats.moments import Moments
-from skspecialist.independence import BaseIndependenceTest, FisherZ, ResultFlag, Wilks
+from skspecialist.independence import FisherZ, ResultFlag, Wilks
 
 TESTS = [FisherZ(), Wilks()]
 
@@ -256,13 +256,6 @@ def test_wrong_columns_are_named(correlated):
         FisherZ().test_many(correlated, [0, 1], [2])
     with pytest.raises(ValueError, match="independence_test='wilks'"):
         FisherZ().test(correlated[:, :2], correlated[:, 3])
-
-
-def test_a_new_test_is_one_class(correlated):
-    class Never(Wilks, short_name="never"):
-        """A test that is known as soon as it is written."""
-
-    assert isinstance(BaseIndependenceTest.resolve("never", argument="test"), Never)
 
 
 class TestMoments:

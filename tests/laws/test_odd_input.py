@@ -12,8 +12,7 @@ from skspecialist.baselines import (
     HMMBaseline,
     SelTaskBaseline,
 )
-from skspecialist.independence import GCM, KCI, RCIT, FisherZ, Stratified, Wilks
-from skspecialist.independence.cmi import CMI
+from skspecialist.independence import CMI, GCM, KCI, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.metrics import block_r2, dci, infomec, mean_correlation_coefficient
 from tests.refusals._refusals import blames
 

@@ -8,8 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from skspecialist._stats.moments import Moments
 from skspecialist.encoder._rotation import sparse_rotation
 from skspecialist.encoder._separability import inseparable_groups, select_support
-from skspecialist.independence import GCM, KCI, RCIT, FisherZ, Stratified, Wilks
-from skspecialist.independence.cmi import CMI
+from skspecialist.independence import CMI, GCM, KCI, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.metrics import (
     block_r2,
     consistency,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from ..._base.registry import Part
+from ..._base.estimator import Part
 
 
-class BasePenalty(Part, room="skspecialist.encoder.penalties"):
+class BasePenalty(Part):
     """Base of the penalties on the mask between tasks and latents.
 
-    A new one is a file of this folder, named like its ``short_name``.
+    A new penalty is a subclass that implements :meth:`value` and :meth:`prox`, and one line
+    in ``skspecialist.encoder.penalties.PENALTIES`` that gives it a short name.
     """
+
+    _registry = "skspecialist.encoder.penalties:PENALTIES"
 
     def value(self, mask: torch.Tensor) -> torch.Tensor:
         """Return the penalty.

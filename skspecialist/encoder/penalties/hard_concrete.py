@@ -15,7 +15,7 @@ STRETCH = (-0.1, 1.1)  # of the relaxed gates, beyond the [0, 1] to which they a
 SPEED = 10.0  # logits have to go much further than weights, at the same learning rate
 
 
-class HardConcrete(BasePenalty, short_name="hard_concrete"):
+class HardConcrete(BasePenalty):
     """Mean probability that a gate on a mask entry is open.
 
     Each entry of the mask is multiplied by a gate, which in training is a sigmoid of

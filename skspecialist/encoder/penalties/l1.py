@@ -11,7 +11,7 @@ from ..._base.sklearn_compat import Interval
 from ._base import BasePenalty
 
 
-class L1(BasePenalty, short_name="l1"):
+class L1(BasePenalty):
     """Mean absolute mask entry of a task, and a share of it by whole latents.
 
     ``value(m) = sum_tj m_tj / n_tasks + group * sum_j norm(m_:j) / sqrt(n_tasks)``. A

@@ -10,7 +10,7 @@ from .base import BaseAggregation, Correction, to_matrix
 __all__ = ["AnyPair"]
 
 
-class AnyPair(BaseAggregation, short_name="any"):
+class AnyPair(BaseAggregation):
     """A segment is relevant if any of its pairs is: the paper's Algorithm 1.
 
     The statistic is the largest absolute normal score of a segment's pairs and the

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..._base.registry import Part
+from ..._base.estimator import Part
 from ...independence.base import IndependenceResult
 
 __all__ = ["BaseAggregation", "Correction", "to_matrix"]
@@ -15,12 +15,14 @@ __all__ = ["BaseAggregation", "Correction", "to_matrix"]
 Correction = Callable[[np.ndarray], np.ndarray]
 
 
-class BaseAggregation(Part, room="skspecialist.structure.aggregation"):
-    """Base of the rules that pool the pair tests of a task into one test a segment.
+class BaseAggregation(Part):
+    """Base of the rules that pool the pair tests of a task into one test per segment.
 
-    A new rule is one file of this folder, named after its short name, with a subclass
-    that implements :meth:`aggregate`.
+    A new rule is a subclass that implements :meth:`aggregate`, and one line in
+    ``skspecialist.structure.aggregation.AGGREGATIONS`` that gives it a short name.
     """
+
+    _registry = "skspecialist.structure.aggregation:AGGREGATIONS"
 
     @abstractmethod
     def aggregate(

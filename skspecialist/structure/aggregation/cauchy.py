@@ -10,7 +10,7 @@ from .base import BaseAggregation, Correction, to_matrix
 __all__ = ["Cauchy"]
 
 
-class Cauchy(BaseAggregation, short_name="cauchy"):
+class Cauchy(BaseAggregation):
     r"""Test a segment by the Cauchy combination of the p-values of its pairs.
 
     The mean over pairs of :math:`\tan((1/2 - p)\pi)` has Cauchy tails whatever the

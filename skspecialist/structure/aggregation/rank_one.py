@@ -11,7 +11,7 @@ from .base import BaseAggregation, Correction, to_matrix
 __all__ = ["RankOne"]
 
 
-class RankOne(BaseAggregation, short_name="rank_one"):
+class RankOne(BaseAggregation):
     r"""Pool the pairs of a task by the rank-one shape of its evidence.
 
     Given a task, the actions of its segments are dependent in proportion to the product

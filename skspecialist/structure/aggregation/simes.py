@@ -10,7 +10,7 @@ from .base import BaseAggregation, Correction, to_matrix
 __all__ = ["Simes"]
 
 
-class Simes(BaseAggregation, short_name="simes"):
+class Simes(BaseAggregation):
     r"""Test a segment by Simes' combination of the p-values of its pairs.
 
     The p-value is :math:`\min_j m\, p_{(j)} / j` over the m sorted p-values of the
