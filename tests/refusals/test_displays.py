@@ -16,7 +16,7 @@ from skspecialist.inspection import (
 )
 from tests.refusals._drawings import NAMES, SQUARE, WEIGHTS
 from tests.refusals._estimators import INF, NAN
-from tests.refusals._refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusals
 
 refusals = Refusals()
 
@@ -113,6 +113,6 @@ for display in (
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@pytest.mark.parametrize(("call", "mistake", "argument"), refusals.cases)
-def test_is_refused(call, mistake, argument):
-    check_refusal(call, mistake, argument)
+@pytest.mark.parametrize(("call", "mistakes", "argument"), refusals.cases)
+def test_is_refused(call, mistakes, argument):
+    check_refusals(call, mistakes, argument)

@@ -22,7 +22,7 @@ from tests.refusals._estimators import (
     changed,
     no_targets,
 )
-from tests.refusals._refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusals
 
 refusals = Refusals()
 
@@ -321,23 +321,9 @@ refusals.add(
 # ------------------------------------------------------------------ parameters
 
 for argument, values in {
-    "n_components": [0, -1, 2.5, "two", None],
-    "conditional": ["first", None, 2],
-    "smoothing": [-1, 1.5, "some", None, NAN],
-    "pooling": ["mean", None, 1],
-    "sparsity": [-0.1, NAN, INF, None, "l1"],
-    "alpha": [0, 1, -0.1, NAN, "0.05", None],
-    "cv": [0, 1, 2.5, "loo", None],
-    "hidden_layer_sizes": [(0,), (-3,), (2.5,), ("8",), (None,), 8, "big", {8}, (NAN,), None],
-    "n_timesteps": [0, -4, 2.0, "four"],
-    "max_epochs": [0, -1, 2.5, "many"],
-    "batch_size": [0, 1, -1, 2.5, None],
-    "window": [0, -1, 2.5, "some"],
-    "learning_rate": [0, -0.1, NAN, "fast", None, INF],
-    "callbacks": [["print"], "print", [3], (1,), [nn.Linear]],
-    "device": ["banana", "", None, 0, "cuda:99"],
-    "random_state": [-1, "seed", 0.5],
-    "verbose": [-1, "yes"],
+    "hidden_layer_sizes": [(0,), (-3,), (2.5,), ("8",), (None,), (NAN,)],
+    "callbacks": [["print"], [3], [nn.Linear]],
+    "device": ["banana", "", "cuda:99"],
 }.items():
     refusals.add(
         "TaskLocalizer",
@@ -355,6 +341,6 @@ refusals.add(
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@pytest.mark.parametrize(("call", "mistake", "argument"), refusals.cases)
-def test_is_refused(call, mistake, argument):
-    check_refusal(call, mistake, argument)
+@pytest.mark.parametrize(("call", "mistakes", "argument"), refusals.cases)
+def test_is_refused(call, mistakes, argument):
+    check_refusals(call, mistakes, argument)

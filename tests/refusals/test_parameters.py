@@ -3,21 +3,14 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from torch import nn
 
 from skspecialist.baselines import (
     CCABaseline,
     ChangePointBaseline,
-    GraphicalLassoBaseline,
     GroupLassoBaseline,
-    HMMBaseline,
-    SelTaskBaseline,
 )
-from skspecialist.encoder.penalties import L1, HardConcrete
-from skspecialist.independence import Wilks
-from skspecialist.structure.aggregation import RankOne
 from tests.refusals._estimators import (
     INF,
     NAN,
@@ -32,7 +25,7 @@ from tests.refusals._estimators import (
     new_identifier,
     new_pipeline,
 )
-from tests.refusals._refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusals
 
 refusals = Refusals()
 
@@ -139,20 +132,13 @@ refusals.add(
     lambda g: new_cv(cv=GroupKFold(2)).fit(X, Y, groups=g),
     {name: LABELS_OF_SEQUENCES[name] for name in ("too short", "dict", "number")} | {"None": None},
 )
-refusals.add(
-    "cv.fit",
-    "cv",
-    lambda cv: new_cv(cv=cv).fit(X, Y),
-    {"0": 0, "1": 1, "-2": -2, "too many": KFold(60), "text": "five", "half": 2.5, "nothing": []},
-)
+refusals.add("cv.fit", "cv", lambda cv: new_cv(cv=cv).fit(X, Y), {"60": KFold(60), "none": []})
 refusals.add(
     "cv.fit",
     "sparsities",
     lambda s: new_cv(sparsities=s).fit(X, Y),
-    [[], [0.0], [1.0], [-0.1, 0.2], [NAN], ["a"], [[0.1]], 0.1, "auto", {"a": 0.1}, [INF], [None]],
+    [[], [0.0], [1.0], [-0.1, 0.2], [NAN], ["a"], [[0.1]], {"a": 0.1}, [INF], [None]],
 )
-refusals.add("cv.fit", "tolerance", lambda t: new_cv(tolerance=t).fit(X, Y), [1.0, -0.1, NAN, "a"])
-refusals.add("cv.fit", "n_subsamples", lambda n: new_cv(n_subsamples=n).fit(X, Y), [1, 0, 2.5])
 refusals.add(
     "pipeline.fit",
     "cv",
@@ -165,12 +151,7 @@ refusals.add(
         ("a", "b", "c"),
         (0.5, 0.25, 0.125, 0.125),
         (),
-        0,
-        1,
-        -3,
         41,
-        2.5,
-        "three",
         KFold(50),
         [],
         {"folds": 3},
@@ -178,13 +159,17 @@ refusals.add(
 )
 
 # ------------------------------------------------------------------ parameters
+#
+# Scikit-learn's own validation guards types, choices and ranges of single parameters, and its
+# checks in tests/test_common.py try it. Here are values that pass it: wrong for the data, wrong
+# beside another parameter, or wrong inside a container.
 
 
-def parameters(where, new, mistakes):
+def parameters(where, new, mistakes, X=X, y=Y):
     """Add mistakes in parameters that ``fit`` refuses."""
     for argument, values in mistakes.items():
         refusals.add(
-            where, argument, lambda v, argument=argument: new(**{argument: v}).fit(X, Y), values
+            where, argument, lambda v, argument=argument: new(**{argument: v}).fit(X, y), values
         )
 
 
@@ -192,16 +177,9 @@ parameters(
     "TaskStructureIdentifier",
     new_identifier,
     {
-        "segment_length": [0, -1, 1.5, "two", None, 5, [2], NAN],
-        "criterion": ["Direct", None, 1, ["direct"]],
-        "segment_steps": ["first", None, ("interior",)],
-        "conditioning": ["none", None, True],
-        "independence_test": ["fisher", "", "no.such", None, Wilks, RankOne(), 3],
-        "aggregation": ["mean", None, RankOne, Wilks(), 0],
-        "alpha": [0, 1, -0.1, NAN, "0.05", None, 1e300, 5],
-        "correction": ["bonferroni", None, False],
-        "min_effect_size": [-0.1, 1.1, NAN, "large", None],
-        "n_tasks": [0, -1, 2.5, "two"],
+        "segment_length": [5],
+        "independence_test": ["fisher", "", "no.such"],
+        "aggregation": ["mean"],
         "segments": [
             [],
             [0, 2],
@@ -214,74 +192,25 @@ parameters(
             [[0.0, 2.0]],
             [["a", "b"]],
             [[0, 2], [3]],
-            "all",
             {0: 2},
             [[1, 1]],
             [[0, 2**70]],
         ],
-        "n_subsamples": [-1, 2.5, "many"],
-        "n_timesteps": [0, -4, 2.0, "four", 3, 8],
-        "n_jobs": [1.5, "all"],
-        "random_state": [-1, "seed", 0.5, 2**40],
-        "verbose": [-1, "yes"],
+        "n_timesteps": [3, 8],
     },
 )
 parameters(
     "SparseSpecialistEncoder",
     new_encoder,
     {
-        "n_components": [0, -1, 2.5, "two"],
-        "n_relevant": [0, 3, 1.5, "one"],
-        "sparsity": [-0.1, 1.1, NAN, None, "l1"],
-        "penalty": ["l3", None, L1, 0.1, Wilks()],
-        "beta": [-1, NAN, "a", None, INF],
-        "independence_weight": [-1, NAN, None, INF],
-        "heads": ["conv", None, nn.Linear],
-        "hidden_layer_sizes": [(0,), (-3,), (2.5,), ("8",), (None,), 8, "big", {8}, (NAN,)],
-        "whiten": [2, "yes", None],
-        "max_epochs": [0, -1, 2.5, "many"],
-        "batch_size": [0, 1, -1, 2.5, None],
-        "learning_rate": [0, -0.1, NAN, "fast", None, INF],
-        "input_noise": [-0.1, NAN, "some", None, INF],
-        "refit": [None, "no"],
-        "early_stopping": [None, 3],
-        "validation_fraction": [0.0, 1.0, -0.5, NAN, None, 5],
-        "callbacks": [["print"], "print", [3], (1,)],
-        "device": ["banana", "", None, 0, "cuda:99"],
-        "warm_start": ["yes", None],
-        "random_state": [-1, "seed", 0.5],
-        "verbose": [-1, "yes"],
+        "n_relevant": [3],
+        "penalty": ["l3"],
+        "hidden_layer_sizes": [(0,), (-3,), (2.5,), ("8",), (None,), (NAN,)],
+        "callbacks": [["print"], [3], [nn.Linear]],
+        "device": ["banana", "", "cuda:99"],
     },
 )
-refusals.add("L1", "group", lambda v: new_encoder(penalty=L1(v)).fit(X, Y), [-1.0, NAN, "a", None])
-refusals.add(
-    "HardConcrete",
-    "temperature",
-    lambda v: new_encoder(penalty=HardConcrete(v)).fit(X, Y),
-    [0.0, 1.0, NAN, "a"],
-)
-refusals.add(
-    "HardConcrete",
-    "init",
-    lambda v: new_encoder(penalty=HardConcrete(init=v)).fit(X, Y),
-    [NAN, INF, "a", None],
-)
-parameters(
-    "SpecialistPipeline",
-    new_pipeline,
-    {
-        "generalist": ["pca", Ridge(), 3],
-        "structure": ["direct", Ridge(), LinearRegression],
-        "encoder": ["sparse", Ridge(), 1],
-        "estimator": ["ridge", nn.Linear(2, 1), 1],
-        "strategy": ["sometimes", None, True],
-        "task_features": ["sparse", None],
-        "loss": ["mse", None, 3],
-        "n_timesteps": [0, 2.0, "four", 3],
-        "random_state": [-1, "seed"],
-        "verbose": [-1],
-    },
-)
+parameters("SpecialistPipeline", new_pipeline, {"n_timesteps": [3]})
 refusals.add(
     "loss",
     "loss",
@@ -298,29 +227,20 @@ parameters(
     "TorchGeneralist",
     new_generalist,
     {
-        "module": ["resnet", 3, nn.Linear(3, 2), nn.LSTM, lambda x: None, lambda x: x * NAN],
-        "layer": ["9", "no.such", 3],
-        "pooling": ["max", 3, lambda x: x[0]],
-        "input_shape": [(3,), (2, 2), "image", (0,), (-1, 3), ("a",)],
-        "preprocess": ["scale", lambda x: None],
-        "batch_size": [0, -1, 2.5, None],
-        "device": ["banana", 0, "cuda:99"],
-        "verbose": [-1],
+        "module": [nn.Linear(3, 2), nn.LSTM, lambda x: None, lambda x: x * NAN],
+        "layer": ["9", "no.such"],
+        "pooling": [lambda x: x[0]],
+        "input_shape": [(3,), (2, 2), (0,), (-1, 3), ("a",)],
+        "preprocess": [lambda x: None],
+        "device": ["banana", "cuda:99"],
     },
 )
-parameters("CCA", CCABaseline, {"alpha": [0, 1, NAN, "a"], "segment_length": [0, 5, 1.5, "auto"]})
-parameters("ChangePoint", ChangePointBaseline, {"penalty": [-1, NAN, "a"], "n_timesteps": [3, 0]})
-parameters("GroupLasso", GroupLassoBaseline, {"segment_length": [0, 99]})
-parameters("GraphicalLasso", GraphicalLassoBaseline, {"segment_length": [-1, "two"]})
-parameters("HMM", HMMBaseline, {"n_init": [0, 1.5], "random_state": ["seed"]})
-parameters(
-    "SelTask",
-    SelTaskBaseline,
-    {"n_components": [0, 1.5], "n_iter": [0, "many"], "sparsity": [-1, NAN], "binarity": [-1]},
-)
+parameters("CCA", CCABaseline, {"segment_length": [5]})
+parameters("ChangePoint", ChangePointBaseline, {"n_timesteps": [3]})
+parameters("GroupLasso", GroupLassoBaseline, {"segment_length": [99]})
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@pytest.mark.parametrize(("call", "mistake", "argument"), refusals.cases)
-def test_is_refused(call, mistake, argument):
-    check_refusal(call, mistake, argument)
+@pytest.mark.parametrize(("call", "mistakes", "argument"), refusals.cases)
+def test_is_refused(call, mistakes, argument):
+    check_refusals(call, mistakes, argument)

@@ -13,7 +13,7 @@ from skspecialist.datasets import make_collider_sequences
 from skspecialist.inspection import PairEvidenceDisplay, TaskStructureDisplay, TaskTimelineDisplay
 from tests.refusals._drawings import NAMES, SQUARE, WEIGHTS
 from tests.refusals._estimators import INF, LABELS, NAN, X, Y, changed, identifier, pipeline
-from tests.refusals._refusals import Refusals, check_refusal
+from tests.refusals._refusals import Refusals, check_refusals
 
 refusals = Refusals()
 
@@ -277,6 +277,6 @@ refusals.add(
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@pytest.mark.parametrize(("call", "mistake", "argument"), refusals.cases)
-def test_is_refused(call, mistake, argument):
-    check_refusal(call, mistake, argument)
+@pytest.mark.parametrize(("call", "mistakes", "argument"), refusals.cases)
+def test_is_refused(call, mistakes, argument):
+    check_refusals(call, mistakes, argument)
