@@ -55,10 +55,3 @@ def test_selection_is_the_conditional_distribution():
     assert_array_equal(free.structure, selected.structure)
     near_zero = np.abs(free.y[:, 0]) < 0.2 * free.y.std()
     assert_allclose(np.cov(selected.X[:, :, 0].T), np.cov(free.X[near_zero][:, :, 0].T), atol=0.06)
-
-
-def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="n_sequences"):
-        make_collider_sequences(0)
-    with pytest.raises(ValueError, match="segment_length=3"):
-        make_collider_sequences(10, n_timesteps=2, segment_length=3)

@@ -194,26 +194,3 @@ def test_noise_has_its_standard_deviation():
     )
     # Five standard errors of a standard deviation.
     np.testing.assert_allclose((noisy - clean).std(axis=0), 0.1, rtol=5 / np.sqrt(2 * 5000))
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"factors": ["shift_x", "slant"]}, "factors=.*slant"),
-        ({"factors": ["scale", "scale"]}, "factors=.*at most once"),
-        ({"factors": []}, "factors="),
-        ({"factors": "scale"}, "'factors' parameter"),
-        ({"factors": ["scale", "rotation"], "relevant": ["shift_x"]}, "relevant=.*shift_x"),
-        ({"factors": ["scale", "rotation"]}, "n_relevant=3 exceeds"),
-        ({"n_factors_per_task": 4}, "n_factors_per_task=4 exceeds"),
-        ({"n_tasks": 1}, "n_tasks=1 .* cannot use all"),
-        ({"digits": [3, 10]}, "digits=.*10"),
-        ({"digits": []}, "digits="),
-        ({"image_size": 4}, "'image_size' parameter"),
-        ({"subset": "valid"}, "'subset' parameter"),
-        ({"noise": -1}, "'noise' parameter"),
-    ],
-)
-def test_bad_arguments_are_named(params, message):
-    with pytest.raises(ValueError, match=message):
-        make_digit_factors(10, **params)

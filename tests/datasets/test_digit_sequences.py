@@ -1,6 +1,5 @@
 """Digit sequences show real images whose tasks are functions of their digits."""
 
-import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
@@ -40,8 +39,3 @@ def test_train_and_test_images_are_disjoint_and_share_the_structure():
     assert_array_equal(train.structure, test.structure)
     images = [{image.tobytes() for image in data.X.reshape(-1, 64)} for data in (train, test)]
     assert not images[0] & images[1]
-
-
-def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="subset"):
-        make_digit_sequences(10, subset="valid")

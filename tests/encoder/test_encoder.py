@@ -395,28 +395,6 @@ def test_what_cannot_be_fitted_says_so(data, change, error, message):
         quick().fit(*change(data.X, data.y))
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"hidden_layer_sizes": (8, 0)},
-        {"hidden_layer_sizes": (8.0,)},
-        {"device": "abacus"},
-        {"heads": "deep"},
-        {"sparsity": -0.1},
-        {"sparsity": 1.1},
-        {"n_relevant": 7},
-        {"independence_weight": -1.0},
-        {"task_weight": [1.0, 2.0]},
-        {"task_weight": [0.0, 0.0, 0.0, 0.0]},
-        {"task_weight": [-1.0, 1.0, 1.0, 1.0]},
-        {"penalty": 3},
-    ],
-)
-def test_parameters_are_named(data, params):
-    with pytest.raises(ValueError, match=next(iter(params))):
-        quick(**params).fit(data.X, data.y)
-
-
 def test_a_constant_feature_and_few_samples_do_no_harm(data):
     X = np.column_stack([data.X, np.full(300, 1e6)])
     with warnings.catch_warnings():

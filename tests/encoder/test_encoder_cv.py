@@ -181,22 +181,6 @@ def test_random_tasks_give_the_empty_end(data):
     assert_allclose(encoder.predict(data.X), y.mean(), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("params", "name"),
-    [
-        ({"sparsities": [0.0, 0.1]}, "sparsities"),
-        ({"sparsities": [0.1, 1.0]}, "sparsities"),
-        ({"sparsities": []}, "sparsities"),
-        ({"tolerance": -0.1}, "tolerance"),
-        ({"tolerance": 1.0}, "tolerance"),
-        ({"cv": 1}, "cv"),
-    ],
-)
-def test_parameters_are_named(data, params, name):
-    with pytest.raises(ValueError, match=name):
-        quick(**params).fit(data.X, data.y)
-
-
 def test_a_failed_fit_leaves_the_estimator_as_it_was(widths, data):
     before = dict(vars(widths))
     with pytest.raises(ValueError, match="constant"):

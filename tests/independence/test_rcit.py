@@ -91,11 +91,3 @@ def test_few_features_of_z_leave_its_influence_in():
     x, y = z[:, :2] + rng.normal(size=(2, 1000, 2))
     assert RCIT(n_features_z=10).test(x, y, z).pvalue < 1e-6
     assert RCIT().test(x, y, z).pvalue > 0.01
-
-
-def test_wrong_parameters_are_named():
-    x, y = np.random.default_rng(4).normal(size=(2, 50))
-    with pytest.raises(ValueError, match="'null' parameter of RCIT"):
-        RCIT(null="gamma").test(x, y)
-    with pytest.raises(ValueError, match="'n_features' parameter of RCIT"):
-        RCIT(n_features=0).test(x, y)

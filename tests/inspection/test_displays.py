@@ -248,45 +248,6 @@ def test_from_estimator_wants_a_fitted_one():
         SpecialistGainDisplay.from_estimator(SpecialistPipeline())
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: TaskStructureDisplay([1, 0]), "step_weights must be a matrix"),
-        (lambda: TaskStructureDisplay(np.zeros((0, 2))), "step_weights must be a matrix"),
-        (lambda: TaskStructureDisplay(FOUND * np.nan), "step_weights must hold finite numbers"),
-        (lambda: TaskStructureDisplay([["a"]]), "step_weights must hold finite numbers"),
-        (
-            lambda: TaskStructureDisplay(FOUND, true_step_tasks=TRUTH[:3]),
-            r"true_step_tasks has shape \(3, 2\), but step_weights has shape \(5, 2\)",
-        ),
-        (
-            lambda: TaskStructureDisplay(FOUND, confidence=TRUTH[:3]),
-            r"confidence has shape \(3, 2\), but step_weights has shape \(5, 2\)",
-        ),
-        (
-            lambda: TaskStructureDisplay(FOUND, confidence=-CONFIDENCE),
-            "confidence must not be negative, got -",
-        ),
-        (
-            lambda: TaskStructureDisplay(FOUND, task_names=["one"]),
-            "task_names must hold 2 names, got 1",
-        ),
-        (lambda: MaskDisplay([0.0]), "mask must be a matrix"),
-        (lambda: MaskDisplay(MASK, latent_names=["z"]), "latent_names must hold 3 names"),
-        (lambda: SpecialistGainDisplay([0.1, 0.2], [0.1]), "gain_se must have one entry"),
-        (lambda: SpecialistGainDisplay(0.1, 0.2), "gain must have one entry"),
-        (lambda: SequenceDisplay(IMAGES[0, 0], FOUND), "sequences must have shape"),
-        (lambda: SequenceDisplay(IMAGES, FOUND[:3]), "step_weights must have shape"),
-        (lambda: SequenceDisplay(IMAGES, FOUND, image_shape=(5, 5)), "needs 25 features a step"),
-        (lambda: SequenceDisplay(IMAGES, FOUND).plot(task=2), "task=2 is not known"),
-        (lambda: SequenceDisplay(IMAGES, FOUND).plot(task="x"), "task='x' is not known"),
-    ],
-)
-def test_what_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 @pytest.mark.parametrize("make", DISPLAYS.values(), ids=DISPLAYS)
 def test_without_matplotlib_the_error_says_what_to_install(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

@@ -147,30 +147,6 @@ def test_from_estimator_refuses_what_has_no_pairs():
         PairEvidenceDisplay.from_estimator(direct, DATA.X)
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: PairEvidenceDisplay(SCORES, SCORES, [1, 0]), "structure must be a matrix"),
-        (
-            lambda: PairEvidenceDisplay(SCORES[:2], SCORES, STRUCTURE),
-            r"scores must have shape \(3, 3, 1\), as structure has 3 segments and 1 tasks",
-        ),
-        (
-            lambda: PairEvidenceDisplay(SCORES, SCORES[..., 0], STRUCTURE),
-            r"significant must have shape \(3, 3, 1\)",
-        ),
-        (
-            lambda: PairEvidenceDisplay(SCORES, SCORES, STRUCTURE, task_names=["a", "b"]),
-            "task_names must hold 1 names, got 2",
-        ),
-        (lambda: make().plot(task=1), "task=1 is not known"),
-    ],
-)
-def test_what_is_refused(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
-
-
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot needs matplotlib: .*skspecialist\[plot\]"):

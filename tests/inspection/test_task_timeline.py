@@ -214,41 +214,6 @@ def test_a_sequence_of_another_kind_is_refused(sequences):
         TaskTimelineDisplay.from_estimator(TaskLocalizer(), sequences[0])
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: TaskTimelineDisplay([0.1, 0.2]), r"values must have shape .*got \(2,\)"),
-        (lambda: TaskTimelineDisplay(np.zeros((0, 2))), "values must have shape"),
-        (lambda: TaskTimelineDisplay([[np.inf]]), "values must hold finite numbers"),
-        (lambda: TaskTimelineDisplay([["a"]]), "values must hold numbers"),
-        (lambda: TaskTimelineDisplay(CHANCES, limit=0), "limit must be positive"),
-        (
-            lambda: TaskTimelineDisplay(CHANCES, task_names=["one"]),
-            "task_names must hold 2 names, got 1",
-        ),
-        (
-            lambda: TaskTimelineDisplay.from_predictions(CHANCES, FOUND[:3]),
-            r"steps must have shape \(5, 2\).* got \(3, 2\)",
-        ),
-        (
-            lambda: TaskTimelineDisplay.from_predictions(CHANCES, true_steps=FOUND[:, 0]),
-            "true_steps must be a matrix",
-        ),
-        (
-            lambda: TaskTimelineDisplay.from_predictions(2 * CHANCES),
-            "probabilities must be between 0 and 1, got 0 to 1.8",
-        ),
-        (
-            lambda: TaskTimelineDisplay.from_predictions(CHANCES[None]),
-            "probabilities must have shape .*one sequence at a time",
-        ),
-    ],
-)
-def test_what_is_refused(make, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        make()
-
-
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot needs matplotlib: .*skspecialist\[plot\]"):

@@ -374,25 +374,6 @@ class TestBadInput:
         with pytest.raises(ValueError, match=message):
             quick_pipeline().fit(X, y)
 
-    @pytest.mark.parametrize(
-        "params",
-        [
-            {"strategy": "maybe"},
-            {"cv": (0.5, 0.6)},
-            {"cv": (1.0,)},
-            {"cv": (1.2, -0.2)},
-            {"cv": "half"},
-            {"loss": "hinge"},
-            {"task_features": "random"},
-            {"encoder": Ridge()},
-            {"structure": "direct"},
-            {"n_timesteps": 4},
-        ],
-    )
-    def test_parameters_are_named(self, params):
-        with pytest.raises(ValueError, match=next(iter(params))):
-            quick_pipeline(**params).fit(self.X, self.y)
-
     def test_an_error_leaves_the_estimator_as_it_was(self):
         pipeline = quick_pipeline().fit(self.X, self.y)
         before = dict(vars(pipeline))

@@ -373,28 +373,6 @@ class TestBadInput:
         with pytest.raises(ValueError, match="requires y to be passed"):
             TaskStructureIdentifier(criterion=criterion).fit(self.X)
 
-    @pytest.mark.parametrize(
-        "params",
-        [
-            {"segment_length": 0},
-            {"segment_length": "long"},
-            {"segments": [(0, 7)]},
-            {"segments": "all"},
-            {"n_subsamples": -1},
-            {"n_tasks": 0},
-            {"alpha": 1.0},
-            {"criterion": "indirect"},
-            {"independence_test": "kendall"},
-            {"independence_test": 3},
-            {"aggregation": "all", "criterion": "collider"},
-            {"n_timesteps": 4},
-        ],
-    )
-    def test_parameters_are_named(self, params):
-        name = next(iter(params))
-        with pytest.raises((ValueError, TypeError), match=name):
-            TaskStructureIdentifier(**params).fit(self.X, self.y)
-
     def test_an_error_leaves_the_estimator_as_it_was(self):
         identifier = TaskStructureIdentifier().fit(self.X, self.y)
         before = dict(vars(identifier))
