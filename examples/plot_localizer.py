@@ -130,10 +130,10 @@ for ax, image in zip(axes, X_smooth_new[one], strict=False):
 # step before does not explain.
 
 localizers = {
-    conditional: TaskLocalizer(conditional=conditional, max_epochs=12, random_state=0).fit(
+    name: TaskLocalizer(conditional=name == "conditional", max_epochs=12, random_state=0).fit(
         X_smooth, y
     )
-    for conditional in (False, True)
+    for name in ("marginal", "conditional")
 }
 pd.concat({name: quality(fitted, X_smooth_new, steps_new) for name, fitted in localizers.items()})
 

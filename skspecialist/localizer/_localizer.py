@@ -53,12 +53,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     n_components : int, default=16
         Number of latents that there are to use.
     conditional : bool, default=False
-        What is looked at.
-
-        - "marginal": the step alone.
-        - "conditional": the step, and what a linear regression on the step before does not
-          explain of it. On smooth data, where a step carries traces of those before it.
-
+        Whether a step is seen together with its innovation, the residual of a linear
+        regression on the step before: on smooth data a step carries traces of earlier ones.
         Where steps are independent both find the same. :meth:`score` tells which suits.
     smoothing : int, default=0
         Number of steps on either side with which the score of a step is averaged, in ``fit``
@@ -478,7 +474,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             smoothing=self.smoothing,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            lr=self.learning_rate,
+            learning_rate=self.learning_rate,
             callbacks=check_callbacks(self.callbacks),
             device=self.device,
             verbose=self.verbose,
