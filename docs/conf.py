@@ -45,6 +45,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "show_memory": False,
     "remove_config_comments": True,
+    "thumbnail_size": (560, 400),
     "capture_repr": ("_repr_html_",),  # displays are drawn, not printed
 }
 # References need not be cited in the text.
@@ -55,7 +56,7 @@ copybutton_prompt_is_regexp = True
 
 templates_path = ["_templates"]
 html_static_path = ["_static"]
-html_css_files = ["narrow.css"]
+html_css_files = ["layout.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "skspecialist"
 html_show_sourcelink = False
