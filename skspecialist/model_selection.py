@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import sem
 from sklearn.pipeline import Pipeline
 
 from ._base.sklearn_compat import validate_params
 from ._data.validation import naming
+from ._stats.one_standard_error import tolerated_loss
 
 __all__ = ["neg_n_features_used", "one_standard_error_rule"]
 
@@ -122,7 +122,8 @@ def one_standard_error_rule(
             "error_score='raise' to see why."
         )
     best = means[comparable].max()
-    error = _standard_errors(cv_results, metric, comparable & (means == best)).min()
+    scores = _scores(cv_results, metric)[comparable & (means == best)]
+    error = min(map(tolerated_loss, scores))
     as_good = np.flatnonzero(comparable & (means >= best - error))
     return int(min(as_good, key=lambda i: (*density[i], -means[i])))
 
@@ -224,14 +225,11 @@ def _column(cv_results: Mapping[str, Any], name: str) -> np.ndarray:
     return column
 
 
-def _standard_errors(
-    cv_results: Mapping[str, Any], metric: str, candidates: np.ndarray
-) -> np.ndarray:
-    """Return the standard error over splits of the scores of the candidates."""
+def _scores(cv_results: Mapping[str, Any], metric: str) -> np.ndarray:
+    """Return the scores of the candidates by split, (n_candidates, n_splits)."""
     names = (f"split{k}_test_{metric}" for k in count())
     splits = [_column(cv_results, name) for name in takewhile(cv_results.__contains__, names)]
-    scores = np.column_stack(splits)[candidates]
-    return sem(scores, axis=1) if len(splits) > 1 else np.zeros(len(scores))
+    return np.column_stack(splits)
 
 
 def _density(

@@ -228,7 +228,7 @@ def groups():
     return np.random.default_rng(0).integers(20, size=100)
 
 
-@pytest.mark.parametrize("task_features", [False, True])
+@pytest.mark.parametrize("routing", [False, True])
 def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
     cv = GroupKFold(5)
     with sklearn.config_context(enable_metadata_routing=routing):

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from .._stats.one_standard_error import tolerated_loss
 from ..networks.data import StepData
 from ..networks.layers import CHUNK
 from ..networks.nets import SpecialistNet
@@ -65,13 +66,14 @@ class HeldOut:
         sizes = np.diff([*self.starts, losses.shape[-1]])
         return np.add.reduceat(losses, self.starts, axis=-1) / sizes
 
-    def standard_error(self, losses: np.ndarray) -> float:
-        """Return that of their mean: over folds, over samples where there is one fold only.
+    def tolerated_loss(self, best: np.ndarray, lost: np.ndarray) -> float:
+        """Return the standard error over folds, or over samples where there is one fold only.
 
-        Over samples it shrinks with their number, while what sets two fits apart does not.
+        Over samples it shrinks with their number, while the difference between two fits
+        that is due to their random initialization does not.
         """
-        parts = self.by_fold(losses) if self.n_folds > 1 else losses
-        return float(parts.std(ddof=1) / np.sqrt(len(parts))) if len(parts) > 1 else 0.0
+        parts = (self.by_fold(v) if self.n_folds > 1 else v for v in (best, lost))
+        return float(tolerated_loss(*parts))
 
 
 @dataclass
@@ -105,7 +107,7 @@ class Path:
         alone has a large one.
         """
         best, lost = self.best, self.losses[point] - self.best
-        error = min(map(self.held_out.standard_error, (best, lost)))
+        error = self.held_out.tolerated_loss(best, lost)
         return bool(lost.mean() <= self.held_out.tolerance * self.explained + error)
 
     @property

@@ -14,8 +14,9 @@ from scipy.stats import norm
 
 from .._base.estimator import Part
 from .._data.validation import check_numbers, check_same_length, naming
+from .._stats.pvalues import SMALLEST, normal_score
 
-__all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag", "normal_score"]
+__all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag"]
 
 
 class ResultFlag(IntFlag):
@@ -148,7 +149,7 @@ class IndependenceResult:
         Zero where there was nothing to test: that is no evidence for independence.
         """
         if self.signed:
-            score = np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, 1e-300) / 2)
+            score = np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, SMALLEST) / 2)
         else:
             score = normal_score(self.pvalue)
         return np.where(self.informative, score, 0.0)
@@ -232,8 +233,3 @@ def _as_columns(values: ArrayLike, name: str) -> np.ndarray:
         if np.ndim(values) == 1:
             values = np.asarray(values)[:, None]
     return check_numbers(values, name, ensure_min_features=0)
-
-
-def normal_score(pvalues: np.ndarray) -> np.ndarray:
-    """Return a statistic that is large where a p-value is small, standard normal if uniform."""
-    return norm.isf(np.clip(pvalues, 1e-300, 1 - 1e-16))

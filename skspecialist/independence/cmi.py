@@ -9,16 +9,14 @@ import numpy as np
 from scipy.special import logsumexp
 
 from .._base.sklearn_compat import Interval
+from .._stats.smoothing import RESIDUAL_TOLERANCE, RidgeSmoother
 from .base import IndependenceResult, ResultFlag
 from .sampled import SampledTest, answer, no_evidence
-from .smoothing import RidgeSmoother
 
 __all__ = ["CMI"]
 
 # The first one only trains.
 N_BLOCKS = 4
-# A residual with less variance than this is rounding.
-RESIDUAL_TOLERANCE = 1e-8
 
 
 class CMI(SampledTest):

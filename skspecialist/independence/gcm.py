@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.stats import cauchy
 from sklearn.base import RegressorMixin, clone
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.multioutput import MultiOutputRegressor
@@ -14,10 +12,11 @@ from sklearn.utils import get_tags
 
 from .._base.sklearn_compat import HasMethods, StrOptions
 from .._data.validation import naming
+from .._stats.pvalues import cauchy_combination
+from .._stats.smoothing import RidgeSmoother, whiten
 from .._stats.weighted_chi2 import hall_buckley_eagleson
 from .base import IndependenceResult, ResultFlag
 from .sampled import SampledTest, answer, no_evidence
-from .smoothing import RidgeSmoother
 
 __all__ = ["GCM"]
 
@@ -25,8 +24,6 @@ __all__ = ["GCM"]
 MAX_COLUMNS_WITH_PAIRS = 4
 # Squares of heavy tails have no stable mean: they are taken of clipped values.
 CLIP = 3.0
-# A residual with less variance than this share is rounding.
-RESIDUAL_TOLERANCE = 1e-8
 N_FOLDS = 5
 
 
@@ -146,7 +143,8 @@ class GCM(SampledTest):
             return _scalar_test(sides[0][0], sides[1][0], smoother)
         tests = [_covariance_test(a, b, smoother) for a in sides[0] for b in sides[1]]
         statistics, pvalues, effects = zip(*tests, strict=True)
-        return answer(len(x), statistics[0], _combine(np.array(pvalues)), max(effects))
+        pvalue = float(cauchy_combination(np.array(pvalues)))
+        return answer(len(x), statistics[0], pvalue, max(effects))
 
 
 Group = tuple[np.ndarray, np.ndarray]
@@ -155,14 +153,14 @@ Group = tuple[np.ndarray, np.ndarray]
 def _feature_groups(side: np.ndarray, smoother: Any, quadratic: bool) -> list[Group]:
     """Return whitened residuals of the columns, and of their squares and products."""
     residuals, kept = smoother.residuals(side)
-    whitened = _whiten(residuals)
+    whitened = whiten(residuals)
     if not whitened.shape[1]:
         return []
     groups = [(whitened, kept)]
     if quadratic:
         squares = _squares_less_explained(side, residuals)
         residuals, kept = smoother.residuals(squares)
-        whitened = _whiten(residuals)
+        whitened = whiten(residuals)
         groups += [(whitened, kept)] if whitened.shape[1] else []
     return groups
 
@@ -182,18 +180,6 @@ def _squares_less_explained(side: np.ndarray, residuals: np.ndarray) -> np.ndarr
         i = j = np.arange(n_columns)
     cross = explained[:, i] * residuals[:, j] + explained[:, j] * residuals[:, i]
     return residuals[:, i] * residuals[:, j] + cross
-
-
-def _whiten(columns: np.ndarray) -> np.ndarray:
-    """Return the columns' linear combinations of unit variance that are uncorrelated."""
-    columns = columns - columns.mean(axis=0)
-    scale = columns.std(axis=0)
-    columns = columns[:, scale > RESIDUAL_TOLERANCE] / scale[scale > RESIDUAL_TOLERANCE]
-    if not columns.shape[1]:
-        return columns
-    covariance = columns.T @ columns / len(columns)
-    ridge = RESIDUAL_TOLERANCE * np.eye(len(covariance))
-    return solve_triangular(np.linalg.cholesky(covariance + ridge), columns.T, lower=True).T
 
 
 def _covariance_test(a: Group, b: Group, smoother: Any) -> tuple[float, float, float]:
@@ -220,12 +206,6 @@ def _scalar_test(a: Group, b: Group, smoother: Any) -> IndependenceResult:
     statistic = np.sqrt(n - 1) * deflation * correlation / products.std()
     pvalue = hall_buckley_eagleson(statistic**2, (1.0, 1.0, 1.0))
     return answer(n, statistic, pvalue, correlation, signed=True)
-
-
-def _combine(pvalues: np.ndarray) -> float:
-    """Return one p-value for several dependent ones, by Cauchy's rule."""
-    pvalues = np.clip(pvalues, 1e-300, 1 - 1e-15)
-    return float(cauchy.sf(cauchy.isf(pvalues).mean()))
 
 
 class _CrossFit:

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib import effective_n_jobs
 from scipy.linalg import eigh
-from scipy.spatial.distance import pdist, squareform
 from scipy.stats import gamma
 
 from .._base.sklearn_compat import Interval
+from .._stats.smoothing import UNDERSMOOTHING, centered_kernel, least_gcv_strength
 from ..exceptions import warn
 from .base import IndependenceResult
 from .sampled import SampledTest, answer
-from .smoothing import UNDERSMOOTHING, median_distance
 
 __all__ = ["KCI"]
 
@@ -138,8 +137,8 @@ class KCI(SampledTest):
         n = len(x)
         # Sample variances, as in the original: the widths are in these units.
         x, y, z = (block * np.sqrt((n - 1) / n) for block in (x, y, z))
-        of_x = _centred_kernel(np.hstack([x, SHARE_OF_Z * z]), self.width_x)
-        of_y = _centred_kernel(y, self.width_y)
+        of_x = centered_kernel(np.hstack([x, SHARE_OF_Z * z]), self.width_x)
+        of_y = centered_kernel(y, self.width_y)
         deflation = 1.0
         if z.shape[1]:
             of_x, of_y, deflation = self._residuals(of_x, of_y, z)
@@ -156,14 +155,16 @@ class KCI(SampledTest):
         self, of_x: np.ndarray, of_y: np.ndarray, z: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the kernels of what z leaves, and the factor for lost freedom."""
-        eigenvalues, vectors = eigh(_centred_kernel(z, self.width_z), driver="evd")
+        eigenvalues, vectors = eigh(centered_kernel(z, self.width_z), driver="evd")
         eigenvalues = np.maximum(eigenvalues, 0.0)
         sides, kept = [], []
         for kernel in (of_x, of_y):
             rotated = vectors.T @ kernel @ vectors
             strength = self.regularization
             if strength is None:
-                strength = _best_strength(np.diag(rotated), eigenvalues)
+                grid = eigenvalues.max() * np.logspace(-9, 0, 28)
+                squares = np.diag(rotated)[:, None]
+                strength = UNDERSMOOTHING * least_gcv_strength(eigenvalues, squares, grid)[0]
             left = strength / (eigenvalues + strength)
             sides.append(vectors @ (left[:, None] * rotated * left) @ vectors.T)
             kept.append(left**2)
@@ -171,26 +172,3 @@ class KCI(SampledTest):
             return sides[0], sides[1], 1.0
         own_x, own_y = (vectors**2 @ squares for squares in kept)
         return sides[0], sides[1], float(own_x @ own_y / (kept[0] @ kept[1]))
-
-
-def _centred_kernel(columns: np.ndarray, width: float | None) -> np.ndarray:
-    width = median_distance(columns) if width is None else width
-    kernel = np.exp(-squareform(pdist(columns, "sqeuclidean")) / (2 * width**2))
-    means = kernel.mean(axis=0)
-    return kernel - means - means[:, None] + means.mean()
-
-
-def _best_strength(variances: np.ndarray, eigenvalues: np.ndarray) -> float:
-    """Return a tenth of the ridge strength of least generalized cross-validation error.
-
-    Parameters
-    ----------
-    variances : ndarray of shape (n_samples,)
-        Squared norm of the targets in each eigenvector.
-    eigenvalues : ndarray of shape (n_samples,)
-        Of the kernel to regress on.
-    """
-    grid = eigenvalues.max() * np.logspace(-9, 0, 28)
-    left = grid / (eigenvalues[:, None] + grid)
-    loss = variances @ left**2 / left.sum(axis=0) ** 2
-    return float(UNDERSMOOTHING * grid[loss.argmin()])

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._base.sklearn_compat import Interval, StrOptions
+from .._stats.smoothing import fourier_features
 from .._stats.weighted_chi2 import lindsay_pilla_basak
 from .base import IndependenceResult
 from .sampled import SampledTest, answer
-from .smoothing import median_distance
 
 __all__ = ["RCIT"]
 
@@ -117,12 +117,12 @@ class RCIT(SampledTest):
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
     ) -> IndependenceResult:
         n = len(x)
-        sides = [fourier_features(side, self.n_features, rng) for side in (x, np.hstack([y, z]))]
+        sides = [_unit_features(side, self.n_features, rng) for side in (x, np.hstack([y, z]))]
         deflation = 1.0
         if z.shape[1]:
             fewest = min(FEWEST_FEATURES, n // 2)
             count = int(np.clip(FEATURES_PER_SAMPLE * n, fewest, MOST_FEATURES))
-            of_z = fourier_features(z, self.n_features_z or count, rng)
+            of_z = _unit_features(z, self.n_features_z or count, rng)
             sides, deflation = ridge_residuals(sides, of_z, self.ridge)
         statistic = deflation * _statistic(sides[0], sides[1])
         products = (sides[0][:, :, None] * sides[1][:, None, :]).reshape(n, -1)
@@ -136,11 +136,9 @@ class RCIT(SampledTest):
         return answer(n, statistic, pvalue, np.sqrt(excess / scale))
 
 
-def fourier_features(columns: np.ndarray, n_features: int, rng: np.random.Generator) -> np.ndarray:
-    """Return standardized random features of the Gaussian kernel of median width."""
-    frequencies = rng.normal(size=(columns.shape[1], n_features)) / median_distance(columns)
-    phases = rng.uniform(0, 2 * np.pi, n_features)
-    features = np.cos(columns @ frequencies + phases)
+def _unit_features(columns: np.ndarray, n_features: int, rng: np.random.Generator) -> np.ndarray:
+    """Return random Fourier features of zero mean and unit variance."""
+    features = fourier_features(columns, n_features, rng)
     features -= features.mean(axis=0)
     return features / features.std(axis=0, ddof=1)
 

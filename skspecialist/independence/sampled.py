@@ -13,6 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .._data.validation import check_numbers
+from .._stats.smoothing import standardize
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .covariance import RANK_TOLERANCE, as_sets
 
@@ -83,7 +84,7 @@ class SampledTest(BaseIndependenceTest):
         z: np.ndarray,
         seed: np.random.SeedSequence,
     ) -> IndependenceResult:
-        blocks = [_standardize(data[:, columns[columns >= 0]]) for columns in (x, y, z)]
+        blocks = [standardize(data[:, columns[columns >= 0]]) for columns in (x, y, z)]
         sides = [_not_explained(block, blocks[2]) for block in blocks[:2]]
         n, p, q, r = len(data), sides[0].shape[1], sides[1].shape[1], blocks[2].shape[1]
         if min(p, q) == 0:
@@ -174,17 +175,6 @@ def _test_portion(
             test._test_columns(data, x, y, z, seed)
             for x, y, z, seed in zip(*triples, seeds, strict=True)
         ]
-
-
-def _standardize(columns: np.ndarray) -> np.ndarray:
-    """Return columns of zero mean and unit variance, without the constant ones."""
-    # Powers of the scale itself would over- or underflow.
-    largest = np.abs(columns).max(axis=0, initial=0.0)
-    columns = columns / np.where(largest > 0, largest, 1.0)
-    columns = columns - columns.mean(axis=0)
-    scale = columns.std(axis=0)
-    kept = scale > 1e-12
-    return columns[:, kept] / scale[kept]
 
 
 def _not_explained(side: np.ndarray, z: np.ndarray) -> np.ndarray:

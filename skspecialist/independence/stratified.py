@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
 from .._base.sklearn_compat import Interval
+from .._stats.pvalues import fisher_combination
 from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from .sampled import Triples, flat_triples
 
@@ -163,14 +163,14 @@ def _fisher(results: list[IndependenceResult], n_tests: int, n: int) -> Independ
         )
     flags = np.stack([result.flag for result in results])
     counts = (flags & NO_INFORMATION) == 0
-    logs = np.log(np.maximum([result.pvalue for result in results], 1e-300))
-    statistic = -2.0 * np.where(counts, logs, 0.0).sum(axis=0)
+    pvalues = np.stack([result.pvalue for result in results])
+    statistic, pvalue = fisher_combination(np.where(counts, pvalues, np.nan))
     n_strata = counts.sum(axis=0)
     sizes = np.array([result.n for result in results], dtype=float)[:, None] * counts
     squares = np.stack([result.effect_size for result in results]) ** 2
     return IndependenceResult(
         statistic=statistic,
-        pvalue=np.where(n_strata > 0, chi2.sf(statistic, 2 * np.maximum(n_strata, 1)), 1.0),
+        pvalue=pvalue,
         effect_size=np.sqrt((sizes * squares).sum(axis=0) / np.maximum(sizes.sum(axis=0), 1)),
         df=np.stack([2.0 * n_strata, np.full(n_tests, np.nan)], axis=1),
         n=n,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._stats.one_standard_error import standard_error, tolerated_loss
 from . import _drawing as drawing
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ class SparsityPathDisplay:
         )
 
     def _draw_points(self, ax: Axes) -> None:
-        means, errors = self.scores_path.mean(axis=1), _standard_error(self.scores_path)
+        means = self.scores_path.mean(axis=1)
+        errors = np.nan_to_num(standard_error(self.scores_path))
         serves = _as_good(self.scores_path, self.tolerance)
         ax.errorbar(
             self.positions_, means, errors, color=drawing.BLUE, lw=1.0, capsize=2.5, zorder=2
@@ -240,14 +242,6 @@ def _check_shares(values: ArrayLike, n_points: int) -> np.ndarray:
     return path
 
 
-def _standard_error(scores: np.ndarray) -> np.ndarray:
-    """Return that of the means over folds (last axis): 0 of a single fold."""
-    n_folds = scores.shape[-1]
-    if n_folds == 1:
-        return np.zeros(scores.shape[:-1])
-    return scores.std(axis=-1, ddof=1) / np.sqrt(n_folds)
-
-
 def _best_and_allowance(scores: np.ndarray, tolerance: float) -> tuple[int, float]:
     """Return the best point, and what may be lost against it without a standard error."""
     means = scores.mean(axis=1)
@@ -259,15 +253,14 @@ def _band(scores: np.ndarray, tolerance: float) -> tuple[float, float]:
     """Return the score of the best point, and the least that may be as good."""
     best, allowance = _best_and_allowance(scores, tolerance)
     top = float(scores[best].mean())
-    return top, top - allowance - float(_standard_error(scores[best]))
+    return top, top - allowance - float(tolerated_loss(scores[best]))
 
 
 def _as_good(scores: np.ndarray, tolerance: float) -> np.ndarray:
     """Return the points that the rule of the encoder takes for as good as the best."""
     best, allowance = _best_and_allowance(scores, tolerance)
     lost = scores[best] - scores
-    errors = np.minimum(_standard_error(scores[best]), _standard_error(lost))
-    return lost.mean(axis=1) <= allowance + errors
+    return lost.mean(axis=1) <= allowance + tolerated_loss(scores[best], lost)
 
 
 def _place(shares: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, check_cv
 
 from .._data.validation import naming
+from .._stats.one_standard_error import standard_error
 from ._sample import Sample
 
 __all__ = ["KINDS", "Decision", "n_splits", "split_sequences", "transfers"]
@@ -121,7 +122,8 @@ class Decision:
         best = int(np.argmax(means))
         mean = means[best] if len(compared[best]) else np.nan
         rows = ~np.isnan(gains[:, best])
-        error = standard_error(compared[best], None if groups is None else groups[rows])
+        groups = np.arange(len(rows)) if groups is None else groups
+        error = standard_error(compared[best], groups[rows])
         kind: str | None = KINDS[best]
         if missing is None and not mean >= -min(error, tolerance):
             missing = (
@@ -131,16 +133,6 @@ class Decision:
         if missing is not None:
             kind = "generalist"
         return cls([kind], [missing], np.array([mean]), np.array([error]))
-
-
-def standard_error(values: np.ndarray, groups: np.ndarray | None) -> float:
-    """Return that of the mean of values, of which those of a group may depend on each other."""
-    groups = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_groups = len(np.unique(groups))
-    if n_groups < 2:
-        return np.nan
-    sums = np.bincount(groups, weights=values - values.mean())
-    return float(np.sqrt((sums**2).sum() * n_groups / (n_groups - 1)) / len(values))
 
 
 def is_fractions(split: Any) -> bool:

@@ -10,10 +10,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.svm import SVR
 
 from skspecialist import TaskStructureIdentifier
+from skspecialist._stats.smoothing import RidgeSmoother
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.independence import GCM, KCI, RCIT, ResultFlag
 from skspecialist.independence.sampled import SampledTest
-from skspecialist.independence.smoothing import RidgeSmoother
 
 SAMPLED = [GCM(), GCM(features="linear"), RCIT(), KCI()]
 

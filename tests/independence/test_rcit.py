@@ -9,7 +9,7 @@ from scipy import stats
 
 from skspecialist._stats.weighted_chi2 import hall_buckley_eagleson, lindsay_pilla_basak
 from skspecialist.independence import RCIT
-from skspecialist.independence.rcit import _statistic, fourier_features, ridge_residuals
+from skspecialist.independence.rcit import _statistic, _unit_features, ridge_residuals
 
 
 def null_sample(rng, n=400):
@@ -25,8 +25,7 @@ def test_equals_causal_learn_on_the_same_features(monkeypatch):
     rng = np.random.default_rng(0)
     x, y, z = (rng.normal(size=(400, k)) for k in (2, 2, 5))
     of_x, of_y, of_z = (
-        fourier_features(columns, k, rng)
-        for columns, k in [(x, 5), (np.hstack([y, z]), 5), (z, 100)]
+        _unit_features(columns, k, rng) for columns, k in [(x, 5), (np.hstack([y, z]), 5), (z, 100)]
     )
     drawn = iter([of_z, of_x, of_y])
     oracle = reference.RCIT(approx="lpd4", num_f=100)

@@ -12,7 +12,6 @@ from skspecialist.pipeline._decision import (
     Decision,
     n_splits,
     split_sequences,
-    standard_error,
     transfers,
 )
 from skspecialist.pipeline._sample import Sample
@@ -97,15 +96,6 @@ def test_rows_are_taken_from_everything():
     assert_array_equal(part.environments, [1, 1, 1])
     for short, long in zip(part.values, data.values, strict=True):
         assert_array_equal(short, long[rows])
-
-
-def test_standard_error():
-    values = RNG.normal(size=50)
-    assert_allclose(standard_error(values, None), sem(values))
-    twice = standard_error(np.repeat(values, 2), np.repeat(np.arange(50), 2))
-    assert_allclose(twice, sem(values))  # a copy of each is no further evidence
-    assert np.isnan(standard_error(values, np.zeros(50, dtype=int)))
-    assert np.isnan(standard_error(values[:1], None))
 
 
 def decide(gains, missing=None, groups=None, saved=100.0):

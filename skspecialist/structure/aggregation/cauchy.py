@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...independence.base import IndependenceResult, normal_score
+from ..._stats.pvalues import cauchy_combination, normal_score
+from ...independence.base import IndependenceResult
 from .base import BaseAggregation, Correction, to_matrix
 
 __all__ = ["Cauchy"]
@@ -38,13 +39,10 @@ class Cauchy(BaseAggregation):
         correct: Correction,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
-        # A p-value of one would outweigh all others; as in the reference's own code.
-        bounded = np.clip(result.pvalue, 1e-300, 1 - 1 / max(n_segments, 2))
-        terms = result.informative / np.tan(np.pi * bounded)
-        sums = to_matrix(terms, pairs, n_segments, fill=0.0).sum(axis=0)
-        counts = to_matrix(result.informative * 1.0, pairs, n_segments, fill=0.0).sum(axis=0)
-        means = sums / np.maximum(counts, 1)
-        # The survival function of the Cauchy distribution, accurate in its upper tail.
-        pvalues = np.arctan2(1.0, means) / np.pi
-        pvalues = np.where(counts > 0, pvalues, 1.0)
+        pvalues = cauchy_combination(
+            to_matrix(result.pvalue, pairs, n_segments, fill=1.0),
+            # As in the reference's own code: p-values of discrete tests may be one.
+            largest=1 - 1 / max(n_segments, 2),
+            valid=to_matrix(result.informative * 1.0, pairs, n_segments, fill=0.0) > 0,
+        )
         return normal_score(pvalues), pvalues, correct(pvalues)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...independence.base import IndependenceResult, normal_score
+from ..._stats.pvalues import normal_score, simes_combination
+from ...independence.base import IndependenceResult
 from .base import BaseAggregation, Correction, to_matrix
 
 __all__ = ["Simes"]
@@ -40,8 +41,8 @@ class Simes(BaseAggregation):
         correct: Correction,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
-        matrix = np.sort(to_matrix(result.pvalue, pairs, n_segments, fill=np.nan), axis=0)
-        n_pairs = np.maximum(np.isfinite(matrix).sum(axis=0), 1)
-        ranks = np.arange(1, n_segments + 1)[:, None, None]
-        pvalues = np.nanmin(np.nan_to_num(matrix * n_pairs / ranks, nan=1.0), axis=0)
+        matrix = to_matrix(result.pvalue, pairs, n_segments, fill=np.nan)
+        # A segment has no pair with itself.
+        own = [matrix[k][~np.isnan(matrix[k]).any(axis=1)] for k in range(n_segments)]
+        pvalues = np.stack([simes_combination(pvalues) for pvalues in own])
         return normal_score(pvalues), pvalues, correct(pvalues)
