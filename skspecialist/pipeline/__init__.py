@@ -1,4 +1,4 @@
-"""Structure, encoder and estimators in one object that is never worse than the generalist."""
+"""Pipeline of generalist, structure, encoder and estimators."""
 
 from ._pipeline import SpecialistPipeline
 

@@ -1,4 +1,4 @@
-"""Estimators of single tasks, and their losses."""
+"""Estimators of single tasks, and their losses on held-out sequences."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from .._data.tasks import Task
 from .._data.validation import naming
 from ..exceptions import warn
 
-__all__ = ["chance_estimator", "fit_estimator", "prepare", "sample_losses"]
+__all__ = ["clone_with_seed", "fit_estimator", "null_estimator", "sample_losses"]
 
-# Of the task's scale: 95 % efficient for normal errors (Huber 1964).
+# In standard deviations of the task; 1.345 is 95 % efficient for normal errors [Huber 1964].
 HUBER_DELTA = 1.35
-SHARPNESS = (-5.0, 5.0)  # logarithms of the inverse temperatures that are tried
+# Range of the logarithm of the inverse temperature: factors of 150 either way.
+LOG_SHARPNESS = (-5.0, 5.0)
 
 
-def prepare(part: Any, seed: int) -> Any:
-    """Return a clone whose open random states are set."""
+def clone_with_seed(part: Any, seed: int) -> Any:
+    """Return a clone, with a seed for every ``random_state`` that is None."""
     if part is None:
         return None
     part = clone(part)
@@ -35,7 +36,7 @@ def prepare(part: Any, seed: int) -> Any:
         for name, value in part.get_params(deep=True).items()
         if name.split("__")[-1] == "random_state" and value is None
     }
-    if seeds:  # a frozen estimator has none, and cannot set them
+    if seeds:  # a frozen estimator has no parameters to set
         part.set_params(**seeds)
     return part
 
@@ -43,7 +44,7 @@ def prepare(part: Any, seed: int) -> Any:
 def fit_estimator(
     estimator: Any, task: Task, features: np.ndarray, values: np.ndarray, seed: int
 ) -> Any:
-    """Return a fitted estimator of one task; None is the default for its kind."""
+    """Return a fitted estimator of one task; None is the default for the kind of the task."""
     if estimator is None:
         estimator = make_pipeline(
             StandardScaler(),
@@ -56,11 +57,11 @@ def fit_estimator(
             f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
             "y.astype(float) if they are amounts."
         )
-    return prepare(estimator, seed).fit(features, values)
+    return clone_with_seed(estimator, seed).fit(features, values)
 
 
-def chance_estimator(task: Task) -> Any:
-    """Return an unfitted estimator that reads no feature."""
+def null_estimator(task: Task) -> Any:
+    """Return the unfitted null model: the mean, or the frequencies of the classes."""
     return DummyClassifier(strategy="prior") if task.is_classification else DummyRegressor()
 
 
@@ -73,9 +74,10 @@ def sample_losses(
 ) -> np.ndarray:
     """Return the loss of each sample, shape (n_samples,).
 
-    Log loss for class labels, at the temperature that suits these samples best, or the share
-    of errors without probabilities. Of continuous tasks the squared error in units of the
-    variance, or what ``loss`` says, in units of the scale.
+    For class labels it is the log loss at the temperature of the least mean loss on these
+    samples, or the zero-one loss of an estimator without probabilities. For continuous tasks
+    it is the squared error in units of the variance, or ``loss`` of errors in units of the
+    standard deviation.
 
     Raises
     ------
@@ -106,28 +108,35 @@ def _log_loss(task: Task, estimator: Any, features: np.ndarray, truth: np.ndarra
     if not hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict(features) != truth, dtype=float)
     probabilities = np.zeros((len(truth), task.n_classes))
-    # A class may be missing from the part of the data that the estimator saw.
+    # A class may be missing from the data that the estimator was fitted to.
     probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
     return _tempered(np.log(np.maximum(probabilities, np.finfo(float).eps)), task.encode(truth))
 
 
 def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return log losses at the temperature of the least mean loss.
+    """Return log losses at the temperature of the least mean loss [1]_.
 
-    It changes no predicted label. An estimator is too sure of latents that were learned from
-    the same sequences as itself, which would count against them.
+    A temperature changes no predicted label. It removes the overconfidence of an estimator in
+    latents that were learned from the same sequences, which would count against them.
+
+    References
+    ----------
+    .. [1] C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural
+       networks", ICML 2017.
     """
 
     def losses(sharpness: float) -> np.ndarray:
-        each = log_softmax(np.exp(sharpness) * logits, axis=1)
-        return np.asarray(-each[np.arange(len(codes)), codes])
+        log_probabilities = log_softmax(np.exp(sharpness) * logits, axis=1)
+        return np.asarray(-log_probabilities[np.arange(len(codes)), codes])
 
-    best = minimize_scalar(lambda value: losses(value).mean(), bounds=SHARPNESS, method="bounded")
+    best = minimize_scalar(
+        lambda value: losses(value).mean(), bounds=LOG_SHARPNESS, method="bounded"
+    )
     return losses(best.x)
 
 
 def _quantile(estimator: Any) -> float:
-    """Return the quantile that an estimator, or the last step of one, predicts."""
+    """Return the ``quantile`` of an estimator or a part of it, the median without one."""
     values = [
         value
         for name, value in estimator.get_params(deep=True).items()

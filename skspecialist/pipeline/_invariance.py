@@ -1,20 +1,21 @@
 """Features whose relation to a task is the same in all environments.
 
-Two score tests [1]_ [2]_ ask whether a slope differs between environments; neither fits
-anything to a single environment, and both keep their level if the noise does not have the
-same variance everywhere [3]_.
+Two score tests [1]_ [2]_ detect slopes that differ between environments; neither fits
+anything to a single environment, and both keep their level under heteroscedastic noise [3]_.
 
 - The *task given the features*: linear, or logistic for class labels. This relation is the
-  same wherever the features are stable, however their distribution moves. It says whether the
-  set is stable as a whole [4]_. It is a poor witness of who is to blame: next to a spurious
-  feature that holds in one environment only, the slopes of stable ones differ too. Each
-  interaction is tested alone, so that copies of a spurious feature do not hide each other.
-- A *feature given the task*: this one moves with the distribution of a stable feature, but not
-  with what the other features do.
+  same wherever the features are stable, however their distribution moves, so that it tests
+  the stability of the set as a whole [4]_. It does not attribute an instability to a feature:
+  next to a spurious feature that holds in one environment only, the slopes of stable ones
+  differ too. Each interaction is tested alone, so that copies of a spurious feature do not
+  hide each other.
+- A *feature given the task*: this relation moves with the distribution of a stable feature,
+  but not with the other features.
 
-As long as the first finds a difference, the feature with most evidence in both goes. Half of
-the level is spent on the features that the second test suspects: they are few, and a block of
-spurious features that explains a label perfectly leaves little for the first to see.
+As long as the first test finds a difference, the feature with most evidence in both is
+dropped. Half of the level is spent on the features that the second test suspects: they are
+few, and a block of spurious features that explains a label perfectly leaves little for the
+first test to find.
 
 References
 ----------
@@ -38,12 +39,14 @@ from scipy.stats import chi2
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["stable_latents"]
+__all__ = ["stable_features"]
 
-RIDGE = 1.0  # for standardized features: nothing against hundreds of samples, but always solvable
+# Weight of one sample for standardized features: negligible beside hundreds of samples, but
+# the normal equations are always solvable.
+RIDGE = 1.0
 
 
-def stable_latents(
+def stable_features(
     features: np.ndarray, values: np.ndarray, environments: np.ndarray, *, alpha: float = 0.05
 ) -> np.ndarray:
     """Return which features have the same relation to a task in all environments.
@@ -72,9 +75,10 @@ def stable_latents(
     labels = np.unique(environments)
     if len(labels) < 2:
         raise ValueError(
-            f"environments has the one value {labels[0]!r}: what is stable shows only between two "
-            "or more."
+            f"environments has the one value {labels[0]!r}, but needs at least two: stability is "
+            "a comparison of environments."
         )
+    # Centered indicators of all environments but one; df slopes may differ for each feature.
     contrasts = (environments[:, None] == labels[1:]).astype(float)
     contrasts -= contrasts.mean(axis=0)
     features = StandardScaler().fit_transform(features)
@@ -82,6 +86,7 @@ def stable_latents(
     df = contrasts.shape[1] * values.shape[1]
     features_moved = _changes_given_task(features, values, contrasts)
     suspected = features_moved > chi2.isf(alpha / features.shape[1], df)
+    # Backward elimination, at the level alpha / 2 over suspected and over other features.
     kept = np.arange(features.shape[1])
     while len(kept):
         task_moved = _changes_given_features(features[:, kept], values, contrasts)
@@ -95,7 +100,7 @@ def stable_latents(
 def _changes_given_features(
     features: np.ndarray, values: np.ndarray, contrasts: np.ndarray
 ) -> np.ndarray:
-    """Return a statistic of each feature (n_features,): does the task's slope on it change?"""
+    """Return the statistics (n_features,) of a change of the task's slope on each feature."""
     base = np.hstack([contrasts, features])
     interactions = contrasts[:, :, None] * features[:, None, :]
     scores = []
@@ -108,7 +113,7 @@ def _changes_given_features(
 def _changes_given_task(
     features: np.ndarray, values: np.ndarray, contrasts: np.ndarray
 ) -> np.ndarray:
-    """Return a statistic of each feature (n_features,): does its slope on the task change?"""
+    """Return the statistics (n_features,) of a change of each feature's slope on the task."""
     interactions = (contrasts[:, :, None] * values[:, None, :]).reshape(len(values), -1)
     residuals, remove_base = _regress(np.hstack([contrasts, values]), features, binary=False)
     return _chi2_statistics(remove_base(interactions)[:, :, None] * residuals[:, :, None, :])
@@ -117,11 +122,11 @@ def _changes_given_task(
 def _regress(
     base: np.ndarray, response: np.ndarray, *, binary: bool
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Return residuals (2, n_samples, ...), and what makes columns orthogonal to the fit.
+    """Return residuals (2, n_samples, ...), and a projection of columns off the fit.
 
-    The second residuals are enlarged by the degrees of freedom that the fit took: without that,
-    variances would come out too small where samples are few. Enlarging each by its own leverage
-    has little power where classes separate.
+    The second residuals are enlarged by the degrees of freedom of the fit (White's HC1), since
+    variances are underestimated where samples are few. Enlarging each by its own leverage
+    (HC2) has little power where classes separate.
     """
     if binary:
         model = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky").fit(base, response)
@@ -134,8 +139,9 @@ def _regress(
     weighted = design * weights[:, None]
     gram = design.T @ weighted
     inverse = np.linalg.inv(gram + RIDGE * np.eye(len(gram)))
-    share_left = 1 - np.sum(inverse * gram) / len(base)
-    residuals = np.stack([response - fitted, (response - fitted) / np.sqrt(share_left)])
+    # One minus the average leverage, the trace of the hat matrix over the number of samples.
+    residual_share = 1 - np.sum(inverse * gram) / len(base)
+    residuals = np.stack([response - fitted, (response - fitted) / np.sqrt(residual_share)])
 
     def remove_base(columns: np.ndarray) -> np.ndarray:
         return columns - np.tensordot(
@@ -146,7 +152,11 @@ def _regress(
 
 
 def _chi2_statistics(scores: np.ndarray) -> np.ndarray:
-    """Return for scores (2, n_samples, df, n_tests) the squares of their standardized sums."""
+    """Return the chi-squared statistics (n_tests,) of scores (2, n_samples, df, n_tests).
+
+    Each is s' V^+ s for the sum s of the scores and V the sum of their outer products, which
+    is consistent under heteroscedastic noise (Wooldridge 1991).
+    """
     sums = scores[0].sum(axis=0).T
     by_test = scores[1].transpose(2, 1, 0)
     covariances = np.matmul(by_test, by_test.transpose(0, 2, 1))

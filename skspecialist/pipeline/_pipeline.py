@@ -1,7 +1,8 @@
-"""Structure, encoder and estimator in one object that knows when to leave things alone."""
+"""Pipeline of structure, encoder and estimators that falls back to the generalist."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,106 +16,129 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .._base.callbacks import CallbackSupportMixin, fit_task
+from .._base.callbacks import CallbackSupportMixin, Task, fit_task
 from .._base.estimator import TaskEstimatorMixin, all_or_nothing
 from .._base.sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from .._data.sequences import validate_sequences
 from .._data.tasks import TaskTargets
 from ..encoder._encoder import SparseSpecialistEncoder
+from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
-from ._decision import n_splits
-from ._estimators import prepare
-from ._learning import STAGES, Learner, TaskModels
-from ._representation import AddedTasks, Representation
-from ._sample import Sample
+from ._decision import (
+    Decision,
+    NewRepresentation,
+    TaskModel,
+    compare_candidates,
+    fit_models,
+    n_splits,
+)
+from ._estimators import clone_with_seed
+from ._representation import LabeledSequences, Representation, Stage
 
 __all__ = ["SpecialistPipeline"]
 
-# Parameters of the encoder that also say how the mask of later tasks is learned.
+# Stages of each fit to all sequences or to some of them.
+STAGES = ("generalist", "structure", "encoder", "estimators")
+# Parameters of the encoder that the mask of tasks added later is learned with.
 FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
+# Decisions without a comparison.
+DECISIONS = {
+    "specialist": Decision(None),
+    "generalist": Decision("generalist", "strategy='generalist'"),
+}
+# Parameters without effect: the generalist has no parts to fit, and only "best" compares.
+IGNORED = {
+    "best": (),
+    "specialist": ("cv", "loss"),
+    "generalist": ("structure", "encoder", "task_features", "cv", "loss"),
+}
 
 
 class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
-    """Predict several tasks from what each of them uses, where that helps.
+    """Predict each task from its own steps and latents, where that is no worse.
 
-    Four parts work one after the other: the *generalist* represents each step, the
-    *structure* finds the steps of each task, the *encoder* finds the latents that each
-    task uses, and an *estimator* for each task predicts it from its own latents at its
-    own steps. Beside it, estimators of the same kind predict each task from the generalist at
-    its steps, and from all of the generalist. Sequences that nothing else sees decide, task by
-    task, which is used; everything is then fitted again on all of the data.
+    Four parts are fitted in turn: the *generalist* represents each step, the *structure*
+    finds the steps of each task, the *encoder* finds the latents of each task, and an
+    *estimator* for each task predicts it from its latents at its steps. The same estimator
+    is fitted to the generalist at these steps, and to all of the generalist. Each task is
+    predicted by one of these candidates, which is chosen on sequences that no part of it was
+    fitted to; the parts are then fitted again to all sequences.
 
     Parameters
     ----------
     generalist : transformer or None, default=None
-        Represents single steps: is fitted to, and transforms, arrays of shape
-        (n_steps, n_features). None takes the features as they are. Wrap a fitted one
-        in :class:`sklearn.frozen.FrozenEstimator` to keep it.
+        Representation of single steps: it is fitted to, and transforms, arrays of shape
+        (n_steps, n_features). None uses the features as they are. Wrap a fitted one in
+        :class:`sklearn.frozen.FrozenEstimator` to keep it.
     structure : estimator or None, default=None
-        Answers ``step_weights``. None is :class:`TaskStructureIdentifier` with its
-        defaults; where sequences have one step, that step serves every task. With
-        :class:`TaskLocalizer`, for sequences that do not align, a task is read from means
-        over its steps in each sequence, and from how many these are.
+        Estimator with ``step_weights``. None is :class:`TaskStructureIdentifier` with its
+        defaults; where sequences have one step, that step belongs to every task. With
+        :class:`TaskLocalizer`, for sequences that do not align, the features of a task are
+        means over its steps in each sequence, and the number of these steps.
     encoder : estimator or None, default=None
-        Finds each task's latents. None is :class:`SparseSpecialistEncoder` with
-        ``heads="linear"``, so that the latents are what a linear estimator can read.
+        Estimator of the latents of each task. None is :class:`SparseSpecialistEncoder` with
+        ``heads="linear"``, whose latents a linear estimator can use.
     estimator : estimator or None, default=None
-        Predicts one task; is cloned for each, so that with one of your own all tasks
-        must be of its kind. None is
+        Predictor of one task, cloned for each: all tasks must be of its kind. None is
         :class:`~sklearn.linear_model.RidgeCV` for continuous tasks and
         :class:`~sklearn.linear_model.LogisticRegression` for class labels, on
         standardized features.
     strategy : {"best", "specialist", "generalist"}, default="best"
-        Whether tasks are specialized: where it helps; wherever latents, or else steps, were
-        found; or nowhere.
+        Candidates that predict the tasks.
+
+        - "best": the candidate that is chosen on held-out sequences.
+        - "specialist": the latents of the task or, without any, its steps.
+        - "generalist": all of the generalist. ``structure``, ``encoder`` and
+          ``task_features`` have no effect.
+
+        ``cv`` and ``loss`` have an effect with "best" only.
     task_features : {"structure", "all"}, default="structure"
-        Whether a task reads its own latents at its own steps only, or all that some task
-        reads: for comparison, or where tasks are known to share everything.
+        Features that a task reads: its own latents at its own steps, or those of all tasks,
+        for comparison or where tasks are known to share everything.
     cv : int, sequence of float, splitter or iterable, default=3
-        Which sequences see what, with "best". A number of folds, or whatever scikit-learn's
-        ``cv`` takes: each sequence decides once, in the fold that holds it out. Fractions are
-        one random draw, with fewer fits and, of a few hundred sequences, a noisy decision:
-        of two, the first part fits and the second decides; of three, such as
-        (0.6, 0.2, 0.2), the first fits the representation, estimators see the second too, so
-        that they do not trust latents on the sequences alone that these were learned from,
-        and the third decides.
+        Splits for the comparison with "best". A number of folds, or any ``cv`` of
+        scikit-learn: each sequence is held out once. Fractions are one random draw, with
+        fewer fits and, for a few hundred sequences, a noisy decision: two are the training
+        and the validation part; three, such as (0.6, 0.2, 0.2), are those of the
+        representation, of the estimators (in addition to the first) and of the validation,
+        so that estimators are not fitted only to sequences that the latents were learned
+        from.
     loss : {"auto", "huber", "pinball"} or callable, default="auto"
-        What decides. "auto" is the squared error, and the log loss for class labels.
-        "huber" counts large errors less, "pinball" is that of the estimator's
-        ``quantile`` (the median if it has none), both for continuous tasks. A callable
-        takes truth and prediction and returns one loss for each sequence.
+        Loss of the comparison. "auto" is the squared error, and the log loss for class
+        labels. "huber" gives less weight to large errors, "pinball" is the loss of the
+        estimator's ``quantile`` (the median without one); both are for continuous tasks. A
+        callable takes truth and prediction and returns one loss per sequence.
     n_timesteps : int, default=None
-        Number of steps of a 2-D ``X``. None takes every column for a step.
+        Number of steps of a 2-D ``X``. None takes every column as a step.
     random_state : int, RandomState instance or None, default=None
-        Seed of the split, and of the parts whose own ``random_state`` is None. An encoder with
-        ``checkpoint_dir`` needs an integer here, or it would never go on from what it saved.
+        Seed of the splits, and of the parts whose own ``random_state`` is None. An encoder
+        with ``checkpoint_dir`` requires an integer: checkpoints are those of one seed.
     verbose : int, default=0
         Whether to show a progress bar over the stages.
 
     Attributes
     ----------
     generalist_, structure_, encoder_ : estimator or None
-        The fitted parts. ``generalist_`` is None if none was given, the other two are
+        Fitted parts. ``generalist_`` is None if none was given, the other two are
         None where they were not needed: with ``strategy="generalist"``, and the encoder
         also if no task is predicted from latents.
     estimators_ : list of estimator
-        The fitted estimator of each task.
+        Fitted estimator of each task.
     use_specialist_ : ndarray of bool of shape (n_tasks,)
-        Which tasks are specialized.
+        Whether a task is specialized.
     predicted_from_ : list of {"latents", "steps", "generalist"}
-        What each task is predicted from: its latents at its steps, the generalist at its
+        Features that predict each task: its latents at its steps, the generalist at its
         steps, or all of the generalist.
     validation_gain_, validation_gain_se_ : ndarray of shape (n_tasks,)
-        Mean loss of the generalist minus that of the specialist on the sequences that
-        decided, and its standard error (over groups, where they are given): squared
-        error in units of the task's variance, log loss for class labels. NaN where
-        nothing was compared.
+        Mean held-out loss of the generalist minus that of the specialist, and its standard
+        error (over groups, where they are given): squared error in units of the task's
+        variance, log loss for class labels. NaN without a comparison.
     fallback_reason_ : list of (str or None)
-        Why a task is predicted from the generalist, in words.
+        Reason why a task is predicted from the generalist; None for specialized tasks.
     step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         Steps that the structure found for each task.
     mask_ : ndarray of shape (n_tasks, n_latents)
-        How much each task uses each latent of ``encoder_``; no latents without one.
+        Weights of the latents of ``encoder_`` in the tasks; no latents without one.
     n_features_used_ : ndarray of int of shape (n_tasks,)
         Number of features that each task's estimator reads.
     n_generalist_features_ : int
@@ -135,11 +159,11 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
     Notes
     -----
-    With "best" the rule is that of one standard error: a task is specialized unless that adds
-    more to the held-out loss than the standard error of the difference, or more than one per
-    cent of the loss that the generalist saves. Of its latents and its steps the one with less
-    loss is used. A log loss is that at the temperature of the least: predictions are labels,
-    and how sure an estimator is of them does not count.
+    With "best" a task is specialized by the one-standard-error rule: unless that adds more to
+    the held-out loss than the standard error of the difference, or more than one per cent of
+    the loss that the generalist saves compared with the null model. Of the task's latents and
+    its steps the one with less loss is compared. Log losses are compared at the temperature
+    of the least loss: the predictions are labels, which a temperature does not change.
 
     References
     ----------
@@ -208,7 +232,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     def fit(
         self, X: ArrayLike, y: Any = None, groups: Any = None, environments: Any = None
     ) -> Self:
-        """Fit the parts and decide for each task.
+        """Fit the parts, and choose the candidate that predicts each task.
 
         Parameters
         ----------
@@ -219,55 +243,62 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             Value of each task in each sequence. Columns of floats are continuous,
             columns of integers, booleans or strings are class labels.
         groups : array-like of shape (n_sequences,), default=None
-            Sequences of one group, such as those of a person, are never torn apart by the
-            split, and count as one in the standard error.
+            Groups of dependent sequences, such as those of a person: a split does not divide
+            them, and the standard error is one over groups.
         environments : array-like of shape (n_sequences,), default=None
-            Where or when each sequence was recorded, two or more different values. Of a
-            task's latents only those are kept whose relation to the task is the same in all
-            environments, and estimators decide on environments that they were not fitted to.
+            Place or time of the recording of each sequence, at least two different values.
+            Of a task's latents only those are kept whose relation to the task is the same in
+            all environments, and candidates are compared on environments that their
+            estimators were not fitted to.
 
         Returns
         -------
         self : SpecialistPipeline
-            Fitted.
+            Fitted pipeline.
 
         Raises
         ------
         ValueError
             If ``y`` is missing, ``X`` or ``y`` have NaN or infinite values, a task is
-            constant, there is one environment only, a part refuses the data, or the encoder
-            has a ``checkpoint_dir`` and ``random_state`` is no integer.
+            constant, there is one environment only, a part raises it, or the encoder has a
+            ``checkpoint_dir`` and ``random_state`` is not an integer.
+
+        Warns
+        -----
+        SpecialistWarning
+            If a parameter has no effect with this ``strategy``, or with these tasks.
         """
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
-        sample = Sample.build(X, y, tasks, groups=groups, environments=environments)
-        with self._learner(sample, "fit") as learner:
-            representation, models = learner.learn(
-                sample, partial(self._new_representation, X.shape[1])
-            )
+        data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
+        self._warn_of_ignored_parameters(tasks)
+        with self._stages(data, "fit") as stage:
+            new_representation = partial(self._new_representation, X.shape[1])
+            representation, models = self._learn(data, new_representation, stage)
             self._representation = representation
             self.generalist_ = representation.generalist
             self.structure_, self.encoder_ = representation.structure, representation.encoder
             self.n_generalist_features_ = representation.n_generalist
             self.n_timesteps_ = X.shape[1]
-            self._publish(models)
+            self.tasks_ = tasks
+            self.step_mask_, self.mask_ = representation.steps, representation.mask
+            self._set_models(models)
         return self
 
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=False)
     def add_task(self, X: ArrayLike, y: Any, groups: Any = None, environments: Any = None) -> Self:
-        """Add tasks to a fitted pipeline, which otherwise stays as it is.
+        """Add tasks to a fitted pipeline, whose earlier predictions do not change.
 
         Only the steps of the new tasks, their rows of the mask and their estimators are
-        learned, and whether to specialize them is decided as in :meth:`fit`. No earlier
-        prediction changes. The latents stay those that the earlier tasks and reconstruction
-        asked for: a task that they do not serve is predicted from the generalist.
+        learned, and their candidates are compared as in :meth:`fit`. The latents remain those
+        that the earlier tasks and reconstruction required: a task that needs others is
+        predicted from the generalist.
 
         Parameters
         ----------
-        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Sequences, those of :meth:`fit` or others.
+        X : array-like
+            Sequences, as in :meth:`fit`; the same or others.
         y : array-like of shape (n_sequences,) or (n_sequences, n_new_tasks)
             Values of the new tasks.
         groups, environments : array-like of shape (n_sequences,), default=None
@@ -276,36 +307,43 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         Returns
         -------
         self : SpecialistPipeline
-            With the new tasks after the earlier ones, in attributes and predictions, which
-            have a column for each task from now on.
+            Pipeline with the new tasks after the earlier ones: attributes and predictions
+            have one entry or column per task.
 
         Raises
         ------
         ValueError
-            As in :meth:`fit`.
+            As in :meth:`fit`, or if the steps of the tasks differ between sequences.
         """
         X = self._validate(X)
         tasks = TaskTargets.for_samples(y, X, estimator=self)
-        sample = Sample.build(X, y, tasks, groups=groups, environments=environments)
-        with self._learner(sample, "add_task") as learner:
-            _, models = learner.learn(sample, self._new_tasks)
-            self._publish(self._models + models)
+        data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
+        if not self._representation.aligned:
+            raise ValueError(
+                "add_task needs a structure that is the same in all sequences: fit a pipeline of "
+                "all tasks."
+            )
+        with self._stages(data, "add_task") as stage:
+            representation, models = self._learn(data, self._extended_representation, stage)
+            self.tasks_ = self.tasks_ + tasks
+            self.step_mask_ = np.hstack([self.step_mask_, representation.steps])
+            self.mask_ = np.vstack([self.mask_, representation.mask])
+            self._set_models([*self._models, *models])
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Return the features that some task's estimator reads.
+        """Return the features that the tasks are predicted from.
 
         Parameters
         ----------
-        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Sequences.
+        X : array-like
+            Sequences, as in :meth:`fit`.
 
         Returns
         -------
         features : ndarray of shape (n_sequences, n_features_out)
             Latents, or generalist, at the steps of the specialized tasks; all of the
-            generalist as well if a task is predicted from it.
+            generalist if one of the tasks is predicted from it.
         """
         X = self._validate(X)
         return self._representation.features(X)[:, self._kept].astype(X.dtype, copy=False)
@@ -315,34 +353,35 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
         Parameters
         ----------
-        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Sequences.
+        X : array-like
+            Sequences, as in :meth:`fit`.
 
         Returns
         -------
         y : ndarray of shape (n_sequences,) or (n_sequences, n_tasks)
-            Predictions, in the form that ``y`` had; of dtype object if there are
-            continuous tasks and class labels.
+            Predictions, with the dimensions of the ``y`` of :meth:`fit`; of dtype object for
+            continuous tasks beside class labels.
         """
         X = self._validate(X)
-        return self.tasks_.join(self._models.predict(self._representation.features(X)))
+        features = self._representation.features(X)
+        return self.tasks_.join(
+            [model.estimator.predict(features[:, model.columns]) for model in self._models]
+        )
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
 
         Parameters
         ----------
-        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
-                (n_sequences, n_features_in_)
-            Sequences.
+        X : array-like
+            Sequences, as in :meth:`fit`.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
-            Their tasks.
+            Values of the tasks.
 
         Returns
         -------
         score : float
-            At most 1.
+            Mean of the scores of the tasks, at most 1.
         """
         prediction = self.predict(X)
         return self.tasks_.score(y, prediction)
@@ -353,12 +392,12 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         Parameters
         ----------
         input_features : None
-            Not used; the features are new ones.
+            Ignored.
 
         Returns
         -------
         names : ndarray of str
-            Such as step3_latent0 and step3_generalist5.
+            Names such as step3_latent0 and step3_generalist5.
         """
         check_is_fitted(self)
         return self._representation.feature_names()[self._kept]
@@ -367,68 +406,103 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         check_is_fitted(self)
         return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
 
-    @contextmanager
-    def _learner(self, sample: Sample, name: str) -> Iterator[Learner]:
-        """Give what learns, and tells how far it is."""
-        self._check_seed()
+    def _learn(
+        self, data: LabeledSequences, new_representation: NewRepresentation, stage: Stage
+    ) -> tuple[Representation, list[TaskModel]]:
+        """Return the representation and the models of the tasks, fitted to all sequences."""
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
-        n_fits = 1 + (n_splits(self.cv, sample) if self.strategy == "best" else 0)
-        total = n_fits * len(STAGES)
-        with (
-            fit_task(self, sample.X, sample.y, name=name, n_subtasks=total) as task,
-            tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
-        ):
-
-            @contextmanager
-            def stage(name: str, part: Any = None) -> Iterator[None]:
-                with task(name, part=part):
-                    yield
-                bar.set_postfix_str(name, refresh=False)
-                bar.update()
-
-            yield Learner(self.strategy, self.cv, self.loss, self.estimator, seeds, stage)
-
-    def _check_seed(self) -> None:
-        saves = getattr(self.encoder, "checkpoint_dir", None) is not None
-        if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
-            raise ValueError(
-                "With checkpoint_dir the encoder goes on with the same splits and seeds: "
-                f"random_state of the pipeline must be an integer, got {self.random_state!r}."
+        if self.strategy == "best":
+            decisions = compare_candidates(
+                data,
+                new_representation,
+                stage,
+                cv=self.cv,
+                loss=self.loss,
+                estimator=self.estimator,
+                seed=seeds[0],
             )
-
-    def _publish(self, models: TaskModels) -> None:
-        """Set the attributes of the tasks."""
-        self._models = models
-        self._kept = np.unique(np.concatenate(models.columns))
-        self.tasks_, self.estimators_ = models.tasks, models.estimators
-        self.step_mask_, self.mask_ = models.steps, models.mask
-        self.n_features_used_ = np.array([len(columns) for columns in models.columns])
-        decision = models.decision
-        self.fallback_reason_ = decision.reasons
-        self.predicted_from_ = decision.kinds
-        self.use_specialist_ = np.array([kind != "generalist" for kind in decision.kinds])
-        self.validation_gain_, self.validation_gain_se_ = decision.gains, decision.errors
-
-    def _given_encoder(self) -> Any:
-        """Return the unfitted encoder, or the default one."""
-        return SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
+        else:
+            decisions = [DECISIONS[self.strategy]] * len(data.tasks)
+        encode = any(decision.candidate in ("latents", None) for decision in decisions)
+        representation = new_representation(seeds[1], encode).fit(data, stage)
+        with stage("estimators"):
+            models = fit_models(data, representation, decisions, self.estimator, seeds[1])
+        return representation, models
 
     def _new_representation(self, n_timesteps: int, seed: int, encode: bool) -> Representation:
-        """Return unfitted parts."""
+        """Return a representation with unfitted parts."""
         structure = self.structure
         if structure is None and n_timesteps > 1:
             structure = TaskStructureIdentifier()
         return Representation(
-            prepare(self.generalist, seed),
-            prepare(structure, seed) if self.strategy != "generalist" else None,
-            prepare(self._given_encoder(), seed) if encode else None,
-            dense=self.task_features == "all",
+            clone_with_seed(self.generalist, seed),
+            clone_with_seed(structure, seed) if self.strategy != "generalist" else None,
+            clone_with_seed(self._encoder_or_default(), seed) if encode else None,
+            share_features=self.task_features == "all",
         )
 
-    def _new_tasks(self, seed: int, encode: bool) -> AddedTasks:
-        """Return the fitted parts with an unfitted structure, and mask, of further tasks."""
-        given = self._given_encoder().get_params(deep=False)
+    def _extended_representation(self, seed: int, encode: bool) -> Representation:
+        """Return a representation of further tasks: fitted generalist and encoder, new masks."""
+        fitted = self._representation
+        given = self._encoder_or_default().get_params(deep=False)
         params = {name: value for name, value in given.items() if name in FOR_ADDED_TASKS}
-        rows = SparseSpecialistEncoder(hidden_layer_sizes=None, **params)
-        structure = prepare(self.structure_, seed)
-        return AddedTasks(self._representation, structure, prepare(rows, seed))
+        selector = SparseSpecialistEncoder(hidden_layer_sizes=None, **params)
+        return Representation(
+            fitted.generalist,
+            clone_with_seed(self.structure_, seed),
+            fitted.encoder,
+            share_features=fitted.share_features,
+            selector=clone_with_seed(selector, seed),
+        )
+
+    def _encoder_or_default(self) -> Any:
+        return SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
+
+    def _set_models(self, models: list[TaskModel]) -> None:
+        self._models = models
+        self._kept = np.unique(np.concatenate([model.columns for model in models]))
+        self.estimators_ = [model.estimator for model in models]
+        self.n_features_used_ = np.array([len(model.columns) for model in models])
+        decisions = [model.decision for model in models]
+        self.predicted_from_ = [str(decision.candidate) for decision in decisions]
+        self.use_specialist_ = np.array([name != "generalist" for name in self.predicted_from_])
+        self.fallback_reason_ = [decision.reason for decision in decisions]
+        self.validation_gain_ = np.array([decision.gain for decision in decisions])
+        self.validation_gain_se_ = np.array([decision.standard_error for decision in decisions])
+
+    @contextmanager
+    def _stages(self, data: LabeledSequences, name: str) -> Iterator[Stage]:
+        """Report a fit, and each of its stages, to callbacks and to the progress bar."""
+        saves = getattr(self.encoder, "checkpoint_dir", None) is not None
+        if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "random_state of the pipeline must be an integer for an encoder with "
+                f"checkpoint_dir, got {self.random_state!r}: checkpoints are those of one seed."
+            )
+        n_fits = 1 + (n_splits(self.cv, data) if self.strategy == "best" else 0)
+        total = n_fits * len(STAGES)
+        with (
+            fit_task(self, data.X, data.y, name=name, n_subtasks=total) as task,
+            tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
+        ):
+            yield partial(_report_stage, task, bar)
+
+    def _warn_of_ignored_parameters(self, tasks: TaskTargets) -> None:
+        defaults = inspect.signature(SpecialistPipeline).parameters
+        for name in IGNORED[self.strategy]:
+            if repr(getattr(self, name)) != repr(defaults[name].default):
+                warn(f"{name} has no effect with strategy={self.strategy!r}.")
+        if self.strategy != "generalist" and self.task_features == "all" and len(tasks) == 1:
+            warn("task_features='all' has no effect with a single task.")
+        is_continuous_loss = isinstance(self.loss, str) and self.loss != "auto"
+        labels_only = all(task.is_classification for task in tasks.tasks)
+        if self.strategy == "best" and is_continuous_loss and labels_only:
+            warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
+
+
+@contextmanager
+def _report_stage(task: Task, bar: tqdm, name: str, part: Any = None) -> Iterator[None]:
+    with task(name, part=part):
+        yield
+    bar.set_postfix_str(name, refresh=False)
+    bar.update()

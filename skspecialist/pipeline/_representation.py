@@ -1,105 +1,158 @@
-"""Generalist features and specialist latents side by side, and which belong to which task."""
+"""Features of the generalist and latents of the encoder, and the columns of each task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
 
-from ._invariance import stable_latents
-from ._layout import layout_for
-from ._sample import Sample
+from .._base.sklearn_compat import safe_indexing
+from .._data.step_weights import weighted_means
+from .._data.tasks import TaskTargets
+from .._data.validation import check_labels, check_same_length
+from ._invariance import stable_features
 
-__all__ = ["AddedTasks", "Representation"]
+__all__ = ["LabeledSequences", "Representation", "Stage"]
+
+# Opens a stage of the fit, given its name and the part that is fitted in it.
+Stage = Callable[..., AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class LabeledSequences:
+    """Sequences (n_sequences, n_timesteps, n_features) with tasks, groups and environments."""
+
+    X: np.ndarray
+    y: Any
+    tasks: TaskTargets
+    groups: np.ndarray | None = None
+    environments: np.ndarray | None = None
+
+    @classmethod
+    def validated(cls, X: np.ndarray, y: Any, tasks: TaskTargets, **labels: Any) -> Self:
+        """Validate ``groups`` and ``environments``, and encode them as integers from 0.
+
+        Raises
+        ------
+        ValueError or TypeError
+            If their number is not that of the sequences, some are missing, or they are of
+            types that cannot be compared.
+        """
+        codes = {}
+        for name, values in labels.items():
+            if values is not None:
+                check_same_length(X=X, **{name: values})
+                codes[name] = check_labels(values, name)
+        return cls(X, y if hasattr(y, "iloc") else np.asarray(y), tasks, **codes)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def take(self, rows: np.ndarray) -> LabeledSequences:
+        """Return a subset of the sequences."""
+        groups, environments = (
+            None if labels is None else labels[rows] for labels in (self.groups, self.environments)
+        )
+        y = safe_indexing(self.y, rows)
+        return LabeledSequences(self.X[rows], y, self.tasks, groups, environments)
+
+    @cached_property
+    def values(self) -> list[np.ndarray]:
+        """Values of each task, arrays of shape (n_sequences,)."""
+        return self.tasks.split(self.y)
 
 
 class Representation:
     """Generalist, structure and encoder, fitted on the same sequences.
 
-    Its features are those of the generalist, step by step, followed by what the layout
-    makes of the encoder's latents and of the steps of each task. A task has the same latents
-    at all of its steps, which takes few data to learn; one that reads other features at each
-    step is better off with the generalist at these steps.
+    The features are those of the generalist, step by step, followed by the encoder's latents:
+    step by step where all sequences share the steps of the tasks (*aligned*), as means over
+    the steps of each task where each sequence has its own. All steps of a task share its
+    latents, so that few parameters are estimated; a task whose steps differ in the features
+    that matter is better predicted from the generalist at its steps.
 
     Parameters
     ----------
     generalist, structure, encoder : estimator or None
-        Unfitted parts, which are fitted in place. Without a structure all steps serve every
-        task. Without an encoder there are only generalist features.
-    dense : bool, default=False
-        Whether each task reads all latents and steps that some task uses.
+        Unfitted parts, which are fitted in place. Without a structure all steps belong to
+        every task. Without an encoder there are only generalist features.
+    share_features : bool, default=False
+        Whether each task reads the latents and steps of all tasks.
+    selector : estimator or None, default=None
+        Unfitted estimator of a mask on known latents, for tasks that are added later: then
+        ``generalist`` and ``encoder`` are fitted ones, which do not change.
 
     Attributes
     ----------
+    aligned : bool
+        Whether the steps of the tasks are the same in all sequences.
     n_generalist : int
         Number of generalist features.
     steps : ndarray of shape (n_timesteps, n_tasks), bool
-        Steps of each task.
+        Steps of each task, in any of the sequences.
     mask : ndarray of shape (n_tasks, n_latents), float
-        How much each task uses each latent.
+        Weights of the latents in the tasks.
     columns : list of dict of {"latents", "steps"} to ndarray of int
-        Features of each task: its latents at its steps, and the generalist at its steps. Kinds
-        of which nothing was found, or all steps, are left out.
+        Features of each task: its latents at its steps, and the generalist at its steps. An
+        entry is left out if it is empty or the whole generalist.
     missing : list of (str or None)
-        What was not found, for tasks without any of them.
+        Reason why the entry of a task is empty.
     """
 
-    n_latents = 0  # before fitting
-
     def __init__(
-        self, generalist: Any, structure: Any, encoder: Any, *, dense: bool = False
+        self,
+        generalist: Any,
+        structure: Any,
+        encoder: Any,
+        *,
+        share_features: bool = False,
+        selector: Any = None,
     ) -> None:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
-        self.dense = dense
+        self.share_features, self.selector = share_features, selector
 
-    def fit(self, sample: Sample, stage: Callable[..., AbstractContextManager[None]]) -> Self:
-        """Fit all parts; ``stage`` opens a stage, told its name and the part that is fitted."""
-        with stage("generalist", self._unfitted_generalist):
-            if self._unfitted_generalist is not None:
-                self._unfitted_generalist.fit(sample.X.reshape(-1, sample.X.shape[2]), None)
+    def fit(self, data: LabeledSequences, stage: Stage) -> Self:
+        """Fit the unfitted parts, one stage each."""
+        is_new = self.selector is None
+        with stage("generalist", self.generalist if is_new else None):
+            if is_new and self.generalist is not None:
+                self.generalist.fit(data.X.reshape(-1, data.X.shape[2]), None)
         with stage("structure", self.structure):
-            states = self._represent(sample.X)
+            states = self._represent(data.X)
             self.n_generalist = states.shape[1] * states.shape[2]
-            self.mask = np.zeros((len(sample.tasks), self.n_latents))
-            weights = self._step_weights(states, sample)
-        self.layout = layout_for(weights)
-        self.steps = self.layout.steps
-        learns_mask = self.encoder is not None and self.steps.any()
-        with stage("encoder", self._unfitted_encoder if learns_mask else None):
-            if learns_mask:
-                step_weights = weights[0] if self.layout.is_aligned else weights
-                self.mask = self._learn_mask(states, sample.y, step_weights)
-        if not self.mask.shape[1]:
-            self.encoder = None
-        self._assign(sample)
+            weights = self._fit_structure(states, data)
+        # Weights that are broadcast along the sequences need not be compared.
+        self.aligned = weights.strides[0] == 0 or bool((weights == weights[:1]).all())
+        self.steps = np.any(weights > 0, axis=0)
+        self._fit_mask(states, data, weights, stage)
+        self._assign_columns(data)
         return self
 
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return the features of sequences, shape (n_sequences, n_features)."""
         states = self._represent(X)
         latents = states[..., :0] if self.encoder is None else self.encoder.latents(states)
-        weights = None if self.layout.is_aligned else self._weights_of(states)
-        return self.layout.features(states, latents, weights)
+        rest = latents if self.aligned else _pooled(states, latents, self._weights(states))
+        return np.hstack([states.reshape(len(X), -1), rest.reshape(len(X), -1)])
 
     def feature_names(self) -> np.ndarray:
-        """Return the names of the features."""
+        """Return the names of the features, such as step3_generalist5 or task0_latent2."""
+        n_timesteps, n_tasks = self.steps.shape
         n_latents = 0 if self.encoder is None else self.mask.shape[1]
-        names = self.layout.names(self.n_generalist // len(self.steps), n_latents)
+        states = [f"generalist{j}" for j in range(self.n_generalist // n_timesteps)]
+        latents = [f"latent{j}" for j in range(n_latents)]
+        names = [f"step{t}_{name}" for t in range(n_timesteps) for name in states]
+        if self.aligned:
+            names += [f"step{t}_{name}" for t in range(n_timesteps) for name in latents]
+        else:
+            pooled = ["weight", *states, *latents]
+            names += [f"task{k}_{name}" for k in range(n_tasks) for name in pooled]
         return np.array(names, dtype=object)
-
-    @property
-    def _unfitted_generalist(self) -> Any:
-        return self.generalist
-
-    @property
-    def _unfitted_encoder(self) -> Any:
-        return self.encoder
-
-    def _learn_mask(self, states: np.ndarray, y: Any, step_weights: np.ndarray) -> np.ndarray:
-        return np.asarray(self.encoder.fit(states, y, step_weights=step_weights).mask_)
 
     def _represent(self, X: np.ndarray) -> np.ndarray:
         if self.generalist is None:
@@ -108,92 +161,120 @@ class Representation:
         rows = rows.toarray() if issparse(rows) else np.asarray(rows)
         return rows.reshape(len(X), X.shape[1], -1)
 
-    def _step_weights(self, states: np.ndarray, sample: Sample) -> np.ndarray:
-        """Return the weights (n_sequences, n_timesteps, n_tasks) of each step in each task."""
-        n_tasks = len(sample.tasks)
+    def _fit_structure(self, states: np.ndarray, data: LabeledSequences) -> np.ndarray:
+        """Return the weights (n_sequences, n_timesteps, n_tasks) of the steps in the tasks."""
+        self._n_tasks = len(data.tasks)
         if self.structure is None:
-            return np.ones((*states.shape[:2], n_tasks))
-        self.structure.fit(states, sample.y)
-        return self._weights_of(states)
+            return np.ones((*states.shape[:2], self._n_tasks))
+        self.structure.fit(states, data.y)
+        return self._weights(states)
 
-    def _weights_of(self, states: np.ndarray) -> np.ndarray:
-        weights, n_tasks = self.structure.step_weights(states), len(self.mask)
-        if weights.shape[2] != n_tasks:
+    def _weights(self, states: np.ndarray) -> np.ndarray:
+        weights = self.structure.step_weights(states)
+        if weights.shape[2] != self._n_tasks:
             raise ValueError(
                 f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
-                f"{n_tasks}: use one that learns from y, such as criterion='direct'."
+                f"{self._n_tasks}: use one that learns from y, such as criterion='direct'."
             )
-        if self.dense:
-            weights = np.repeat(weights.max(axis=2, keepdims=True), n_tasks, axis=2)
+        if self.share_features:
+            weights = np.repeat(weights.max(axis=2, keepdims=True), self._n_tasks, axis=2)
         return np.asarray(weights)
 
-    def _assign(self, sample: Sample) -> None:
-        """Say which features belong to which task, or why there are none."""
+    def _fit_mask(
+        self, states: np.ndarray, data: LabeledSequences, weights: np.ndarray, stage: Stage
+    ) -> None:
+        is_new = self.selector is None
+        learner = self.encoder if is_new else self.selector
+        can_learn = self.encoder is not None and self.steps.any()
+        n_latents = 0 if is_new or self.encoder is None else self.encoder.mask_.shape[1]
+        self.mask = np.zeros((self._n_tasks, n_latents))
+        with stage("encoder", learner if can_learn else None):
+            if can_learn:
+                inputs = states if is_new else self.encoder.latents(states)
+                step_weights = weights[0] if self.aligned else weights
+                self.mask = np.asarray(learner.fit(inputs, data.y, step_weights=step_weights).mask_)
+        if not self.mask.shape[1]:
+            self.encoder = None
+
+    def _assign_columns(self, data: LabeledSequences) -> None:
+        """Assign its features to each task, or the reason why it has none."""
         used = self.mask > 0
-        if self.dense:
+        if self.share_features:
             used = np.repeat(used.any(axis=0, keepdims=True), len(used), axis=0)
-        self.columns = self.layout.columns(used, self.n_generalist // len(self.steps))
-        if sample.environments is not None:
-            self._keep_stable(sample, sample.environments)
-        # All features of the generalist at all steps are nothing special.
+        found = self._aligned_columns(used) if self.aligned else self._pooled_columns(used)
+        if data.environments is not None:
+            found = self._stable_columns(found, data, data.environments)
+        # The whole generalist is compared with as it is, and is not a specialist.
         everything = np.arange(self.n_generalist)
         self.columns = [
-            {k: part for k, part in c.items() if len(part) and not np.array_equal(part, everything)}
-            for c in self.columns
+            {
+                name: part
+                for name, part in columns.items()
+                if len(part) and not np.array_equal(part, everything)
+            }
+            for columns in found
         ]
         self.missing = [
-            None if columns else self._why_nothing(steps, latents)
+            None if columns else _missing_reason(steps, latents)
             for columns, steps, latents in zip(self.columns, self.steps.T, used, strict=True)
         ]
 
-    def _why_nothing(self, steps: np.ndarray, used: np.ndarray) -> str:
-        if not steps.any():
-            return "no time step of this task was found"
-        if not used.any():
-            return "no latent of this task was found"
-        return "no feature of this task is stable across environments"
+    def _aligned_columns(self, used: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """Return the columns of tasks with the same steps in all sequences."""
+        n_states = self.n_generalist // len(self.steps)
+        return [
+            {
+                "latents": self.n_generalist + np.flatnonzero(np.outer(steps, latents)),
+                "steps": np.flatnonzero(np.repeat(steps, n_states)),
+            }
+            for steps, latents in zip(self.steps.T, used, strict=True)
+        ]
 
-    def _keep_stable(self, sample: Sample, environments: np.ndarray) -> None:
-        """Drop features whose relation to the task is not the same in all environments."""
-        features = self.features(sample.X)
-        values, groups = sample.tasks.to_columns(sample.y)
-        for columns, group in zip(self.columns, groups, strict=True):
-            for kind, part in columns.items():
-                if len(part):
-                    stable = stable_latents(features[:, part], values[:, group], environments)
-                    columns[kind] = part[stable]
+    def _pooled_columns(self, used: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """Return the columns of tasks with steps of their own in each sequence.
 
-
-class AddedTasks(Representation):
-    """Steps and latents of further tasks in a representation that stays as it is.
-
-    Parameters
-    ----------
-    base : Representation
-        Fitted; its generalist and encoder are used.
-    structure : estimator or None
-        Unfitted: finds the steps of the new tasks.
-    rows : estimator
-        Unfitted encoder of known latents: finds which of the latents the new tasks use.
-    """
-
-    def __init__(self, base: Representation, structure: Any, rows: Any) -> None:
-        if not base.layout.is_aligned:
-            raise ValueError(
-                "add_task needs a structure that is the same in all sequences: fit a pipeline of "
-                "all tasks."
+        The block of a task has the sum of its weights, its mean states and its mean latents.
+        """
+        n_states = self.n_generalist // len(self.steps)
+        width = 1 + n_states + used.shape[1]
+        found = []
+        for task, latents in enumerate(used):
+            first = self.n_generalist + task * width
+            places = first + 1 + n_states + np.flatnonzero(latents)
+            found.append(
+                {
+                    "latents": np.append(first, places) if len(places) else places,
+                    "steps": first + np.arange(1 + n_states),
+                }
             )
-        super().__init__(base.generalist, structure, base.encoder, dense=base.dense)
-        self.rows, self.n_latents = rows, base.mask.shape[1]
+        return found
 
-    @property
-    def _unfitted_generalist(self) -> None:
-        """There is one that stays as it is."""
+    def _stable_columns(
+        self, found: list[dict[str, np.ndarray]], data: LabeledSequences, environments: np.ndarray
+    ) -> list[dict[str, np.ndarray]]:
+        """Drop features whose relation to the task differs between environments."""
+        features = self.features(data.X)
+        values, groups = data.tasks.to_columns(data.y)
+        return [
+            {
+                name: part[stable_features(features[:, part], values[:, group], environments)]
+                if len(part)
+                else part
+                for name, part in columns.items()
+            }
+            for columns, group in zip(found, groups, strict=True)
+        ]
 
-    @property
-    def _unfitted_encoder(self) -> Any:
-        return self.rows
 
-    def _learn_mask(self, states: np.ndarray, y: Any, step_weights: np.ndarray) -> np.ndarray:
-        latents = self.encoder.latents(states)
-        return np.asarray(self.rows.fit(latents, y, step_weights=step_weights).mask_)
+def _pooled(states: np.ndarray, latents: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the sum of weights, mean states and mean latents, (n_sequences, n_tasks, width)."""
+    means = weighted_means(np.concatenate([states, latents], axis=2), weights)
+    return np.concatenate([weights.sum(axis=1)[:, :, None], means], axis=2)
+
+
+def _missing_reason(steps: np.ndarray, latents: np.ndarray) -> str:
+    if not steps.any():
+        return "no time step of this task was found"
+    if not latents.any():
+        return "no latent of this task was found"
+    return "no feature of this task is stable across environments"

@@ -1,4 +1,4 @@
-"""Who sees which sequences, and when a gain is one."""
+"""Splits of the sequences, and the choice among the candidates of a task."""
 
 import numpy as np
 import pandas as pd
@@ -9,19 +9,21 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFol
 
 from skspecialist._data.tasks import TaskTargets
 from skspecialist.pipeline._decision import (
+    Candidate,
     Decision,
+    choose_candidate,
     n_splits,
+    other_environments,
     split_sequences,
-    transfers,
 )
-from skspecialist.pipeline._sample import Sample
+from skspecialist.pipeline._representation import LabeledSequences
 
 RNG = np.random.default_rng(0)
 
 
 def sample(n=200, groups=None, environments=None, y=None):
     y = RNG.normal(size=n) if y is None else y
-    return Sample.build(
+    return LabeledSequences.validated(
         RNG.normal(size=(n, 2, 1)), y, TaskTargets(y), groups=groups, environments=environments
     )
 
@@ -31,14 +33,14 @@ def sample(n=200, groups=None, environments=None, y=None):
 def test_parts_are_disjoint_whole_and_of_the_given_size(split, groups):
     data = sample(groups=groups)
     (parts,) = split_sequences(split, data, seed=3)
-    seen = np.concatenate([parts.estimators, parts.decision])
+    seen = np.concatenate([parts.estimators, parts.held_out])
     assert_array_equal(np.sort(seen), np.arange(200))
     assert np.isin(parts.representation, parts.estimators).all()
     slack = 2 if groups is None else 2 * np.bincount(groups).max()
     assert abs(len(parts.representation) - 200 * split[0]) <= slack
-    assert abs(len(parts.decision) - 200 * split[-1]) <= slack
+    assert abs(len(parts.held_out) - 200 * split[-1]) <= slack
     if groups is not None:
-        assert not np.intersect1d(groups[parts.decision], groups[parts.estimators]).size
+        assert not np.intersect1d(groups[parts.held_out], groups[parts.estimators]).size
 
 
 @pytest.mark.parametrize(
@@ -49,21 +51,21 @@ def test_a_splitter_lets_every_sequence_decide_once(split, count):
     parts = list(split_sequences(split, data, seed=0))
     assert len(parts) == n_splits(split, data) == count
     if count > 1:
-        decided = np.concatenate([part.decision for part in parts])
+        decided = np.concatenate([part.held_out for part in parts])
         assert_array_equal(np.sort(decided), np.arange(200))
-        assert all(not np.intersect1d(part.decision, part.estimators).size for part in parts)
+        assert all(not np.intersect1d(part.held_out, part.estimators).size for part in parts)
 
 
 def test_pairs_of_indices_are_a_split_too():
     pairs = [(np.arange(150), np.arange(150, 200))]
     (parts,) = split_sequences(pairs, sample(), seed=0)
-    assert_array_equal(parts.decision, np.arange(150, 200))
+    assert_array_equal(parts.held_out, np.arange(150, 200))
 
 
 def test_a_stratified_splitter_sees_the_labels():
     y = np.arange(200) % 2
     for parts in split_sequences(StratifiedKFold(4), sample(y=y), seed=0):
-        assert y[parts.decision].mean() == 0.5
+        assert y[parts.held_out].mean() == 0.5
 
 
 def test_a_rare_class_is_always_in_the_first_part():
@@ -99,20 +101,26 @@ def test_rows_are_taken_from_everything():
 
 
 def decide(gains, missing=None, groups=None, saved=100.0):
-    """Decide where the generalist saves the same loss of every task."""
-    losses = np.ones(gains.shape[1])
-    missing = missing or [None] * len(losses)
-    return Decision.from_gains(gains, losses, losses + saved, missing, groups)
+    """Choose where the generalist saves the same loss of every task."""
+    gains = np.asarray(gains)  # (n_sequences, n_tasks, 2)
+    null = np.full_like(gains[..., :1], 1.0 + saved)
+    generalist = np.ones_like(null)
+    losses = np.concatenate([null, generalist, generalist - gains], axis=2)
+    missing = missing or [None] * gains.shape[1]
+    return [
+        choose_candidate(table, reason, groups)
+        for table, reason in zip(losses.swapaxes(0, 1), missing, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.5)])
-def test_no_gain_specializes_as_often_as_chance_says(saved, probability):
-    # One standard error is excused, or nothing where the generalist saves nothing.
+def test_no_gain_specializes_as_often_as_chance_implies(saved, probability):
+    # One standard error is allowed, or nothing where the generalist saves nothing.
     n_tasks = 2000
     gains = np.random.default_rng(1).normal(size=(200, n_tasks, 2))
     gains[..., 1] = np.nan
-    decision = decide(gains, saved=saved)
-    specialized = sum(reason is None for reason in decision.reasons)
+    decisions = decide(gains, saved=saved)
+    specialized = sum(decision.reason is None for decision in decisions)
     low, high = binom.ppf([0.0005, 0.9995], n_tasks, probability)
     assert low <= specialized <= high
 
@@ -120,55 +128,59 @@ def test_no_gain_specializes_as_often_as_chance_says(saved, probability):
 def test_a_loss_is_not_excused():
     gains = np.random.default_rng(1).normal([-0.3, -0.02], 1.0, size=(400, 2))[:, :, None]
     gains = np.concatenate([gains, np.full_like(gains, np.nan)], axis=2)
-    decision = decide(gains, saved=5.0)
-    assert decision.kinds == ["generalist", "latents"]
-    assert "would add" in decision.reasons[0]
+    decisions = decide(gains, saved=5.0)
+    assert [decision.candidate for decision in decisions] == ["generalist", "latents"]
+    assert "would add" in decisions[0].reason
 
 
-def test_what_was_not_compared_is_not_counted():
+def test_candidates_without_losses_are_not_counted():
     gains = np.full((30, 2, 2), np.nan)
     gains[:, 0, 0] = np.tile([1.0, 2.0, np.nan], 10)
-    decision = decide(gains, [None, "not found"])
-    assert decision.kinds == ["latents", "generalist"]
-    assert decision.reasons == [None, "not found"]
-    assert_allclose(decision.gains, [1.5, np.nan])
-    assert_allclose(decision.errors, [sem(np.tile([1.0, 2.0], 10)), np.nan])
+    decisions = decide(gains, [None, "not found"])
+    assert [decision.candidate for decision in decisions] == ["latents", "generalist"]
+    assert [decision.reason for decision in decisions] == [None, "not found"]
+    assert_allclose([decision.gain for decision in decisions], [1.5, np.nan])
+    error = sem(np.tile([1.0, 2.0], 10))
+    assert_allclose([decision.standard_error for decision in decisions], [error, np.nan])
 
 
-def test_the_better_kind_is_compared_with_the_generalist():
+def test_the_better_specialist_is_compared_with_the_generalist():
     rng = np.random.default_rng(2)
     means = np.array([[3.0, 1.0], [1.0, 3.0], [-3.0, -1.0], [2.0, np.nan], [np.nan, 2.0]])
-    decision = decide(rng.normal(means, size=(100, 5, 2)))
-    assert decision.kinds == ["latents", "steps", "generalist", "latents", "steps"]
-    assert_allclose(decision.gains, [3, 3, -1, 2, 2], atol=0.5)
-    assert "would add" in decision.reasons[2]
+    decisions = decide(rng.normal(means, size=(100, 5, 2)))
+    names = [decision.candidate for decision in decisions]
+    assert names == ["latents", "steps", "generalist", "latents", "steps"]
+    assert_allclose([decision.gain for decision in decisions], [3, 3, -1, 2, 2], atol=0.5)
+    assert "would add" in decisions[2].reason
 
 
-def test_what_was_decided_may_not_be_there_in_the_end():
-    decision = decide(np.ones((9, 3, 2)))
-    found = [{"latents": [1]}, {"steps": [1]}, {}]
-    final = decision.given(found, [None, None, "nothing was found"])
-    assert final.kinds == ["latents", "generalist", "generalist"]
-    assert final.reasons == [
-        None,
-        "no latents of this task were found in the end",
-        "nothing was found",
-    ]
-    always = Decision.without_comparison(None, 3).given(found, [None, None, "nothing was found"])
-    assert always.kinds == ["latents", "steps", "generalist"]
-    never = Decision.without_comparison("never", 3).given(found, [None, None, "nothing was found"])
-    assert never.kinds == ["generalist"] * 3
-    assert never.reasons == ["never"] * 3
+@pytest.mark.parametrize(
+    ("decision", "found", "name", "reason"),
+    [
+        (Decision("latents"), ["latents"], "latents", None),
+        (Decision("latents"), ["steps"], "generalist", "no latents of this task were found in"),
+        (Decision("latents"), [], "generalist", "nothing was found"),
+        (Decision(None), ["latents", "steps"], "latents", None),
+        (Decision(None), ["steps"], "steps", None),
+        (Decision(None), [], "generalist", "nothing was found"),
+        (Decision("generalist", "never"), ["latents"], "generalist", "never"),
+    ],
+)
+def test_a_candidate_may_be_missing_in_the_final_fit(decision, found, name, reason):
+    candidates = [Candidate(kind, np.arange(1), None) for kind in ("generalist", *found)]
+    final = decision.resolve(candidates, None if found else "nothing was found")
+    assert final.candidate == name
+    assert final.reason is None if reason is None else reason in final.reason
 
 
 def test_other_environments_are_fitted_on():
     environments = np.array(list("aabbbc") * 10)
     data = sample(60, environments=environments)
     seen = []
-    for rows, others in transfers(data, data):
+    for rows, others in other_environments(data, data):
         assert len(np.unique(environments[others])) == 1
         assert not np.isin(environments[rows], environments[others]).any()
         seen.extend(others)
     assert_array_equal(np.sort(seen), np.arange(60))
-    ((rows, others),) = transfers(sample(10), sample(5))
+    ((rows, others),) = other_environments(sample(10), sample(5))
     assert (len(rows), len(others)) == (10, 5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from skspecialist.pipeline._invariance import stable_latents
+from skspecialist.pipeline._invariance import stable_features
 
 N_STABLE, N_DRAWS = 5, 100
 
@@ -50,7 +50,7 @@ def test_stable_features_stay(labels, options):
     kept = 0
     for _ in range(N_DRAWS):
         X, y, environments = draw(rng, labels=labels, **options)
-        kept += stable_latents(X, y[:, None], environments).all()
+        kept += stable_features(X, y[:, None], environments).all()
     assert kept >= binom.ppf(0.001, N_DRAWS, 0.95)
 
 
@@ -67,7 +67,7 @@ def test_a_spurious_block_goes_and_takes_no_stable_feature_along(
     for _ in range(n_draws):
         X, y, environments = draw(rng, labels=labels, shift="mean")
         block = spurious(rng, y, np.where(environments > 0, elsewhere, 1), n_columns, copies)
-        stable = stable_latents(np.hstack([X, block]), y[:, None], environments)
+        stable = stable_features(np.hstack([X, block]), y[:, None], environments)
         gone += not stable[N_STABLE:].any()
         kept += stable[:N_STABLE].all()
     assert gone >= binom.ppf(0.001, n_draws, 0.95)
@@ -84,7 +84,7 @@ def test_one_of_many_classes_suffices_and_a_missing_class_does_no_harm():
         block = np.where(environments == 2, -1, 1)[:, None] * (classes[:, None] == 2)
         features = np.hstack([X, block + 0.5 * rng.normal(size=block.shape)])
         indicators = (classes[:, None] == [1, 2, 3]).astype(float)
-        stable = stable_latents(features, indicators, environments)
+        stable = stable_features(features, indicators, environments)
         found += list(stable) == [True, True, True, False]
     assert found >= binom.ppf(0.001, n_draws, 0.95)
 
@@ -94,8 +94,8 @@ def test_units_and_names_of_environments_do_not_matter():
     X, y, environments = draw(rng, labels=False)
     features = np.hstack([X, spurious(rng, y, np.where(environments > 0, -1, 1), 1, False)])
     names = np.array(["lab", "field"])[environments]
-    stable = stable_latents(features, y[:, None], environments)
-    other = stable_latents(1e3 * features + 1e4, -1e-3 * y[:, None], names)
+    stable = stable_features(features, y[:, None], environments)
+    other = stable_features(1e3 * features + 1e4, -1e-3 * y[:, None], names)
     np.testing.assert_array_equal(stable, [True] * N_STABLE + [False])
     np.testing.assert_array_equal(other, stable)
 
@@ -104,10 +104,10 @@ def test_a_constant_feature_is_stable():
     rng = np.random.default_rng(5)
     X, y, environments = draw(rng, labels=True)
     X[:, 0] = 3.0
-    assert stable_latents(X, y[:, None], environments)[0]
-    assert stable_latents(X[:, :1], y[:, None], environments).all()
+    assert stable_features(X, y[:, None], environments)[0]
+    assert stable_features(X[:, :1], y[:, None], environments).all()
 
 
 def test_one_environment_is_refused():
     with pytest.raises(ValueError, match="environments has the one value"):
-        stable_latents(np.zeros((4, 1)), np.arange(4.0)[:, None], np.zeros(4))
+        stable_features(np.zeros((4, 1)), np.arange(4.0)[:, None], np.zeros(4))

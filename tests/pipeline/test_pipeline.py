@@ -354,6 +354,27 @@ def test_a_regressor_for_labels_is_said(chains):
         quick_pipeline(strategy="generalist").fit(chains.X, labels)
 
 
+@pytest.mark.parametrize(
+    ("params", "ignored"),
+    [
+        ({"strategy": "generalist"}, "encoder"),
+        ({"strategy": "generalist", "structure": TaskStructureIdentifier()}, "structure"),
+        ({"strategy": "generalist", "task_features": "all"}, "task_features"),
+        ({"strategy": "generalist", "cv": 2}, "cv"),
+        ({"strategy": "generalist", "loss": "huber"}, "loss"),
+        ({"strategy": "specialist", "cv": 2}, "cv"),
+        ({"strategy": "specialist", "loss": "huber"}, "loss"),
+        ({"task_features": "all"}, "task_features"),
+        ({"loss": "pinball", "estimator": LogisticRegression()}, "loss"),
+    ],
+)
+def test_a_parameter_without_effect_warns(chains, params, ignored):
+    pipeline = quick_pipeline(**params)
+    y = chains.y[:, 0] > 0 if isinstance(pipeline.estimator, LogisticRegression) else chains.y[:, 0]
+    with pytest.warns(SpecialistWarning, match=f"{ignored}.* has no effect"):
+        pipeline.fit(chains.X[:80], y[:80])
+
+
 class TestBadInput:
     X = np.random.default_rng(0).normal(size=(40, 6))
     y = np.random.default_rng(1).normal(size=40)
