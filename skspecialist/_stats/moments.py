@@ -1,20 +1,36 @@
-"""Sufficient statistics of Gaussian data: sample size, mean and scatter."""
+"""Sufficient statistics of Gaussian data: of arrays, of folds that add up, of Dask arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Self
+from functools import cached_property, reduce
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._data.validation import naming, refuse_dates
+from .._data.tasks import TaskTargets
+from .._data.validation import check_numbers, naming, refuse_dates, refuse_huge
 
-__all__ = ["Moments"]
+__all__ = [
+    "FoldedMoments",
+    "Moments",
+    "complementary_halves",
+    "fold_dask",
+    "fold_of",
+    "is_dask",
+]
 
-# Offsets of so many standard deviations cost at most two digits of the scatter, and a copy
-# of the data is saved.
+# Offsets of up to this many standard deviations cost at most two digits of the scatter matrix,
+# and save a centered copy of the data.
 SMALL_OFFSET = 10.0
+MAX_FOLDS = 10
+# Memory of the statistics of all folds, in bytes; there are at least two folds.
+FOLDS_BYTES = 2**30
+# Rows are read in blocks of about this many bytes, so that a memory map can be larger.
+BLOCK_BYTES = 64 * 2**20
+GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -157,3 +173,193 @@ def _rows(data: ArrayLike) -> np.ndarray:
             f"data must have shape (n_samples, n_columns) and not be empty, got shape {rows.shape}."
         )
     return rows
+
+
+@dataclass(frozen=True)
+class FoldedMoments:
+    """Moments of disjoint folds of the sequences, which add up to those of all.
+
+    Attributes
+    ----------
+    folds : dict of {int: Moments}
+        Moments of each fold that has sequences.
+    n_folds : int
+        Number of folds, with and without sequences.
+    """
+
+    folds: dict[int, Moments]
+    n_folds: int
+
+    @classmethod
+    def from_data(cls, X: np.ndarray, tasks: np.ndarray, first: int = 0) -> Self:
+        """Compute from flat sequences and their tasks, in blocks of rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_sequences, n_columns)
+            Sequences; may be a memory map.
+        tasks : ndarray of shape (n_sequences, n_task_columns)
+            Columns of the tasks.
+        first : int, default=0
+            Number of the first sequence, if there were others before.
+        """
+        width = X.shape[1] + tasks.shape[1]
+        n_folds = int(np.clip(FOLDS_BYTES // (8 * width**2), 2, MAX_FOLDS))
+        folded = cls({}, n_folds)
+        for rows in _blocks(len(X), width):
+            block = np.hstack([X[rows], tasks[rows]], dtype=np.float64)
+            fold = fold_of(np.arange(first + rows.start, first + rows.stop), n_folds)
+            parts = {int(k): Moments.from_data(block[fold == k]) for k in np.unique(fold)}
+            folded = folded.merge(cls(parts, n_folds))
+        return folded
+
+    def merge(self, other: Self) -> Self:
+        """Return the statistics of both sets of sequences together."""
+        folds = dict(self.folds)
+        for k, moments in other.folds.items():
+            folds[k] = folds[k].merge(moments) if k in folds else moments
+        return type(self)(folds, self.n_folds)
+
+    def subset(self, chosen: Collection[int]) -> Self:
+        """Return the statistics of some folds only."""
+        return type(self)({k: m for k, m in self.folds.items() if k in chosen}, self.n_folds)
+
+    @cached_property
+    def total(self) -> Moments:
+        """Moments of all sequences."""
+        return reduce(Moments.merge, (self.folds[k] for k in sorted(self.folds)))
+
+    def part(self, n_samples: int) -> Moments:
+        """Return the moments of as few folds as have ``n_samples`` sequences."""
+        parts = [self.folds[k] for k in sorted(self.folds)]
+        reached = np.cumsum([moments.n for moments in parts]) >= n_samples
+        count = int(reached.argmax()) + 1 if reached.any() else len(parts)
+        return reduce(Moments.merge, parts[:count])
+
+    def splits(self, n_splits: int) -> Iterator[tuple[list[int], Moments]]:
+        """Yield the training folds and the moments of the others, for cross-validation."""
+        for held_out in np.array_split(np.array(sorted(self.folds)), n_splits):
+            if 0 < len(held_out) < len(self.folds):
+                rest = [k for k in self.folds if k not in held_out]
+                yield rest, self.subset(held_out.tolist()).total
+
+
+def fold_of(rows: np.ndarray, n_folds: int) -> np.ndarray:
+    """Return the fold of each sequence from its number alone.
+
+    However the sequences come in batches, each gets the same fold. The fractional parts
+    of multiples of the golden ratio spread evenly and have no period that a periodic
+    order of the sequences could share.
+    """
+    return (np.mod(rows * GOLDEN_RATIO, 1.0) * n_folds).astype(int)
+
+
+def complementary_halves(
+    folds: ArrayLike, n_halves: int, rng: np.random.RandomState | np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield random halves of the folds in pairs that complement each other [1]_.
+
+    One more if ``n_halves`` is odd.
+
+    References
+    ----------
+    .. [1] R. D. Shah and R. J. Samworth, "Variable selection with error control: another
+       look at stability selection", Journal of the Royal Statistical Society B 75, 2013.
+    """
+    for _ in range((n_halves + 1) // 2):
+        yield from np.array_split(rng.permutation(folds), 2)
+
+
+def _blocks(n_rows: int, width: int) -> Iterator[slice]:
+    # With fewer rows than columns, merging would cost more than reading.
+    size = max(BLOCK_BYTES // (8 * width), width)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def is_dask(X: Any) -> bool:
+    """Return whether this is a Dask array, without importing Dask."""
+    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(X, "ndim")
+
+
+def fold_dask(X: Any, y: Any) -> tuple[FoldedMoments, TaskTargets | None]:
+    """Compute the statistics on the workers, and merge them as a tree.
+
+    Parameters
+    ----------
+    X : dask.array.Array of shape (n_sequences, n_timesteps, n_features) or \
+            (n_sequences, n_columns)
+        Sequences, in blocks of sequences.
+    y : dask.array.Array or array-like of shape (n_sequences,) or (n_sequences, n_tasks), or None
+        Tasks. What is no Dask array is sent to the workers in pieces.
+
+    Returns
+    -------
+    folded : FoldedMoments
+        Equal to those of the collected data, but for rounding.
+    targets : TaskTargets or None
+        The tasks.
+
+    Raises
+    ------
+    ValueError
+        If the sequences have NaN or infinite values, or lengths differ.
+    """
+    from dask.delayed import delayed
+
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    if np.isnan(X.chunks[0]).any():
+        X = X.compute_chunk_sizes()
+    sizes = X.chunks[0]
+    pieces = [None] * len(sizes) if y is None else _pieces(y, sizes)
+    targets = None if y is None else _learn_targets(pieces)
+    starts = np.cumsum(sizes) - sizes
+    parts = [
+        delayed(_fold_block)(block, piece, targets, int(start))
+        for block, piece, start in zip(X.to_delayed().ravel(), pieces, starts, strict=True)
+    ]
+    while len(parts) > 1:
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [delayed(_merge)(*pair) for pair in pairs]
+    return parts[0].compute(), targets
+
+
+def _pieces(y: Any, sizes: tuple[int, ...]) -> list:
+    """Return y in the blocks of the sequences."""
+    if is_dask(y) and hasattr(y, "to_dask_array"):
+        y = y.to_dask_array(lengths=True)
+    if len(y) != sum(sizes):
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: [{sum(sizes)}, {len(y)}]"
+        )
+    if is_dask(y):
+        y = y.rechunk({0: sizes, **dict.fromkeys(range(1, y.ndim), -1)})
+        return list(y.to_delayed().ravel())
+    stops = np.cumsum(sizes)
+    starts = stops - sizes
+    select = y.iloc if hasattr(y, "iloc") else np.asarray(y)
+    return [select[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+def _learn_targets(pieces: list) -> TaskTargets:
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    labels = compute(*[delayed(TaskTargets.labels)(piece) for piece in pieces])
+    classes = [
+        None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
+        for parts in zip(*labels, strict=True)
+    ]
+    (sample,) = compute(pieces[0])
+    return TaskTargets(sample, classes=classes)
+
+
+def _fold_block(X: np.ndarray, y: Any, targets: TaskTargets | None, first: int) -> FoldedMoments:
+    flat = check_numbers(X.reshape(len(X), -1), "X")
+    columns = np.empty((len(X), 0)) if targets is None else targets.to_columns(y)[0]
+    refuse_huge(flat, "X")
+    return FoldedMoments.from_data(flat, columns, first)
+
+
+def _merge(*parts: FoldedMoments) -> FoldedMoments:
+    return parts[0] if len(parts) == 1 else parts[0].merge(parts[1])

@@ -17,8 +17,8 @@ from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, fit_context
 from .._data.tasks import TaskTargets, pad_columns
 from .._stats.moments import Moments
-from ..independence.base import IndependenceResult
-from ..independence.wilks import Wilks
+from ..independence._base import IndependenceResult
+from ..independence._gaussian import Wilks
 from ..structure._aligned import AlignedStructureMixin
 from ..structure._segments import evidence_blocks, make_segments, to_columns
 

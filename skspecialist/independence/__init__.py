@@ -1,14 +1,13 @@
 """Conditional-independence tests."""
 
 from .._stats.moments import Moments
-from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
-from .cmi import CMI
-from .fisher_z import FisherZ
-from .gcm import GCM
-from .kci import KCI
-from .rcit import RCIT
-from .stratified import Stratified
-from .wilks import Wilks
+from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from ._cmi import CMI
+from ._gaussian import FisherZ, Wilks
+from ._gcm import GCM
+from ._kci import KCI
+from ._rcit import RCIT
+from ._stratified import Stratified
 
 __all__ = [
     "CMI",

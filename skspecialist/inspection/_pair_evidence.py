@@ -9,9 +9,8 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from .._data.validation import naming
-from ..independence.base import IndependenceResult
-from ..independence.fisher_z import FisherZ
-from ..independence.wilks import Wilks
+from ..independence._base import IndependenceResult
+from ..independence._gaussian import FisherZ, Wilks
 from ..structure._segments import evidence_blocks, to_columns
 from ..structure.aggregation.base import to_matrix
 from . import _drawing as drawing

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..exceptions import warn
-from ..independence.base import BaseIndependenceTest, IndependenceResult
-from ..independence.covariance import CovarianceTest
-from ..independence.fisher_z import FisherZ
-from ..independence.wilks import Wilks
+from ..independence._base import BaseIndependenceTest, IndependenceResult
+from ..independence._covariance import CovarianceTest
+from ..independence._gaussian import FisherZ, Wilks
 from ._segmented import SegmentedData
 from ._segments import collider_sets, direct_sets, evidence_blocks, to_columns
 from .aggregation.base import BaseAggregation, Correction, to_matrix

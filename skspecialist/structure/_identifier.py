@@ -14,9 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
-from .._stats.distributed import is_dask
-from .._stats.folds import FoldedMoments
-from ..independence.base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from .._stats.moments import FoldedMoments, is_dask
+from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ._reading import SequenceReaderMixin
 from ._search import Finding, Search
 from ._segmented import SegmentedData, at_mean

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._data.tasks import TaskTargets
-from .._stats.distributed import fold_dask
-from .._stats.folds import FoldedMoments
+from .._stats.moments import FoldedMoments, fold_dask
 from ._aligned import AlignedStructureMixin
 from ._segmented import SegmentedData
 from ._segments import make_segments, validate_segments

@@ -11,10 +11,9 @@ from scipy.stats import false_discovery_control
 from sklearn.utils import check_random_state
 from tqdm import tqdm
 
-from .._stats.folds import complementary_halves
-from .._stats.moments import Moments
+from .._stats.moments import Moments, complementary_halves
 from ..exceptions import warn
-from ..independence.base import BaseIndependenceTest
+from ..independence._base import BaseIndependenceTest
 from ._criteria import Evidence, collider_criterion, direct_criterion
 from ._gain import StructureGain
 from ._segmented import SegmentedData

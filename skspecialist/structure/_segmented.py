@@ -10,8 +10,7 @@ from typing import Self
 import numpy as np
 
 from .._data.tasks import TaskTargets, pad_columns
-from .._stats.folds import FoldedMoments, fold_of
-from .._stats.moments import Moments
+from .._stats.moments import FoldedMoments, Moments, fold_of
 
 __all__ = ["SegmentedData", "at_mean"]
 

@@ -11,8 +11,8 @@ from scipy import stats
 from sklearn.base import clone
 
 from skspecialist.independence import CMI, BaseIndependenceTest, ResultFlag
+from skspecialist.independence._cmi import _draw_blocks, _totals
 from skspecialist.independence._critic import Candidates, sequential_scores
-from skspecialist.independence.cmi import _draw_blocks, _totals
 
 QUICK = {"n_permutations": 49, "max_epochs": 5, "hidden_units": 16}
 

@@ -13,7 +13,7 @@ from skspecialist import TaskStructureIdentifier
 from skspecialist._stats.smoothing import RidgeSmoother
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.independence import GCM, KCI, RCIT, ResultFlag
-from skspecialist.independence.sampled import SampledTest
+from skspecialist.independence._sampled import SampledTest
 
 SAMPLED = [GCM(), GCM(features="linear"), RCIT(), KCI()]
 
@@ -201,7 +201,7 @@ class TestEverySampledTest:
             random_state = 0
 
             def _test(self, x, y, z, rng):
-                from skspecialist.independence.sampled import answer
+                from skspecialist.independence._sampled import answer
 
                 return answer(len(x), 0.0, rng.random(), 0.0)
 

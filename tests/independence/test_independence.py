@@ -168,14 +168,14 @@ def test_chunks_do_not_matter(test, correlated, monkeypatch):
     rng = np.random.default_rng(4)
     triples = np.array([rng.permutation(8)[:4] for _ in range(200)])
     whole = test.test_many(correlated, triples[:, 0], triples[:, 1], triples[:, 2:])
-    monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
+    monkeypatch.setattr("skspecialist.independence._covariance.CHUNK_BYTES", 1)
     one_by_one = test.test_many(correlated, triples[:, 0], triples[:, 1], triples[:, 2:])
     assert_allclose(whole.statistic, one_by_one.statistic, rtol=1e-12)
 
 
 @pytest.mark.parametrize("test", TESTS, ids=repr)
 def test_threads_do_not_matter(test, correlated, monkeypatch):
-    monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
+    monkeypatch.setattr("skspecialist.independence._covariance.CHUNK_BYTES", 1)
     rng = np.random.default_rng(7)
     triples = np.array([rng.permutation(7)[:4] for _ in range(1000)])
     moments = Moments.from_data(correlated)
@@ -190,7 +190,7 @@ def test_threads_do_not_matter(test, correlated, monkeypatch):
 
 
 def test_errors_of_threads_are_raised(correlated, monkeypatch):
-    monkeypatch.setattr("skspecialist.independence.covariance.CHUNK_BYTES", 1)
+    monkeypatch.setattr("skspecialist.independence._covariance.CHUNK_BYTES", 1)
     pairs = np.tile([[0, 1]], (200, 1))
     with pytest.raises(ValueError, match="independence_test='wilks'"):
         FisherZ().test_many(correlated, pairs, pairs + 2)

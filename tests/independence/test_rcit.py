@@ -9,7 +9,7 @@ from scipy import stats
 
 from skspecialist._stats.weighted_chi2 import hall_buckley_eagleson, lindsay_pilla_basak
 from skspecialist.independence import RCIT
-from skspecialist.independence.rcit import _statistic, _unit_features, ridge_residuals
+from skspecialist.independence._rcit import _statistic, _unit_features, ridge_residuals
 
 
 def null_sample(rng, n=400):

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skspecialist import TaskStructureIdentifier
-from skspecialist._stats.folds import FoldedMoments, fold_of
+from skspecialist._stats.moments import FoldedMoments, fold_of
 from skspecialist.datasets import make_collider_sequences
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...independence.base import IndependenceResult
+from ...independence._base import IndependenceResult
 from .base import BaseAggregation, Correction, to_matrix
 
 __all__ = ["AnyPair"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..._base.estimator import Part
-from ...independence.base import IndependenceResult
+from ...independence._base import IndependenceResult
 
 __all__ = ["BaseAggregation", "Correction", "to_matrix"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..._stats.pvalues import cauchy_combination, normal_score
-from ...independence.base import IndependenceResult
+from ...independence._base import IndependenceResult
 from .base import BaseAggregation, Correction, to_matrix
 
 __all__ = ["Cauchy"]

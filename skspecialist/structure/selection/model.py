@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..._stats.folds import complementary_halves
-from ..._stats.moments import Moments
+from ..._stats.moments import Moments, complementary_halves
 from ...metrics._structure import match_columns
 from .moves import Tests
 from .search import Search

@@ -10,8 +10,8 @@ from scipy.special import logsumexp
 
 from .._base.sklearn_compat import Interval
 from .._stats.smoothing import RESIDUAL_TOLERANCE, RidgeSmoother
-from .base import IndependenceResult, ResultFlag
-from .sampled import SampledTest, answer, no_evidence
+from ._base import IndependenceResult, ResultFlag
+from ._sampled import SampledTest, answer, no_evidence
 
 __all__ = ["CMI"]
 

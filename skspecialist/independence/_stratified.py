@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from .._base.sklearn_compat import Interval
 from .._stats.pvalues import fisher_combination
-from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
-from .sampled import Triples, flat_triples
+from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from ._sampled import Triples, flat_triples
 
 __all__ = ["Stratified"]
 

@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .._data.validation import check_numbers
 from .._stats.smoothing import standardize
-from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
-from .covariance import RANK_TOLERANCE, as_sets
+from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from ._covariance import RANK_TOLERANCE, as_sets
 
 __all__ = ["SampledTest", "Triples", "answer", "flat_triples", "no_evidence"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from .._base.sklearn_compat import Interval, StrOptions
 from .._stats.smoothing import fourier_features
 from .._stats.weighted_chi2 import lindsay_pilla_basak
-from .base import IndependenceResult
-from .sampled import SampledTest, answer
+from ._base import IndependenceResult
+from ._sampled import SampledTest, answer
 
 __all__ = ["RCIT"]
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from .._data.validation import naming
 from .._stats.moments import Moments
-from .base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 
 __all__ = ["CovarianceTest", "Partial"]
 

@@ -13,8 +13,8 @@ from scipy.stats import gamma
 from .._base.sklearn_compat import Interval
 from .._stats.smoothing import UNDERSMOOTHING, centered_kernel, least_gcv_strength
 from ..exceptions import warn
-from .base import IndependenceResult
-from .sampled import SampledTest, answer
+from ._base import IndependenceResult
+from ._sampled import SampledTest, answer
 
 __all__ = ["KCI"]
 

@@ -15,8 +15,8 @@ from .._data.validation import naming
 from .._stats.pvalues import cauchy_combination
 from .._stats.smoothing import RidgeSmoother, whiten
 from .._stats.weighted_chi2 import hall_buckley_eagleson
-from .base import IndependenceResult, ResultFlag
-from .sampled import SampledTest, answer, no_evidence
+from ._base import IndependenceResult, ResultFlag
+from ._sampled import SampledTest, answer, no_evidence
 
 __all__ = ["GCM"]
 
