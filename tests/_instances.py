@@ -20,7 +20,7 @@ from skspecialist.baselines import (
     SelTaskBaseline,
 )
 
-SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
+SMALL = {"max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
 
 INSTANCES = [
     TaskStructureIdentifier(),
@@ -30,13 +30,15 @@ INSTANCES = [
     TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
     SparseSpecialistEncoder(**SMALL),
     SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
-    SparseSpecialistEncoder(2, sparsity=0.0, beta=0.1, **SMALL),
-    SparseSpecialistEncoder(early_stopping=True, refit=False, **SMALL),
-    SparseSpecialistEncoder(penalty="hard_concrete", whiten=True, n_relevant=1, **SMALL),
+    SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
     SparseSpecialistEncoder(**(SMALL | {"hidden_layer_sizes": None})),
     SparseSpecialistEncoderCV(cv=2, **SMALL),
     SparseSpecialistEncoderCV(cv=2, sparsities=[0.05], **(SMALL | {"hidden_layer_sizes": None})),
-    SpecialistPipeline(random_state=0, encoder=SparseSpecialistEncoder(**SMALL)),
+    SpecialistPipeline(
+        encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
+        cv=(0.5, 0.25, 0.25),
+        random_state=0,
+    ),
     SpecialistPipeline(
         structure=TaskStructureIdentifier(1, segment_steps="all", alpha=0.99, correction="none"),
         encoder=SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
@@ -45,14 +47,14 @@ INSTANCES = [
         random_state=0,
     ),
     SpecialistPipeline(strategy="generalist", random_state=0),
-    TaskLocalizer(4, max_epochs=2, hidden_layer_sizes=(8,), random_state=0),
+    TaskLocalizer(2, cv=2, **SMALL),
     TaskLocalizer(
         2,
         conditional=True,
         pooling="top_k_mean",
         smoothing=1,
         sparsity=0.0,
-        max_epochs=2,
+        max_epochs=1,
         hidden_layer_sizes=(),
         cv=2,
         random_state=0,
