@@ -81,7 +81,9 @@ def render_markdown(app):
     folder.mkdir(exist_ok=True)
     for name in ("CHANGELOG", "CONTRIBUTING"):
         text = Path(app.srcdir, "..", f"{name}.md").read_text(encoding="utf-8").partition("\n")[2]
-        (folder / f"{name.lower()}.html").write_text(MarkdownIt().render(text), encoding="utf-8")
+        (folder / f"{name.lower()}.html").write_text(
+            MarkdownIt("commonmark").enable("table").render(text), encoding="utf-8"
+        )
 
 
 def escape_shapes(app, what, name, obj, options, lines):

@@ -1,17 +1,17 @@
 """
-What a latent does to an image
-==============================
+Latent traversal
+================
 
-A latent is a number, and its name is 0 or 1. What it stands for shows in what becomes of an image
-when nothing but this number changes.
+The meaning of a latent is visible in images that are decoded from varying values of this latent,
+with all others fixed.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# Handwritten digits, drawn anew: shifted, rotated, scaled, and with a broader or finer pen. Tasks
-# depend on the rotation and on the width of the pen, and on nothing else.
+# Handwritten digits, redrawn with random position, rotation, size and line width. The tasks depend
+# only on the rotation and on the line width.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -34,9 +34,8 @@ for ax, image in zip(axes, train.images, strict=False):
 # Fit
 # ---
 #
-# That there are two is said here, to be quick;
-# :class:`~skspecialist.SparseSpecialistEncoderCV` would find it. Which two nobody says: the encoder
-# has pixels and the values of six tasks.
+# The encoder is fitted to pixels and the values of six tasks. The number of relevant latents is
+# given here, for speed; :class:`~skspecialist.SparseSpecialistEncoderCV` estimates it.
 
 encoder = SparseSpecialistEncoder(
     n_relevant=2, sparsity=0.0, hidden_layer_sizes=(64, 64), max_epochs=15, random_state=0
@@ -44,8 +43,8 @@ encoder = SparseSpecialistEncoder(
 display = LatentTraversalDisplay.from_estimator(encoder, image_shape=(16, 16))
 
 # %%
-# Together the two hold what the tasks need, and little else: R2 of each factor of images that were
-# not fitted on, predicted from them. Each alone may be a mixture of both.
+# Together the two latents contain the relevant factors and little else, as shown by the R2 of each
+# factor of held-out images. Each latent may be a mixture of both factors.
 
 r2 = block_r2(encoder.transform(test.X), test.latents)
 pd.Series(r2.round(2), index=test.factor_names, name="R2").to_frame()

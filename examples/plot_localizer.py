@@ -1,20 +1,19 @@
 """
-Which steps belong to which task, in sequences that do not align
-================================================================
+Localization with weak labels
+=============================
 
-Images come in any order, and of a sequence of them it is only known whether some task occurs in
-it, here: whether a digit of a set is among them. Nobody says where.
-:class:`~skspecialist.TaskLocalizer` finds the images that make the difference. It sees pixels, and
-never a digit's label.
+The images of a sequence are in random order, and the only labels are those of whole sequences:
+whether some digit of a set occurs. :class:`~skspecialist.TaskLocalizer` locates these digits. Its
+inputs are pixels; labels of single images are not used.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# Each sequence has 20 images of handwritten digits, drawn at random from those of four digits, so
-# that both tasks occur in some sequences and not in others. The images of the sequences to look at
-# later are others than those to learn from.
+# Each sequence has 20 images, drawn at random from those of four digits, so that both tasks occur
+# in some sequences and not in others. The images of the test sequences are not in the training
+# set.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,22 +41,22 @@ def draw(n_sequences, pool):
 learn, look = np.split(rng.permutation(len(labels)), [900])
 X, steps = draw(600, learn)
 X_new, steps_new = draw(200, look)
-y = pd.DataFrame(steps.any(axis=1), columns=list(sets))  # all that is known
+y = pd.DataFrame(steps.any(axis=1), columns=list(sets))  # weak labels
 y.mean().round(2)
 
 # %%
 # Fit
 # ---
 #
-# ``predict_proba`` says how likely each image has each task, and ``predict`` which ones count as
-# found if one in ten of those may be false: ``alpha=0.1``.
+# ``predict_proba`` returns the probability of each task at each step. The threshold of ``predict``
+# controls the false discovery rate at ``alpha=0.1``.
 
 localizer = TaskLocalizer(max_epochs=12, random_state=0).fit(X, y)
 one = np.flatnonzero(steps_new.any(axis=1).all(axis=1))[0]  # a sequence with both tasks
 display = TaskTimelineDisplay.from_estimator(localizer, X_new[one], steps_new[one])
 
 # %%
-# The same sequence as images, with the probability of the second task below each.
+# The images of this sequence, with the probability of the second task below each.
 
 probability = localizer.predict_proba(X_new[[one]])[0, :, 1]
 figure, axes = plt.subplots(2, 10, figsize=(9, 2.6), layout="constrained")
@@ -67,13 +66,13 @@ for ax, image, chance in zip(axes.flat, X_new[one], probability, strict=True):
 _ = figure.suptitle(f"Probability of {localizer.task_names_[1]}")
 
 # %%
-# How well it ranks the images of all sequences, where an image by chance has the first task in one
-# case of ten and the second in one of five; what share of the true ones it finds; and what share of
-# those that it finds is false.
+# Average precision over the steps of all sequences (the prevalence of the first task is about one
+# in ten, of the second one in five), the proportion of true steps that are found, and the
+# proportion of false ones among the steps found.
 
 
 def quality(localizer, X, steps):
-    """Return what the localizer finds in sequences of which the steps are known."""
+    """Return metrics of a localizer on sequences with known steps."""
     chances, found = localizer.predict_proba(X), localizer.predict(X)
     score = localizer.score(X, steps.any(axis=1))
     rows = {}
@@ -97,20 +96,19 @@ pd.concat(
 )
 
 # %%
-# Hardly any of what it finds is false, in new images either: ``alpha`` allows one in ten, and no
-# step that is more likely without the task than with it counts. A quarter of the true ones is
-# missed.
+# Hardly any steps found are false, for new images as well: the target rate is one in ten, and the
+# threshold is at least a probability of one half. A quarter of the true steps is missed.
 
 # %%
-# Smooth sequences
-# ----------------
+# Autocorrelated sequences
+# ------------------------
 #
-# Sensors and embeddings of video do not jump from step to step. Let each step be 0.9 of the step
-# before it plus a new image: traces of a digit now linger on.
+# Sensor data and embeddings of video are autocorrelated. Let each step be 0.9 times the step
+# before it plus a new image, so that traces of a digit persist.
 
 
 def chain(X):
-    """Return sequences in which each step carries the steps before it."""
+    """Return autocorrelated sequences."""
     smooth = X.copy()
     for step in range(1, X.shape[1]):
         smooth[:, step] += 0.9 * smooth[:, step - 1]
@@ -124,10 +122,10 @@ for ax, image in zip(axes, X_smooth_new[one], strict=False):
     ax.set(xticks=[], yticks=[])
 
 # %%
-# A scorer that looks at a step alone finds the task wherever traces of it are left, and these are
-# not in sequences without the task, from which ``predict`` learns what is certain enough: most of
-# what it finds is false. With ``conditional=True`` the scorer is shown as well what the
-# step before does not explain.
+# A scorer of single steps detects all traces of a task. Sequences without the task, on which the
+# threshold is calibrated, do not contain such traces, and most steps found are false. With
+# ``conditional=True`` the scorer also uses innovations, the residuals of a regression on the step
+# before.
 
 localizers = {
     name: TaskLocalizer(conditional=name == "conditional", max_epochs=12, random_state=0).fit(
@@ -135,21 +133,21 @@ localizers = {
     )
     for name in ("marginal", "conditional")
 }
-pd.concat({name: quality(fitted, X_smooth_new, steps_new) for name, fitted in localizers.items()})
-
-# %%
-display = TaskTimelineDisplay.from_estimator(
-    localizers["marginal"], X_smooth_new[one], steps_new[one]
+names = {False: "steps", True: "steps and innovations"}
+pd.concat(
+    {names[key]: quality(fitted, X_smooth_new, steps_new) for key, fitted in localizers.items()}
 )
-_ = display.ax_.set_title("Step alone", loc="left", fontsize="medium", pad=22)
 
 # %%
-display = TaskTimelineDisplay.from_estimator(
-    localizers["conditional"], X_smooth_new[one], steps_new[one]
-)
-_ = display.ax_.set_title("With what is new in it", loc="left", fontsize="medium", pad=22)
+display = TaskTimelineDisplay.from_estimator(localizers[False], X_smooth_new[one], steps_new[one])
+_ = display.ax_.set_title("Steps", loc="left", fontsize="medium", pad=22)
 
 # %%
-# In practice nobody knows the true steps. ``score``, the last column, does not need them: it is the
-# log-likelihood of what is known of new sequences, and is higher for what finds the steps. So
-# ``GridSearchCV(TaskLocalizer(), {"conditional": [False, True]})`` makes this choice.
+display = TaskTimelineDisplay.from_estimator(localizers[True], X_smooth_new[one], steps_new[one])
+_ = display.ax_.set_title("Steps and innovations", loc="left", fontsize="medium", pad=22)
+
+# %%
+# In practice the true steps are unknown. ``score``, the last column, does not need them: it is the
+# log-likelihood of the weak labels of new sequences, and higher for the model that locates the
+# steps. ``GridSearchCV(TaskLocalizer(), {"conditional": [False, True]})`` therefore makes the
+# right choice.

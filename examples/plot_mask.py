@@ -1,14 +1,14 @@
 """
-Which latents each task uses
-============================
+Latents of each task
+====================
 
-Six latents are mixed by a nonlinear, invertible network into the features that we get to see.
-Four tasks depend on three of the latents, two each. The encoder sees features and tasks.
+A nonlinear, invertible network mixes six latents into the observed features. Four tasks depend on
+three of the latents, each on two. The encoder is fitted to features and tasks.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 
 import pandas as pd
 
@@ -25,30 +25,30 @@ MaskDisplay(data.mask).plot()
 # Fit
 # ---
 #
-# A blank cell is exactly zero. The encoder's latents have an order of their own and may be
-# mixed among themselves: compare how many are used, not which, nor which task uses which.
+# Blank cells are exactly zero. The order of the encoder's latents is arbitrary and they may be
+# mixed within their block: their number can be compared with the true mask, but not their pattern.
 
 encoder = SparseSpecialistEncoderCV(random_state=0).fit(X, y)
 MaskDisplay.from_estimator(encoder)
 
 # %%
-# How many latents the tasks need shows in cross-validation: the share of the tasks that is
-# explained rises until there are enough, and hardly after.
+# The number of latents is chosen by cross-validation: the explained fraction of the task loss
+# rises up to the required number, and hardly beyond.
 
 SparsityPathDisplay.from_estimator(encoder)
 
 # %%
-# Do these latents predict the tasks? The mean R2 on new rows:
+# Mean R2 of the tasks on held-out rows:
 
 print(f"{encoder.score(X_new, y_new):.3f}")
 
 # %%
-# What the latents hold
-# ---------------------
+# Recovery of the true latents
+# ----------------------------
 #
-# What counts is that the latents kept determine the relevant latents of the world, and know
-# nothing of the others: R2 of predicting each of them from what ``transform`` returns, near 1
-# for the relevant ones and not above 0 for the others.
+# The latents that are kept should determine the relevant true latents, and contain no information
+# about the others. The R2 of each true latent, predicted from the output of ``transform``, is near
+# 1 for the relevant ones and not above 0 for the others.
 
 r2 = block_r2(encoder.transform(X_new), data.latents[2000:])
 pd.DataFrame({"relevant": data.relevant, "R2": r2.round(2)}).rename_axis("latent")

@@ -1,18 +1,19 @@
 """
-The evidence behind a task
-==========================
+Evidence for each step
+======================
 
-Which steps belong to a task is a yes or no for each. How close was it? Here each step is the image
-of a handwritten digit, and the tasks are functions of the digits in some steps: with few sequences
-some answers are safe, and others just made it or just did not.
+The selection of steps is binary, but the evidence behind it varies. Here each step is the image of
+a handwritten digit, and the tasks are functions of the digits in some steps. With few sequences
+some decisions are clear, and others are close to the significance level.
 """
 
 # %%
-# Safe, barely, barely not
-# ------------------------
+# Confidence of each step
+# -----------------------
 #
-# Behind the marks is the evidence: minus the decimal logarithm of the adjusted p-value, so that
-# 1.3 is the level 0.05. Light behind a filled square is a step that just made it.
+# The shading is minus the decimal logarithm of the adjusted p-value: 1.3 corresponds to a
+# significance level of 0.05. Filled squares on a light background are steps that are barely
+# significant.
 
 import pandas as pd
 from sklearn.decomposition import PCA
@@ -37,23 +38,23 @@ display = TaskStructureDisplay.from_estimator(
 )
 
 # %%
-# Pairs
-# -----
+# Pairs of segments
+# -----------------
 #
-# The collider criterion asks another question: do two segments depend on each other once the
-# task's value is known? If so many large digits were shown in all, more of them here means fewer
-# there. Each two segments of a task explain each other away, so that its pairs form a clique.
+# The collider criterion tests whether two segments are dependent given the task. For a given
+# number of large digits in total, more of them in one segment imply fewer in another. Any two
+# segments of a task explain each other away, so that its pairs form a clique.
 
 data, X, y = digits(3000)
 collider = TaskStructureIdentifier(criterion="collider", segment_steps="all").fit(X, y)
 display = PairEvidenceDisplay.from_estimator(collider, task="large")
 
 # %%
-# How clear it has to be
-# ----------------------
+# Comparison
+# ----------
 #
-# A pair speaks through the product of two effects, which is weaker than one. The direct criterion
-# got further with a twelfth of the sequences:
+# The effect size of a pair is the product of two effects, which is weaker than one. The direct
+# criterion is more accurate with a twelfth of the sequences:
 
 direct_scores = structure_scores(data.structure, direct.structure_)
 collider_scores = structure_scores(data.structure, collider.structure_)

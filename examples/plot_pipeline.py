@@ -1,17 +1,17 @@
 """
-The whole way on sequences of digits
-====================================
+Pipeline on sequences of digits
+===============================
 
-Each step of a sequence shows a handwritten digit. The tasks are functions of the digits shown
-in some of the steps: their sum, how many are odd, how many are large, the largest. Which steps,
-and which digits, nobody says: there are pixels, and the values of the tasks.
+Each step of a sequence is the image of a handwritten digit. The tasks are functions of the digits
+in some of the steps: their sum, the numbers of odd and of large digits, and the largest. Only
+pixels and the values of the tasks are observed.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# Training and test sequences share their structure but no image.
+# Training and test sequences have the same structure and different images.
 
 import pandas as pd
 from sklearn.decomposition import PCA
@@ -28,9 +28,9 @@ y_train = pd.DataFrame(train.y, columns=train.task_kinds)
 # Fit
 # ---
 #
-# Principal components stand for a generalist representation. The pipeline finds the steps of
-# each task and the latents that it uses, and compares on sequences held out whether predicting
-# from these alone is better than predicting from everything.
+# Principal components are the generalist representation. The pipeline estimates the steps and the
+# latents of each task, and compares predictions from these with predictions from the whole
+# representation on held-out sequences.
 
 pipeline = SpecialistPipeline(
     generalist=PCA(10),
@@ -45,21 +45,21 @@ pd.DataFrame(
         "standard error": pipeline.validation_gain_se_.round(3),
         "features": pipeline.n_features_used_,
         "of": pipeline.n_generalist_features_,
-        "why not": pipeline.fallback_reason_,
+        "fallback reason": pipeline.fallback_reason_,
     },
     index=train.task_kinds,
 )
 
 # %%
-# The gains as a picture:
+# The gains, with standard errors:
 
 SpecialistGainDisplay.from_estimator(pipeline)
 
 # %%
-# Is it better?
-# -------------
+# Comparison with the generalist
+# ------------------------------
 #
-# The same estimators on all of the principal components, for comparison: mean R2 over tasks.
+# Mean R2 over tasks, compared with the same estimators on all principal components.
 
 generalist = SpecialistPipeline(generalist=PCA(10), strategy="generalist", random_state=0)
 generalist.fit(train.X, y_train)
@@ -72,13 +72,13 @@ pd.Series(
 ).round(3).to_frame()
 
 # %%
-# The steps found
+# Estimated steps
 # ---------------
 
 TaskStructureDisplay.from_estimator(pipeline.structure_, true_step_tasks=train.step_weights)
 
 # %%
-# And the same in the sequences themselves, for one task:
+# The steps of one task in four sequences:
 
 SequenceDisplay(
     test.X[:4], pipeline.structure_.step_mask_, task_names=train.task_kinds, image_shape=(8, 8)

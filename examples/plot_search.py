@@ -1,20 +1,20 @@
 """
-The best score, or the smallest that is as good
-===============================================
+Grid search with the one-standard-error rule
+============================================
 
-How long is a segment, and how sure must one be of it? A search over both has to keep the sequences
-of one person together, or it will be wrong about new persons. And the best of many noisy scores is
-partly luck: among candidates within one standard error of it, the one with the fewest features is
-the better choice.
+A search over the length of segments and the significance level must keep the sequences of one
+person in the same fold; otherwise scores are biased for new persons. The best of many noisy scores
+is partly due to chance: among the candidates within one standard error of the best, the rule
+selects the one with the fewest features.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# Thirty persons with ten sequences each. A step is the image of a handwritten digit, in eight
-# principal components and with an offset of the person's own. Three tasks depend on segments of
-# three steps, a length that the search has to find.
+# Thirty persons with ten sequences each. A step consists of eight principal components of the
+# image of a handwritten digit, and an offset that depends on the person. Three tasks depend on
+# segments of three steps.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,8 +36,8 @@ X = PCA(8).fit_transform(data.X.reshape(-1, 64)).reshape(300, 24, 8) + offset[pe
 # Search
 # ------
 #
-# The identifier's own score is what the steps found say about the tasks of new sequences, in nats.
-# A second metric counts these steps, so that the rule knows what is small.
+# The score of the identifier is the held-out log-likelihood gain in nats. A second metric, minus
+# the number of selected steps, measures sparsity for the rule.
 
 
 def neg_n_steps(identifier, X, y=None):
@@ -55,10 +55,10 @@ search = GridSearchCV(
 search.best_params_
 
 # %%
-# Score against size
+# Score and sparsity
 # ------------------
 #
-# A point is a candidate. The band is one standard error below the best.
+# Each point is a candidate. The band is one standard error below the best.
 
 results = pd.DataFrame(search.cv_results_)
 best = results.mean_test_nats.idxmax()
@@ -66,7 +66,7 @@ error = results.filter(regex="split._test_nats").std(axis=1)[best] / np.sqrt(5)
 steps, nats = -results.mean_test_neg_n_features_used, results.mean_test_nats
 
 figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
-ax.axhspan(nats[best] - error, nats[best], color="0.88", label="as good as the best")
+ax.axhspan(nats[best] - error, nats[best], color="0.88", label="one standard error")
 shades = plt.colormaps["viridis"](np.linspace(0, 0.88, 5))
 lengths = results.groupby("param_segment_length").groups.items()
 for (length, rows), shade, marker in zip(lengths, shades, "ov^sP", strict=True):
@@ -80,10 +80,10 @@ ax.set(xlabel="steps, summed over tasks (mean over folds)", ylabel="held-out nat
 legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelspacing=0.9)
 
 # %%
-# Both against the truth
-# ----------------------
+# Comparison with the ground truth
+# --------------------------------
 #
-# Fitted to all sequences and compared with the true steps, the smaller of the two loses nothing:
+# Fitted to all sequences and compared with the true steps, the sparser of the two is not worse:
 
 structures = {
     "best": search.estimator.set_params(**results.params[best]).fit(X, data.y).step_mask_,

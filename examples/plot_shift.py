@@ -1,18 +1,19 @@
 """
-Features that mislead
-=====================
+Spurious features in two environments
+=====================================
 
-Is a handwritten digit odd? Beside the pixels of each image there are marks that somebody made, and
-where most of the training images were collected they go along with the answer. Who reads them
-fails where they mean something else. Data from one place cannot tell; data from two can.
+The task is whether a handwritten digit is odd. In addition to pixels there are three marks, which
+agree with the label at the place where most of the training images were collected. Predictions
+from the marks fail elsewhere. Such spurious features cannot be detected in one environment, but in
+two.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# Two places: at the first, which nine in ten images are from, the three marks are high for odd
-# digits, at the second they are high for even ones.
+# Nine in ten images are from the first of two places, where the marks are high for odd digits. At
+# the second place they are high for even ones.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +28,7 @@ rng = np.random.default_rng(0)
 
 
 def with_marks(pixels, odd, meaning):
-    """Return pixels and marks, which go along with ``odd`` (1) or against it (-1)."""
+    """Return pixels and marks, which agree with ``odd`` (1) or contradict it (-1)."""
     signal = meaning * (2 * odd - 1)
     return np.hstack([pixels, signal[:, None] + 0.6 * rng.normal(size=(len(odd), 3))])
 
@@ -43,8 +44,8 @@ X = with_marks(pixels, odd, np.where(place == "first", 1, -1))
 # Fit
 # ---
 #
-# The same pipeline twice. Told which image is from which place, it drops features whose relation
-# to the task is not the same everywhere.
+# The pipeline is fitted twice. With ``environments``, features whose relation to the task differs
+# between places are dropped.
 
 pipeline = SpecialistPipeline(
     encoder=SparseSpecialistEncoder(hidden_layer_sizes=None, heads="linear", max_epochs=10),
@@ -57,26 +58,26 @@ models = {
 }
 
 # %%
-# Elsewhere
-# ---------
+# Distribution shift
+# ------------------
 #
-# New images, from places where the marks mean more or less, nothing, or the opposite.
+# New images, from places where the association of marks and label is weaker, absent, or reversed.
 
 meanings = np.linspace(-1, 1, 9)
 elsewhere = [with_marks(new_pixels, new_odd, meaning) for meaning in meanings]
 accuracy = pd.DataFrame(
     {name: [model.score(new, new_odd) for new in elsewhere] for name, model in models.items()},
-    index=pd.Index(meanings, name="meaning of the marks"),
+    index=pd.Index(meanings, name="association of the marks"),
 )
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 ax.plot(accuracy.iloc[:, 0], "s--", color="#E69F00", label="without environments")
 ax.plot(accuracy.iloc[:, 1], "o-", color="#0072B2", label="with environments")
-ax.set_xticks([-1, 0, 1], ["as at the second place", "nothing", "as at the first"])
-ax.set(xlabel="meaning of the marks", ylabel="accuracy on new images")
+ax.set_xticks([-1, 0, 1], ["as at the second place", "none", "as at the first"])
+ax.set(xlabel="association of marks and label", ylabel="accuracy on new images")
 legend = ax.legend(loc="lower right")
 
 # %%
-# Not to read the marks costs a little where they would have helped, and saves much where they
-# mislead:
+# Ignoring the marks costs little accuracy where they are predictive, and gains much where they are
+# misleading:
 
 accuracy.iloc[[0, 4, 8]].round(2)

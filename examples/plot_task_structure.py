@@ -1,17 +1,17 @@
 """
-Which time steps belong to which task
-=====================================
+Task structure of aligned sequences
+===================================
 
-Sequences of states in which four tasks interleave, overlap and repeat, each a sum over hidden
-actions of its own segments. A fifth task is pure noise. Nothing tells the identifier which steps
-belong to which task: it has the states and the value of each task at the end.
+Four tasks interleave, overlap and repeat in sequences of states. Each is a sum over unobserved
+actions in its segments. A fifth task is pure noise. The identifier estimates the steps of each
+task from the states and the values of the tasks.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# One number per step, so that it is plain what is there to see: in each sequence a noisy curve.
+# States are one-dimensional: each sequence is a noisy curve.
 
 import pandas as pd
 
@@ -36,26 +36,26 @@ X.shape, y.shape
 # Fit
 # ---
 #
-# The default asks, for each segment and task, whether the two are dependent given the states
-# around the segment. At most one in twenty of the segments found should be wrong, on average.
+# By default, the dependence of each segment and task given the states around the segment is tested.
+# The false discovery rate is controlled at ``alpha=0.05``.
 
 identifier = TaskStructureIdentifier(segment_length=3, alpha=0.05).fit(X, y)
 display = TaskStructureDisplay.from_estimator(identifier, true_step_tasks=data.step_weights)
 
 # %%
-# The noise task has no steps, which is right: filled squares are steps found rightly, open ones
-# were missed, crosses are false discoveries.
+# Filled squares are correct steps, open ones were missed, and crosses are false discoveries. The
+# noise task correctly has no steps.
 
 # %%
-# Criteria and evidence
-# ---------------------
+# Criteria and tested steps
+# -------------------------
 #
-# The collider criterion is the one of the paper. It looks at pairs of segments, which is weaker
-# evidence. Taking all steps of a segment as its evidence is valid only if actions do not drive
-# the next state. Here they do, so that segments *after* a task's own are joined to it.
+# The collider criterion is that of the paper. It tests pairs of segments and has less power.
+# Testing all steps of a segment is valid only if actions do not drive the next state. Here they
+# do, so that segments *after* those of a task are also selected.
 #
-# The last column needs no known truth: what the steps found say about the tasks of *new*
-# sequences, in nats per sequence. Steps that were missed cost much, irrelevant ones little.
+# The last column does not need a ground truth. It is the log-likelihood gain for the tasks of *new*
+# sequences, in nats per sequence. Missed steps lower it much, irrelevant ones little.
 
 settings = {
     "direct": {},

@@ -1,17 +1,17 @@
 """
-Which layer of your own network
-===============================
+Layers of a pretrained network
+==============================
 
-The generalist may be a network that you have already, and each of its layers is a representation.
-Near the pixels there is everything, in a form that simple models cannot use; near the output there
-is what the network was trained for. Which layer serves your tasks is seen on new sequences.
+Each layer of a pretrained network is a generalist representation. Early layers contain all
+information, in a form that simple models cannot use; late layers are specific to the task of the
+network. The best layer for other tasks is chosen by held-out scores.
 """
 
 # %%
-# A network
-# ---------
+# Pretrained network
+# ------------------
 #
-# A small one, trained to name single digits. It stands for the foundation model.
+# A small classifier of single digits takes the place of a foundation model.
 
 import matplotlib.pyplot as plt
 import torch
@@ -46,13 +46,13 @@ for _ in range(4):
         optimizer.step()
 
 # %%
-# Layer by layer
-# --------------
+# Comparison of layers
+# --------------------
 #
-# The tasks are functions of the digits in some steps of a sequence, which is not what the network
-# was trained for, and the images to predict from are new to it. Principal components keep the
-# number of columns small for the tests of the structure. A task reads all of them, at its own
-# steps, by a ridge regression.
+# The tasks are functions of the digits in some steps of a sequence, for which the network was not
+# trained, and the test images are not in its training set. Principal components limit the number
+# of columns in the tests of the structure. Each task is predicted by ridge regression on all
+# components at its own steps.
 
 train, test = (
     make_digit_sequences(500, n_timesteps=12, subset=half, random_state=0)
@@ -80,7 +80,7 @@ ax.set(xlabel="R2 of the tasks, new sequences", xlim=(0, 1))
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# The steps found
+# Estimated steps
 # ---------------
 
 best = max(scores, key=scores.get)

@@ -1,19 +1,19 @@
 """
-Ten minutes with real images
-============================
+Tutorial
+========
 
-From raw sequences to a decision, step by step. The sequences are small films of handwritten
-digits. For each film three numbers are known, the *tasks*, and each of them depends on what was
-shown at some moments. Nobody says at which moments, nor what a digit is.
+A complete analysis of sequences of images, in ten minutes. Each step of a sequence is the image of
+a handwritten digit. Three *tasks* are observed for each sequence, and each depends on the digits
+in some of the steps. Neither these steps nor the digits are given.
 """
 
 # %%
-# 1. The sequences
-# ----------------
+# 1. Sequences and tasks
+# ----------------------
 #
-# 600 films to learn from, and 600 of other images to check everything with in the end. A film has
-# 12 steps, a step has 64 pixels. The tasks are the sum of the digits at some steps, how many are
-# odd at some, and how many are five or more at some.
+# There are 600 training sequences, and 600 test sequences of other images, of 12 steps with 64
+# pixels each. The tasks are the sum of the digits in some steps, the number of odd ones in some,
+# and the number of those of at least five in some.
 
 import warnings
 
@@ -39,8 +39,8 @@ y_train = pd.DataFrame(train.y, columns=train.task_kinds)
 train.X.shape, train.y.shape
 
 # %%
-# Four films and their tasks. Framed are the steps whose digits make up the sum. This is the truth,
-# which has to be found: no estimator gets to see the frames.
+# Four sequences and their tasks. The frames mark the steps that enter the sum, the ground truth
+# that is to be estimated.
 
 SequenceDisplay(
     train.X[:4], train.step_weights, task_names=train.task_kinds, image_shape=(8, 8)
@@ -51,49 +51,48 @@ y_train.head(4).round(1)
 # 2. A generalist representation
 # ------------------------------
 #
-# Usually you have one: the embeddings of a large model. Here ten principal components of the pixels
-# take its place. They were made for no task in particular. There must be more sequences than
-# columns, which is why there are ten and not 64.
+# In practice, these are the embeddings of a large model. Here ten principal components of the
+# pixels take their place, which do not depend on any task. The tests require more sequences than
+# columns; hence ten components instead of 64 pixels.
 
 pca = PCA(10).fit(train.X.reshape(-1, 64))
 states = pca.transform(train.X.reshape(-1, 64)).reshape(600, 12, 10)
 
 # %%
-# 3. Which steps?
-# ---------------
+# 3. Task structure
+# -----------------
 #
-# For each task and each *segment*, here two steps, the identifier tests whether they have anything
-# to do with each other that the neighboring steps do not explain. ``alpha=0.01`` says that of the
-# segments found one in a hundred may be wrong, on average.
+# For each task and each *segment*, here of two steps, the identifier tests whether they are
+# dependent given the neighboring steps. ``alpha=0.01`` is the target false discovery rate: on
+# average, at most one in a hundred of the selected segments is false.
 
 identifier = TaskStructureIdentifier(segment_length=2, alpha=0.01).fit(states, y_train)
 identifier.to_frame()[["task", "segment", "relevant", "effect_size", "adjusted_pvalue"]].head(6)
 
 # %%
-# A filled square is a step found rightly, an open one was missed, a cross is a false discovery.
-# With data of your own there is no truth to compare with, and the display shows what was found:
+# Filled squares are correct steps, open ones were missed, and crosses are false discoveries.
+# Without a ground truth the display shows the estimate only.
 
 TaskStructureDisplay.from_estimator(identifier, true_step_tasks=train.step_weights)
 
 # %%
-# Without a truth, new sequences can say whether to believe it: how much better are the tasks
-# explained if one knows the steps found than if one knows none? In nats per sequence; zero would
-# mean that nothing was gained.
+# New sequences validate a structure without a ground truth. The score is the gain in
+# log-likelihood of their tasks, in nats per sequence, over the model without any structure.
 
 states_test = pca.transform(test.X.reshape(-1, 64)).reshape(600, 12, 10)
 float(round(identifier.score(states_test, test.y), 2))
 
 # %%
-# 4. Which part of each step, and is it worth it?
-# -----------------------------------------------
+# 4. Sparse latents
+# -----------------
 #
-# Ten numbers describe a step, and the tasks need few: whether a digit is odd does not depend on how
-# thick it was drawn. An encoder finds *latents*, new numbers computed from the ten, of which each
-# task reads as few as possible, at its own steps only.
+# Each step is described by ten components, of which the tasks need little: whether a digit is odd
+# does not depend on its line width. An encoder computes *latents* from the components, of which
+# each task uses as few as possible, at its own steps only.
 #
-# Reading less is only good if it costs nothing. The pipeline finds steps and latents by itself, and
-# decides for each task, on sequences set aside for it, whether reading little predicts at least as
-# well as reading everything. Where it does not, the generalist stays in charge.
+# The pipeline estimates steps and latents, and compares the specialist of each task with the
+# generalist on held-out sequences. If the specialist is worse, the pipeline falls back to the
+# generalist.
 
 pipeline = SpecialistPipeline(
     generalist=PCA(10),
@@ -107,28 +106,28 @@ with warnings.catch_warnings():
 MaskDisplay.from_estimator(pipeline.encoder_)
 
 # %%
-# An empty cell is exactly zero: that task does not read that latent. A row with one entry is a task
-# for which a single number of a step is enough. The warning that was silenced says what that may
-# mean here: three latents for three tasks can be the tasks' own share of a step, rather than
-# something behind them.
+# Empty cells are exactly zero: the task does not use the latent. A row with a single entry is a
+# task for which one latent per step is sufficient. The suppressed warning points out that three
+# latents for three tasks may be the contributions of a step to the tasks, rather than their
+# causes.
 #
-# 5. The decision
-# ---------------
+# 5. Specialist or generalist
+# ---------------------------
 #
-# How much was gained on the sequences set aside, with one standard error:
+# Gains on held-out sequences, with standard errors:
 
 SpecialistGainDisplay.from_estimator(pipeline)
 
 # %%
-# Is that true of images that it never saw? The same estimator, told never to specialize, reads all
-# ten components of all twelve steps:
+# The R2 on the test set, beside that of the same estimator with ``strategy="generalist"``, which
+# uses all ten components of all twelve steps:
 
 generalist = SpecialistPipeline(PCA(10), strategy="generalist", random_state=0)
 generalist.fit(train.X, y_train)
 pd.DataFrame(
     {
         "R2": [pipeline.score(test.X, test.y), generalist.score(test.X, test.y)],
-        "features a task": [
+        "features per task": [
             np.mean(pipeline.n_features_used_),
             np.mean(generalist.n_features_used_),
         ],
@@ -137,7 +136,7 @@ pd.DataFrame(
 ).round(2)
 
 # %%
-# What it looks at for one of the tasks, in films that it never saw:
+# The estimated steps of one task, in test sequences:
 
 SequenceDisplay(
     test.X[:4],
@@ -147,13 +146,13 @@ SequenceDisplay(
 ).plot(task="odd")
 
 # %%
-# 6. Your own data
-# ----------------
+# 6. Next steps
+# -------------
 #
-# - Put your sequences into an array ``(n_sequences, n_timesteps, n_features)``, with NaN for steps
-#   that are missing; :func:`~skspecialist.sequences_from_frame` makes one of a table.
-# - If step 5 of one sequence has nothing to do with step 5 of another, take
-#   :class:`~skspecialist.TaskLocalizer` in the place of the identifier.
-# - How long a segment, how many latents, how many sequences: :doc:`/user_guide/choosing`.
-# - What has to hold for all this, and what you will see if it does not:
-#   :doc:`/user_guide/structure` and :doc:`/user_guide/encoder`.
+# - Sequences are arrays ``(n_sequences, n_timesteps, n_features)``, with NaN for missing steps;
+#   :func:`~skspecialist.sequences_from_frame` converts tables.
+# - If sequences are not aligned, use :class:`~skspecialist.TaskLocalizer` instead of the
+#   identifier.
+# - The length of segments, the number of latents and the sample size: :doc:`/user_guide/choosing`.
+# - Assumptions, and the symptoms of their violation: :doc:`/user_guide/structure` and
+#   :doc:`/user_guide/encoder`.

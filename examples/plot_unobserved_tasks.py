@@ -1,19 +1,19 @@
 """
-Tasks that nobody observed
-==========================
+Unobserved tasks
+================
 
-Sequences are often kept *because* something succeeded in them: demonstrations that reached their
-goals, sessions that ended in a purchase, patients who recovered. What succeeded may have been
-several things at once, and no column says which. Still, every one of these tasks ties the steps
-that served it together: where one step did little for it, another must have done more.
+Sequences are often recorded *because* of a success: demonstrations that reached their goals,
+sessions that ended in a purchase, patients who recovered. Several unobserved tasks may have
+succeeded. Each of them makes its steps dependent: if one contributed little, others must have
+contributed more.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
-# Chains of states in which three tasks interleave. Only sequences in which all three succeeded are
-# kept, so there is nothing to hand over as ``y``.
+# Three tasks interleave in chains of states. Only sequences in which all three succeeded are kept,
+# so there is no ``y``.
 
 import warnings
 
@@ -30,11 +30,11 @@ data = make_collider_sequences(5000, selection=True, random_state=3, **settings)
 data.X.shape, data.y
 
 # %%
-# What selection leaves behind
-# ----------------------------
+# Partial correlations
+# --------------------
 #
-# Partial correlations of the steps: those of neighbors are the chain. Beyond them, each task
-# leaves a clique between all of its steps. Cliques overlap, so the eye does not get far.
+# Partial correlations of neighboring steps are those of the chain. In addition, the steps of each
+# task form a clique. Cliques overlap, and are hard to separate by eye.
 
 precision = np.linalg.inv(np.corrcoef(data.X[:, :, 0].T))
 scale = np.sqrt(np.diag(precision))
@@ -50,9 +50,9 @@ figure.colorbar(image, label="partial correlation")
 # Fit
 # ---
 #
-# Without ``y`` the identifier takes out the chain, explains what is left by as few tasks as it
-# can, and finds their number as well. They come in no particular order; to compare them with the
-# true ones, each is matched with the one that it agrees with most.
+# Without ``y`` the identifier removes the chain, and explains the other partial correlations by
+# the smallest number of tasks. The order of the tasks is arbitrary; each is matched with the true
+# one with which it agrees most.
 
 identifier = TaskStructureIdentifier(random_state=0).fit(data.X)
 structure_scores(data.structure, identifier.structure_, match=True)
@@ -65,11 +65,10 @@ found = match_columns(data.step_weights, identifier.step_mask_)
 display = TaskStructureDisplay(found, true_step_tasks=data.step_weights).plot()
 
 # %%
-# Nothing to find
-# ---------------
+# Without selection
+# -----------------
 #
-# The same chains without selection: tasks that are not observed leave no trace, and a warning
-# says so in place of an answer.
+# In the same chains without selection, unobserved tasks leave no trace, and ``fit`` warns.
 
 plain = make_collider_sequences(5000, random_state=3, **settings)
 with warnings.catch_warnings(record=True) as caught:

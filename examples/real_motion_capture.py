@@ -1,28 +1,28 @@
 """
-Exercises in motion capture, told only what is in six seconds
-=============================================================
+Weak labels of motion capture
+=============================
 
-People were recorded as they did one exercise after another, in an order of their own. Of windows of
-six seconds it is known which exercises are in them, and not when. In a recording that it never saw,
-:class:`~skspecialist.TaskLocalizer` says when each of them is done.
+People were recorded while they did several exercises in any order. The labels are the exercises
+that occur in windows of six seconds, without their times. :class:`~skspecialist.TaskLocalizer`
+locates each exercise in a held-out recording.
 
 .. figure:: /_static/motion_capture.png
-   :alt: How likely each exercise is in the recording held out, and where it is found and true.
+   :alt: Probability of each exercise in the held-out recording, with its estimated and true steps.
 
-   Drawn by the script below. Its data are no part of this package: this page was built without
-   running it, and shows what it drew and printed.
+   Figure of the script below. The data are not part of this package, so that the script is not run
+   when the documentation is built.
 """
 
 # %%
-# The data
-# --------
+# Data
+# ----
 #
 # Six recordings of CMU's motion capture database, as prepared and labeled by Fox, Hughes, Sudderth
 # and Jordan, "Joint modeling of multiple time series via the beta process with application to
 # motion capture segmentation", *Annals of Applied Statistics* (2014): 12 angles and positions of
-# the body, ten times a second, and which of 12 exercises is being done. `mocap6.mat
-# <https://github.com/michaelchughes/mocap6dataset>`_ has them; the file read here holds the same as
-# ``x0`` to ``x5`` and ``z0`` to ``z5``.
+# the body at ten frames per second, with labels of 12 exercises. They are published as `mocap6.mat
+# <https://github.com/michaelchughes/mocap6dataset>`_; the file of this example has them as ``x0``
+# to ``x5`` and ``z0`` to ``z5``.
 
 # sphinx_gallery_thumbnail_path = '_static/motion_capture.png'
 import os
@@ -39,24 +39,25 @@ from skspecialist.inspection import TaskTimelineDisplay
 data = np.load(Path(os.environ["SKSPECIALIST_DATA"]) / "mocap" / "mocap6.npz")
 
 # %%
-# A tenth of a second does not tell an exercise, half a second does: of its five frames a step has
-# the mean of every channel, how much it varies, and how far it moves from frame to frame.
+# Exercises cannot be recognized in a single frame. A step is half a second, with the mean, the
+# logarithm of the standard deviation and the mean absolute difference of every channel over five
+# frames.
 
 
 def steps_of(frames, exercise):
-    """Return the features of half seconds, and the exercise that is most of each."""
+    """Return the features of half seconds, and the most frequent exercise of each."""
     n = len(frames) // 5
-    cut, labels = frames[: 5 * n].reshape(n, 5, -1), exercise[: 5 * n].reshape(n, 5)
-    moved = np.abs(np.diff(cut, axis=1)).mean(axis=1)
-    features = np.hstack([cut.mean(axis=1), np.log(cut.std(axis=1) + 0.01), moved])
+    steps, labels = frames[: 5 * n].reshape(n, 5, -1), exercise[: 5 * n].reshape(n, 5)
+    moved = np.abs(np.diff(steps, axis=1)).mean(axis=1)
+    features = np.hstack([steps.mean(axis=1), np.log(steps.std(axis=1) + 0.01), moved])
     return features, np.array([np.bincount(label).argmax() for label in labels])
 
 
 (X_new, exercise_new), *others = (steps_of(data[f"x{i}"], data[f"z{i}"]) for i in range(6))
 
 # %%
-# The first recording is held out. The others are cut into windows of six seconds, and of a window
-# it is kept which exercises occur in it. One that occurs in none of them cannot be learned.
+# The first recording is held out. The others are divided into windows of six seconds, labeled with
+# the exercises that occur in them.
 
 windows = [
     (features[start : start + 12], exercise[start : start + 12], recording)
@@ -65,16 +66,16 @@ windows = [
 ]
 X, exercise, recording = (np.array(column) for column in zip(*windows, strict=True))
 exercises = np.unique(exercise)
-occurs = (exercise[:, :, None] == exercises).any(axis=1)  # all that is known
+occurs = (exercise[:, :, None] == exercises).any(axis=1)  # weak labels
 y = pd.DataFrame(occurs, columns=data["action_names"][exercises - 1])
 
 # %%
 # Fit
 # ---
 #
-# Exercises last for seconds, so that the score of a step is averaged with its neighbors'
-# (``smoothing=1``). Windows of one recording share steps and the person: ``groups`` keeps them
-# together where ``fit`` holds some out to set the thresholds of ``predict``.
+# Exercises last for seconds, so that scores are averaged over neighboring steps (``smoothing=1``).
+# Windows of one recording share steps and the person: ``groups`` keeps them in the same fold when
+# the thresholds of ``predict`` are calibrated.
 
 localizer = TaskLocalizer(smoothing=1, random_state=0).fit(X, y, groups=recording)
 truth = exercise_new[:, None] == exercises
@@ -84,18 +85,18 @@ ax.set_xlabel("half second of the recording")
 figure.savefig("motion_capture.png", dpi=120)
 
 # %%
-# How well it does
-# ----------------
+# Evaluation
+# ----------
 #
-# Average precision of each exercise that is in the recording, and their mean. Beside it what random
-# scores have, the share of the steps with the exercise.
+# Average precision of each exercise in the recording, and their mean, compared with that of random
+# scores, which is the prevalence of the exercise.
 
 chances, found = localizer.predict_proba([X_new])[0], localizer.predict([X_new])[0]
-there = truth.any(axis=0)
-precision = average_precision_score(truth[:, there], chances[:, there], average=None)
+present = truth.any(axis=0)
+precision = average_precision_score(truth[:, present], chances[:, present], average=None)
 table = pd.DataFrame(
-    {"average precision": precision, "chance": truth[:, there].mean(axis=0)},
-    index=y.columns[there],
+    {"average precision": precision, "chance": truth[:, present].mean(axis=0)},
+    index=y.columns[present],
 )
 table.loc["mean"] = table.mean()
 print(table.round(2))
@@ -116,7 +117,7 @@ print(f"false: {(found & ~truth).sum() / found.sum():.2f} of those found")
 #    found: 0.70 of the true steps
 #    false: 0.05 of those found
 #
-# Six exercises occur in one of the five recordings only, so that no scorer that did not learn from
-# it knows them. ``predict`` finds nothing of these, and warns of it. ToeTouchOneHand is one of
-# them, and is ranked well all the same. How other recordings and other methods do is in
-# :doc:`/user_guide/localizer`.
+# Six exercises occur in only one of the five recordings, so that their thresholds cannot be
+# calibrated on held-out recordings. ``predict`` does not find these, and warns. ToeTouchOneHand is
+# one of them, and is nevertheless ranked well. :doc:`/user_guide/localizer` contains the results
+# of other recordings and methods.

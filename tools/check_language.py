@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CODE = ("tools",)
+CODE = ("examples", "tools")
 PAGES = ("*.md", "docs/*.rst", "docs/user_guide/*.rst", "examples/*.rst")
 
 QUESTION = re.compile(r"(What|How|Where|Which|Whether|Who|When)\b")
