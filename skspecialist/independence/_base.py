@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import Any, Self
 
@@ -17,6 +17,9 @@ from .._data.validation import check_numbers, check_same_length, naming
 from .._stats.pvalues import SMALLEST, normal_score
 
 __all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag"]
+
+# Fields of a result that have one entry per test.
+ARRAYS = ("statistic", "pvalue", "effect_size", "df", "flag")
 
 
 class ResultFlag(IntFlag):
@@ -65,45 +68,45 @@ class IndependenceResult:
     signed: bool = False
 
     def __getitem__(self, key: Any) -> Self:
-        """Return some of the answers."""
-        shared = {"signed"} if np.ndim(self.n) else {"signed", "n"}
-        arrays = {
-            field.name: getattr(self, field.name)[key]
-            for field in fields(self)
-            if field.name not in shared
-        }
-        return replace(self, **arrays)
+        """Return some of the results."""
+        return self._map(lambda array: array[key])
 
     def reshape(self, *shape: int) -> Self:
-        """Return the answers of a one-dimensional result in another shape.
+        """Return one-dimensional results in another shape.
 
         Parameters
         ----------
         *shape : int
-            The new shape, of as many answers.
+            The new shape.
 
         Returns
         -------
         result : IndependenceResult
-            The same answers.
+            The same results.
         """
-        return self[np.arange(len(self.pvalue)).reshape(shape)]
+        return self._map(lambda array: array.reshape(*shape, *array.shape[1:]))
+
+    def _map(self, function: Callable[[np.ndarray], Any]) -> Self:
+        names = (*ARRAYS, "n") if np.ndim(self.n) else ARRAYS
+        return replace(self, **{name: function(getattr(self, name)) for name in names})
 
     @classmethod
-    def too_few(cls, shape: tuple[int, ...], n: int) -> Self:
-        """Return the answers where there are too few samples to test anything.
+    def no_evidence(cls, shape: tuple[int, ...], n: int, flag: int) -> Self:
+        """Return the results where nothing can be tested: p-values of 1.
 
         Parameters
         ----------
         shape : tuple of int
-            Shape of the answers.
+            Shape of the results.
         n : int
             Number of samples.
+        flag : int
+            ``ResultFlag.TOO_FEW_SAMPLES`` or ``ResultFlag.DEGENERATE``.
 
         Returns
         -------
         result : IndependenceResult
-            p-values of 1 with the flag ``TOO_FEW_SAMPLES``.
+            Statistics and effect sizes of 0.
         """
         return cls(
             statistic=np.zeros(shape),
@@ -111,36 +114,33 @@ class IndependenceResult:
             effect_size=np.zeros(shape),
             df=np.full((*shape, 2), np.nan),
             n=n,
-            flag=np.full(shape, int(ResultFlag.TOO_FEW_SAMPLES)),
+            flag=np.full(shape, int(flag), dtype=np.uint8),
         )
 
     @classmethod
     def concatenate(cls, results: Sequence[Self]) -> Self:
-        """Join answers, which may rest on different numbers of samples.
+        """Join results along the first axis; those of single tests along a new one.
 
         Parameters
         ----------
         results : sequence of IndependenceResult
-            Answers of the same shape but for the first axis.
+            Results of the same shape but for the first axis.
 
         Returns
         -------
         result : IndependenceResult
-            All of them; ``n`` is an array.
+            All of them; ``n`` is an array where the numbers of samples differ. It is signed
+            if all are that have something to test.
         """
-
-        def join(name: str) -> np.ndarray:
-            return np.concatenate([getattr(result, name) for result in results])
-
-        return cls(
-            statistic=join("statistic"),
-            pvalue=join("pvalue"),
-            effect_size=join("effect_size"),
-            df=join("df"),
-            n=np.concatenate([np.broadcast_to(r.n, np.shape(r.pvalue)) for r in results]),
-            flag=join("flag"),
-            signed=any(result.signed for result in results),
-        )
+        join = np.concatenate if np.ndim(results[0].pvalue) else np.stack
+        arrays = {name: join([getattr(result, name) for result in results]) for name in ARRAYS}
+        if np.ndim(results[0].n) or len({int(result.n) for result in results}) > 1:
+            n = join([np.broadcast_to(r.n, np.shape(r.pvalue)) for r in results])
+        else:
+            n = results[0].n
+        tested = [result for result in results if np.any(result.informative)]
+        signed = bool(tested) and all(result.signed for result in tested)
+        return cls(**arrays, n=n, signed=signed)
 
     @property
     def normal_score(self) -> Any:

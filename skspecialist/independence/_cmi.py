@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from .._base.sklearn_compat import Interval
 from .._stats.smoothing import RESIDUAL_TOLERANCE, RidgeSmoother
 from ._base import IndependenceResult, ResultFlag
-from ._sampled import SampledTest, answer, no_evidence
+from ._sampled import SampledTest, answer
 
 __all__ = ["CMI"]
 
@@ -147,7 +147,7 @@ class CMI(SampledTest):
         residuals, _ = smoother.residuals(x)
         seen = _features_less_explained(y, smoother)
         if not residuals.any() or not seen.shape[1]:
-            return no_evidence(n, ResultFlag.DEGENERATE)
+            return IndependenceResult.no_evidence((), n, ResultFlag.DEGENERATE)
         gates = z if z.shape[1] else np.zeros((n, 1))
         blocks = []
         for groups in _draw_blocks(z, self.group_size, rng):

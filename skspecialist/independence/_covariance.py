@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from .._data.validation import naming
 from .._stats.moments import Moments
-from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from ._base import ARRAYS, BaseIndependenceTest, IndependenceResult, ResultFlag
 
 __all__ = ["CovarianceTest", "Partial"]
 
@@ -115,14 +115,18 @@ class CovarianceTest(BaseIndependenceTest):
         x, y, z, extra = as_sets(x, y, z, given, n_columns=len(moments.mean))
         # One column more, of zeros, is what -1 points to.
         correlation = np.pad(moments.correlation(), (0, 1))
-        answers = _Answers(len(x), len(extra), moments.n)
+        result = IndependenceResult.no_evidence((len(x), len(extra)), moments.n, ResultFlag.OK)
 
-        def answer(rows: slice) -> None:
+        def fill(rows: slice) -> bool:
             partial = _condition(correlation, moments.n, x[rows], y[rows], z[rows], extra)
-            answers.add(rows, self._decide(partial))
+            part = self._decide(partial)
+            for name in ARRAYS:
+                getattr(result, name)[rows] = getattr(part, name).swapaxes(0, 1)
+            return part.signed
 
-        _in_threads(answer, list(_chunks(x, y, z, extra)))
-        return answers.result(squeeze=given is None)
+        signed = all(_in_threads(fill, list(_chunks(x, y, z, extra))))
+        result = replace(result, signed=signed)
+        return result[:, 0] if given is None else result
 
     def test_given_rest(
         self, moments: Moments, x: np.ndarray, y: np.ndarray, among: np.ndarray
@@ -239,14 +243,13 @@ def _chunks(x: np.ndarray, y: np.ndarray, z: np.ndarray, given: np.ndarray) -> I
         yield slice(start, start + size)
 
 
-def _in_threads(answer: Callable[[slice], None], chunks: list[slice]) -> None:
-    """Answer all chunks, in as many threads as the linear algebra may use."""
+def _in_threads(function: Callable[[slice], bool], chunks: list[slice]) -> list[bool]:
+    """Call a function for all chunks, in as many threads as the linear algebra may use."""
     if len(chunks) == 1:
-        return answer(chunks[0])
+        return [function(chunks[0])]
     limits = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
     with ThreadPoolExecutor(max(limits, default=1)) as threads:
-        # Asking for the results raises the errors of the threads.
-        list(threads.map(answer, chunks))
+        return list(threads.map(function, chunks))
 
 
 def _condition(
@@ -361,23 +364,3 @@ def rank(pivots: np.ndarray) -> np.ndarray:
 
 def width(columns: np.ndarray) -> np.ndarray:
     return (columns >= 0).sum(axis=-1)
-
-
-class _Answers:
-    """Collects the answers of chunks, triples first."""
-
-    def __init__(self, n_tests: int, n_given: int, n: int) -> None:
-        shape = (n_tests, n_given)
-        self.arrays = {name: np.empty(shape) for name in ("statistic", "pvalue", "effect_size")}
-        self.arrays["df"] = np.empty((*shape, 2))
-        self.arrays["flag"] = np.empty(shape, dtype=np.uint8)
-        self.n, self.signed = n, False
-
-    def add(self, rows: slice, part: IndependenceResult) -> None:
-        for name, array in self.arrays.items():
-            array[rows] = getattr(part, name).swapaxes(0, 1)
-        self.signed = part.signed
-
-    def result(self, squeeze: bool) -> IndependenceResult:
-        result = IndependenceResult(**self.arrays, n=self.n, signed=self.signed)
-        return result[:, 0] if squeeze else result

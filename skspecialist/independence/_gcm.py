@@ -16,7 +16,7 @@ from .._stats.pvalues import cauchy_combination
 from .._stats.smoothing import RidgeSmoother, whiten
 from .._stats.weighted_chi2 import hall_buckley_eagleson
 from ._base import IndependenceResult, ResultFlag
-from ._sampled import SampledTest, answer, no_evidence
+from ._sampled import SampledTest, answer
 
 __all__ = ["GCM"]
 
@@ -138,7 +138,7 @@ class GCM(SampledTest):
         quadratic = self.features == "quadratic"
         sides = [_feature_groups(side, smoother, quadratic) for side in (x, y)]
         if not all(sides):
-            return no_evidence(len(x), ResultFlag.DEGENERATE)
+            return IndependenceResult.no_evidence((), len(x), ResultFlag.DEGENERATE)
         if not quadratic and x.shape[1] == y.shape[1] == 1:
             return _scalar_test(sides[0][0], sides[1][0], smoother)
         tests = [_covariance_test(a, b, smoother) for a in sides[0] for b in sides[1]]

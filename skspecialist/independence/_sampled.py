@@ -17,7 +17,7 @@ from .._stats.smoothing import standardize
 from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ._covariance import RANK_TOLERANCE, as_sets
 
-__all__ = ["SampledTest", "Triples", "answer", "flat_triples", "no_evidence"]
+__all__ = ["SampledTest", "Triples", "answer", "flat_triples"]
 
 Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -60,10 +60,10 @@ class SampledTest(BaseIndependenceTest):
         self._validate_params()
         samples, triples, shape = flat_triples(data, x, y, z, given)
         self._check_size(len(samples), len(triples[0]))
-        results = _collect(self._run(samples, triples), len(samples))
+        results = self._run(samples, triples)
         return results if given is None else results.reshape(*shape)
 
-    def _run(self, data: np.ndarray, triples: Triples) -> list[IndependenceResult]:
+    def _run(self, data: np.ndarray, triples: Triples) -> IndependenceResult:
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_tests = len(triples[0])
         seeds = np.random.SeedSequence(seed).spawn(n_tests)
@@ -74,7 +74,10 @@ class SampledTest(BaseIndependenceTest):
             )
             for rows in portions
         )
-        return [result for portion in answers for result in portion]
+        # An empty start, as there may be no test at all.
+        nothing = IndependenceResult.no_evidence((0,), len(data), ResultFlag.OK)
+        results = [result for portion in answers for result in portion]
+        return IndependenceResult.concatenate(results) if results else nothing
 
     def _test_columns(
         self,
@@ -88,9 +91,9 @@ class SampledTest(BaseIndependenceTest):
         sides = [_not_explained(block, blocks[2]) for block in blocks[:2]]
         n, p, q, r = len(data), sides[0].shape[1], sides[1].shape[1], blocks[2].shape[1]
         if min(p, q) == 0:
-            return no_evidence(n, ResultFlag.DEGENERATE)
+            return IndependenceResult.no_evidence((), n, ResultFlag.DEGENERATE)
         if n < self._fewest_samples(p, q, r):
-            return no_evidence(n, ResultFlag.TOO_FEW_SAMPLES)
+            return IndependenceResult.no_evidence((), n, ResultFlag.TOO_FEW_SAMPLES)
         return self._test(sides[0], sides[1], blocks[2], np.random.default_rng(seed))
 
     @abstractmethod
@@ -161,11 +164,6 @@ def answer(
     )
 
 
-def no_evidence(n: int, flag: int) -> IndependenceResult:
-    """Return the answer where there is nothing to test."""
-    return answer(n, 0.0, 1.0, 0.0, flag=flag)
-
-
 def _test_portion(
     test: SampledTest, data: np.ndarray, triples: Triples, seeds: list[np.random.SeedSequence]
 ) -> list[IndependenceResult]:
@@ -182,18 +180,3 @@ def _not_explained(side: np.ndarray, z: np.ndarray) -> np.ndarray:
     coefficients = np.linalg.lstsq(z, side, rcond=None)[0]
     left = ((side - z @ coefficients) ** 2).mean(axis=0)
     return side[:, left > RANK_TOLERANCE]
-
-
-def _collect(results: list[IndependenceResult], n: int) -> IndependenceResult:
-    def column(name: str) -> np.ndarray:
-        return np.array([getattr(result, name) for result in results])
-
-    return IndependenceResult(
-        statistic=column("statistic").astype(float),
-        pvalue=column("pvalue").astype(float),
-        effect_size=column("effect_size").astype(float),
-        df=column("df").reshape(len(results), 2),
-        n=n,
-        flag=column("flag").astype(int),
-        signed=bool(results) and all(result.signed for result in results),
-    )

@@ -130,7 +130,7 @@ class Stratified(BaseIndependenceTest):
             triple = (x[rows], y[rows], rest[rows])
             parts.append((rows, self._pool(test, data, columns[columns >= 0], triple)))
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-        return _concatenate([result for _, result in parts], len(data))[order]
+        return IndependenceResult.concatenate([result for _, result in parts])[order]
 
     def _pool(
         self,
@@ -153,14 +153,7 @@ class Stratified(BaseIndependenceTest):
 def _fisher(results: list[IndependenceResult], n_tests: int, n: int) -> IndependenceResult:
     """Pool the strata's answers to the same tests."""
     if not results:
-        return IndependenceResult(
-            statistic=np.zeros(n_tests),
-            pvalue=np.ones(n_tests),
-            effect_size=np.zeros(n_tests),
-            df=np.full((n_tests, 2), np.nan),
-            n=n,
-            flag=np.full(n_tests, int(ResultFlag.TOO_FEW_SAMPLES)),
-        )
+        return IndependenceResult.no_evidence((n_tests,), n, ResultFlag.TOO_FEW_SAMPLES)
     flags = np.stack([result.flag for result in results])
     counts = (flags & NO_INFORMATION) == 0
     pvalues = np.stack([result.pvalue for result in results])
@@ -176,13 +169,3 @@ def _fisher(results: list[IndependenceResult], n_tests: int, n: int) -> Independ
         n=n,
         flag=np.bitwise_and.reduce(flags, axis=0),
     )
-
-
-def _concatenate(results: list[IndependenceResult], n: int) -> IndependenceResult:
-    def join(name: str) -> np.ndarray:
-        return np.concatenate([getattr(result, name) for result in results])
-
-    names = ("statistic", "pvalue", "effect_size", "df", "flag")
-    # Fisher's statistic has no sign, so that a mixture of both kinds has none.
-    signed = all(result.signed for result in results)
-    return IndependenceResult(**{name: join(name) for name in names}, n=n, signed=signed)

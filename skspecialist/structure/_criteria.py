@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..exceptions import warn
-from ..independence._base import BaseIndependenceTest, IndependenceResult
+from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ..independence._covariance import CovarianceTest
 from ..independence._gaussian import FisherZ, Wilks
 from ._segmented import SegmentedData
@@ -161,14 +161,16 @@ def _run_complete_cases(
     sets, group = np.unique(np.hstack([x, y, z]), axis=0, return_inverse=True)
     group = group.ravel()
     shape = (len(x),) if given is None else (len(x), len(given))
-    parts = [IndependenceResult.too_few((0, *shape[1:]), 0)]
+    parts = [IndependenceResult.no_evidence((0, *shape[1:]), 0, ResultFlag.TOO_FEW_SAMPLES)]
     for number, columns in enumerate(sets):
         tests = np.flatnonzero(group == number)
         involved = columns if given is None else np.append(columns, given)
         involved = np.unique(involved[involved >= 0])
         rows = ~missing[:, involved].any(axis=1)
         if rows.sum() < 2:
-            parts.append(IndependenceResult.too_few((len(tests), *shape[1:]), int(rows.sum())))
+            size, n_complete = (len(tests), *shape[1:]), int(rows.sum())
+            few = ResultFlag.TOO_FEW_SAMPLES
+            parts.append(IndependenceResult.no_evidence(size, n_complete, few))
             continue
         local = np.full(data.shape[1] + 1, -1)
         local[involved] = np.arange(len(involved))
