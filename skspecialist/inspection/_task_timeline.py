@@ -128,7 +128,7 @@ class TaskTimelineDisplay:
             A fitted one.
         sequence : array-like of shape (n_timesteps, n_features)
             One sequence; with a table, its columns are those of ``fit``.
-        true_steps : array-like of shape (n_timesteps, n_goals), default=None
+        true_steps : array-like of shape (n_timesteps, n_outputs), default=None
             The steps to compare with, a column for each of ``localizer.task_names_``.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
@@ -156,15 +156,15 @@ class TaskTimelineDisplay:
             contributions = localizer.contributions(sequence, together)
         certain = np.isfinite(localizer.thresholds_).any()
         steps = localizer.predict(sequence, together) if certain else None
-        goals = localizer._goals
+        labels = localizer._labels
         kinds = {False: "probability", True: "contribution (SD)"}
         display = cls(
-            contributions / goals.scales,
+            contributions / labels.scales,
             steps=steps,
             true_steps=true_steps,
-            task_names=goals.names,
-            values_label=",\n".join(kinds[kind] for kind in np.unique(goals.is_amount).tolist()),
-            limit=None if goals.is_amount.any() else 1.0,
+            task_names=labels.names,
+            values_label=",\n".join(kinds[kind] for kind in np.unique(labels.is_amount).tolist()),
+            limit=None if labels.is_amount.any() else 1.0,
         )
         return display.plot(ax=ax)
 

@@ -1,4 +1,4 @@
-"""How certain a step must be to count as one of a task."""
+"""Calibration of the detection thresholds on held-out sequences."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from .._data.ragged import RaggedSequences
 from .._data.validation import check_labels, check_same_length
-from ._scorer import StepScorer
+from ._networks import StepScorer
 
 __all__ = ["HeldOut", "false_discovery_threshold", "held_out_folds"]
 
-# Held-out sequences may show again what the others showed, and be too easy to tell apart.
-LEAST_CHANCE = 0.5
+# Least probability of a step of a task: held-out sequences may resemble the others so much that
+# the estimated false discovery rate is too low.
+LEAST_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What scorers say of sequences that they did not learn from.
+    """Predictions for each sequence by the scorer that was fitted without its fold.
 
     Attributes
     ----------
-    scores : list of ndarray of shape (n_timesteps, n_goals)
+    scores : list of ndarray of shape (n_timesteps, n_outputs)
         Probabilities, or contributions to amounts, of the steps of each sequence.
-    absent : ndarray of shape (n_sequences, n_goals), bool
-        The sequences that are known to be without a task.
-    is_amount : ndarray of shape (n_goals,), bool
-        Tasks of which an amount is known.
-    noise : ndarray of shape (n_goals,)
-        Standard deviation of what is left of amounts; NaN for other tasks.
+    absent : ndarray of shape (n_sequences, n_outputs), bool
+        Sequences without the task, by their labels.
+    is_amount : ndarray of shape (n_outputs,), bool
+        Whether the label of a task is an amount, rather than an occurrence.
+    noise : ndarray of shape (n_outputs,)
+        Standard deviation of the residuals of amounts; NaN for other tasks.
     log_likelihood : float
         Nats per sequence.
     """
@@ -43,33 +44,33 @@ class HeldOut:
     log_likelihood: float
 
     @classmethod
-    def of(
+    def predict(
         cls, scorer: StepScorer, sequences: RaggedSequences, values: np.ndarray, folds: np.ndarray
     ) -> Self:
-        """Look at each sequence with the scorer that learned without its fold."""
-        scores, goals = scorer.scores(sequences, 1 + folds), scorer.goals
+        """Return the predictions for sequences with labels ``values`` in ``folds``."""
+        scores, labels = scorer.scores(sequences, 1 + folds), scorer.labels
         outputs = scorer.outputs(scores, sequences.there)
         errors = np.sqrt(np.nanmean((values - outputs) ** 2, axis=0))
-        least = np.finfo(float).eps * goals.scales  # a perfect fit has none
-        noise = np.where(goals.is_amount, errors + least, np.nan)
+        least = np.finfo(float).eps * labels.scales  # residuals of a perfect fit are zero
+        noise = np.where(labels.is_amount, errors + least, np.nan)
         found = scorer.contributions(scores)
         return cls(
             [part[:n] for part, n in zip(found, sequences.lengths, strict=True)],
             values == 0,
-            goals.is_amount,
+            labels.is_amount,
             noise,
             scorer.log_likelihood(values, outputs, noise),
         )
 
     def thresholds(self, alpha: float) -> np.ndarray:
-        """Return the score of each task (n_goals,) from which on a step counts."""
+        """Return the least score of a step of each task, shape (n_outputs,)."""
         sizes = np.abs(np.concatenate(self.scores))
         absent = np.repeat(self.absent, [len(part) for part in self.scores], axis=0)
         calibrated = [
             false_discovery_threshold(size, size[without], alpha)
             for size, without in zip(sizes.T, absent.T, strict=True)
         ]
-        return np.maximum(calibrated, np.where(self.is_amount, 0.0, LEAST_CHANCE))
+        return np.maximum(calibrated, np.where(self.is_amount, 0.0, LEAST_PROBABILITY))
 
 
 def held_out_folds(
@@ -86,7 +87,9 @@ def held_out_folds(
     groups = None if groups is None else check_labels(groups, "groups")
     n_units = len(sequences) if groups is None else len(np.unique(groups))
     if n_units < 2:
-        raise ValueError("groups has one label only: nothing would be left to learn from.")
+        raise ValueError(
+            "groups needs at least two distinct values: a group is held out as a whole."
+        )
     kind = KFold if groups is None else GroupKFold
     splitter = kind(min(n_folds, n_units), shuffle=True, random_state=rng.randint(2**31 - 1))
     folds = np.zeros(len(sequences), dtype=int)
@@ -98,27 +101,27 @@ def held_out_folds(
 def false_discovery_threshold(scores: np.ndarray, null: np.ndarray, alpha: float) -> float:
     """Return the least score at which the estimated false discovery rate is at most ``alpha``.
 
-    Scores of steps without the task say how many of all steps would reach a score by chance,
-    if none had the task: at most that many of those that do are false [1]_.
+    Scores of steps without the task estimate the number of steps that would reach a score by
+    chance if none had the task, an upper bound for the number of false discoveries [1]_.
 
     Parameters
     ----------
     scores : ndarray of shape (n_steps,)
-        Of steps that the scorer did not see.
+        Scores of held-out steps.
     null : ndarray of shape (n_null,)
-        Of those of them that cannot have the task.
+        Scores of the steps that cannot have the task.
     alpha : float
         False discovery rate.
 
     Returns
     -------
     threshold : float
-        Infinite where no score is certain enough.
+        Infinite if no score keeps the rate.
 
     References
     ----------
     .. [1] J. D. Storey, "A direct approach to false discovery rates", Journal of the Royal
-       Statistical Society B 64, 2002; with all steps taken for null.
+       Statistical Society B 64, 2002; with pi_0 = 1.
     """
     candidates = np.sort(scores)[::-1]
     found = np.arange(1, len(candidates) + 1)

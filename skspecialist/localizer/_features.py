@@ -1,4 +1,4 @@
-"""What the scorer sees of a step, alone or beside what the step before does not explain."""
+"""Features of single steps, and their innovations (residuals of one-step predictions)."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from .._data.ragged import RaggedSequences
 
 __all__ = ["StepFeatures"]
 
-PENALTIES = np.logspace(-2, 5, 8)
-CHUNK = 2**16  # steps that are looked at at once
-MAX_STEPS = 50_000  # that the regression learns from
-LIMIT = 5.0  # standard deviations
+PENALTIES = np.logspace(-2, 5, 8)  # candidates of the ridge penalty, by leave-one-out
+CHUNK = 2**16  # steps that are transformed at a time: tens of megabytes
+MAX_STEPS = 50_000  # steps of the regression, whose coefficients need no more
+LIMIT = 5.0  # standard deviations: one normal value in 1.7 million is compressed
 
 
 class StepFeatures:
-    """Standardized steps and, if asked for, their innovations.
+    """Standardized steps and, optionally, their innovations.
 
-    Beyond five standard deviations values grow with their logarithm only: where a feature hardly
-    ever moves, one that does would take the scorer to where it learned nothing.
+    Beyond five standard deviations values grow with their logarithm only: the scorer would
+    extrapolate where a feature that is nearly constant has a rare large value.
 
     On smooth data a step carries its past: a scorer of the step alone finds a task wherever
-    traces of it are left. An innovation is what is left after a linear regression on the step
-    before, hence new at this step. The step before is not shown itself: with it, the scorer
-    could as well find every task one step too late.
+    traces of it are left. An innovation is the residual of a linear regression on the step
+    before, hence new at this step. The step before is not a feature itself: with it, the
+    scorer could find every task one step too late just as well.
 
     Parameters
     ----------
     innovations : bool
-        Whether to add them.
+        Whether innovations are added to the features.
     """
 
     def __init__(self, innovations: bool) -> None:
         self.innovations = innovations
 
     def fit(self, sequences: RaggedSequences, rng: np.random.RandomState) -> Self:
-        """Learn means, scales, and the regression on the step before."""
-        there = sequences.there
+        """Estimate means, scales, and the regression on the step before."""
+        present = sequences.there
         self._scaler = StandardScaler()
         for part in sequences.chunks(CHUNK):
-            self._scaler.partial_fit(sequences.X[part][there[part]].astype(np.float64))
+            self._scaler.partial_fit(sequences.X[part][present[part]].astype(np.float64))
         self._regression: RidgeCV | None = None
-        follows = np.argwhere(there[:, 1:])
+        follows = np.argwhere(present[:, 1:])
         if not self.innovations or not len(follows):
             return self
         if len(follows) > MAX_STEPS:
@@ -55,30 +55,32 @@ class StepFeatures:
             self._scaled(sequences.X[follows[:, 0], follows[:, 1] + later]) for later in (0, 1)
         )
         self._regression = RidgeCV(PENALTIES).fit(before, after)
-        left = after - self._regression.predict(before).reshape(after.shape)
-        self._left_scale = np.sqrt((left**2).mean(axis=0))
-        self._left_scale[self._left_scale < np.finfo(float).eps] = 1.0
+        residuals = after - self._regression.predict(before).reshape(after.shape)
+        self._residual_scale = np.sqrt((residuals**2).mean(axis=0))
+        self._residual_scale[self._residual_scale < np.finfo(float).eps] = 1.0
         return self
 
     @property
     def width(self) -> int:
-        """Number of features of a step, as given."""
+        """Number of features of a step before the transformation."""
         return int(self._scaler.n_features_in_)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Return features of the steps of sequences (n_sequences, n_timesteps, n_features)."""
         steps = self._scaled(X)
         if not self.innovations:
-            return limited(steps)
-        left = steps.copy()
+            return compress_outliers(steps)
+        # The first step of a sequence is an innovation as a whole.
+        innovations = steps.copy()
         if self._regression is not None and X.shape[1] > 1:
             before = steps[:, :-1].reshape(-1, steps.shape[2])
-            left[:, 1:] -= self._regression.predict(before).reshape(left[:, 1:].shape)
-            left[:, 1:] /= self._left_scale
-        return limited(np.concatenate([steps, left], axis=2))
+            predicted = self._regression.predict(before).reshape(innovations[:, 1:].shape)
+            innovations[:, 1:] -= predicted
+            innovations[:, 1:] /= self._residual_scale
+        return compress_outliers(np.concatenate([steps, innovations], axis=2))
 
-    def of_all(self, sequences: RaggedSequences) -> RaggedSequences:
-        """Return features of all steps in single precision, which is what networks learn from."""
+    def transform_all(self, sequences: RaggedSequences) -> RaggedSequences:
+        """Return the features of all steps, in the single precision of the training."""
         parts = [
             self.transform(sequences.X[part]).astype(np.float32) for part in sequences.chunks(CHUNK)
         ]
@@ -89,8 +91,8 @@ class StepFeatures:
         return np.asarray(self._scaler.transform(rows)).reshape(X.shape)
 
 
-def limited(values: np.ndarray) -> np.ndarray:
-    """Return values of which those beyond ``LIMIT`` are drawn in, in their order."""
+def compress_outliers(values: np.ndarray) -> np.ndarray:
+    """Return values that grow with their logarithm beyond ``LIMIT``, in unchanged order."""
     far = np.abs(values) > LIMIT
     outer = values[far]
     found = values.copy()

@@ -1,4 +1,4 @@
-"""Which steps of each sequence belong to which task."""
+"""Localization of tasks in sequences with weak labels."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.callbacks import CallbackSupportMixin, Task, fit_task
+from .._base.callbacks import CallbackSupportMixin, fit_task
 from .._base.estimator import TaskEstimatorMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.ragged import RaggedSequences, is_ragged_list
 from .._data.sequences import n_dimensions
 from .._data.tasks import TaskTargets
-from .._data.validation import check_callbacks, check_layer_sizes, check_same_length
+from .._data.validation import check_same_length
 from ..encoder._training import seeded
 from ..exceptions import warn
 from ..networks.layers import only_group
 from ._calibration import HeldOut, held_out_folds
 from ._features import StepFeatures
-from ._goals import Goals, training_data
-from ._networks import ScorerSettings, train_scorers
-from ._scorer import StepScorer
+from ._networks import StepScorer, train_scorers
+from ._weak_labels import WeakLabels, training_data
 
 __all__ = ["TaskLocalizer"]
 
 
-def _knows_no_amounts(self: Any) -> bool:
-    if hasattr(self, "_goals") and self._goals.is_amount.any():
+def _has_no_amounts(self: Any) -> bool:
+    if hasattr(self, "_labels") and self._labels.is_amount.any():
         raise AttributeError(
             "Steps have no probabilities where y holds amounts (floats): use contributions, or "
             "fit to whether a task occurs (y.astype(bool))."
@@ -40,65 +39,66 @@ def _knows_no_amounts(self: Any) -> bool:
 
 
 class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
-    """Find the steps of each task in each sequence, told only which tasks occur in it.
+    """Find the steps of each task in each sequence, from weak labels of the sequences.
 
     For sequences that do not align: step ``t`` of one has nothing to do with step ``t`` of
-    another, and nobody said when a task took place. One scorer looks at a step, wherever it
-    is; the scores of all steps of a sequence are pooled to what is known of it, and from that
-    the scorer learns (multiple-instance learning [1]_). It reads a few latents of a shared
-    encoder through a sparse mask, as :class:`SparseSpecialistEncoder` does.
+    another, and the steps of a task are not labelled. One scorer is applied to each step,
+    wherever it is; the scores of the steps of a sequence are pooled to a prediction of its
+    label, on which the scorer is trained (multiple-instance learning [1]_). It reads a few
+    latents of a shared encoder through a sparse mask, as :class:`SparseSpecialistEncoder` does.
 
     Parameters
     ----------
     n_components : int, default=16
-        Number of latents that there are to use.
+        Number of latents before selection.
     conditional : bool, default=False
-        Whether a step is seen together with its innovation, the residual of a linear
+        Whether the features of a step include its innovation, the residual of a linear
         regression on the step before: on smooth data a step carries traces of earlier ones.
-        Where steps are independent both find the same. :meth:`score` tells which suits.
+        Where steps are independent the results are the same. Compare settings by
+        :meth:`score`.
     smoothing : int, default=0
         Number of steps on either side with which the score of a step is averaged, in ``fit``
-        as well: for tasks that last longer than a step. :meth:`score` tells what suits.
+        as well: for tasks that last longer than a step. Compare settings by :meth:`score`.
     pooling : {"auto", "noisy_or", "log_sum_exp", "top_k_mean"}, default="auto"
-        How the logits of the steps become that of the sequence. "auto" is "noisy_or": a task
-        occurs unless each step fails to have it. "log_sum_exp" is a soft maximum and
+        Pooling of the logits of the steps to that of the sequence. "auto" is "noisy_or": a
+        task occurs unless it is absent from each step. "log_sum_exp" is a soft maximum and
         "top_k_mean" the mean of the largest tenth, for tasks that cover much of a sequence.
         Amounts are always sums over steps.
     sparsity : float, default=0.01
-        Weight of the L1 penalty on the mask, where 1 is the loss of knowing nothing.
+        Weight of the L1 penalty on the mask, relative to the loss of the null model.
     alpha : float, default=0.1
-        False discovery rate of :meth:`predict`, in (0, 1), for each task. A step that is more
-        likely without the task than with it does not count in any case.
+        False discovery rate of :meth:`predict`, in (0, 1), for each task. A step whose
+        probability is below one half is never a discovery.
     cv : int, default=3
-        Number of folds. As many more scorers learn beside the one of all sequences, each
-        without one fold, and say how certain a step must be: a scorer is too certain of the
-        steps that it learned from.
+        Number of folds. Beside the scorer of all sequences one is trained without each fold,
+        and scores it for the calibration of the thresholds: a scorer is overconfident on the
+        steps that it was trained on.
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Units of the hidden layers of the encoder.
     input_noise : float, default=0.3
-        Standard deviation of the normal noise that is added to features while learning, where
-        1 is theirs. With it the scorer does not learn single steps by heart [2]_, of which
-        weak labels say so little. Less suits tasks that a small change tells from others.
+        Standard deviation of normal noise that is added to the features in training, relative
+        to theirs. It prevents overfitting to single steps [2]_, which weak labels hardly
+        constrain. Less suits tasks that differ from others by a small change.
     n_timesteps : int, default=None
         Number of steps of a row of a 2-D ``X`` without ``groups``. None takes every column
-        for a step.
+        as a step.
     max_epochs : int, default=None
-        Passes over the sequences. None is what makes 100 gradient steps times the root of the
-        number of sequences, at least 5 and at most 200.
+        Number of passes over the sequences. None is the number that makes 100 gradient steps
+        times the root of the number of sequences, at least 5 and at most 200.
     batch_size : int, default=512
-        Steps in a batch; at least two sequences, or pieces of them.
+        Number of steps in a batch; at least two sequences, or pieces of them.
     window : int, default=None
-        Number of steps from which on a sequence is cut for learning, into pieces of nearly equal
-        length, of each of which is known what is of the sequence: the memory for learning then
-        depends on this rather than on the longest sequence. A task must be in a good part of the
-        pieces. Since a step is scored by itself nothing has to be cut afterwards. None learns
-        from whole sequences, which amounts ask for.
+        Largest number of steps of a sequence in training. Longer ones are divided into pieces
+        of nearly equal length, each with the label of the sequence: the memory of the training
+        then depends on this rather than on the longest sequence. A task must be in a good part
+        of the pieces. Predictions are those of single steps and need no pieces. None trains on
+        whole sequences, which amounts require.
     learning_rate : float, default=0.01
         Largest learning rate, of a one-cycle schedule.
     callbacks : list or None, default=None
         Callbacks of skorch.
     device : str, default="cpu"
-        Where the networks are trained; they are used on the CPU.
+        Device of the training; predictions are made on the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and folds.
     verbose : int, default=0
@@ -106,24 +106,25 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
     Attributes
     ----------
-    mask_ : ndarray of shape (n_goals, n_components)
-        How much each task uses each latent, with exact zeros.
+    mask_ : ndarray of shape (n_outputs, n_components)
+        Weights of the latents in the outputs, with exact zeros. An output is a task or, for
+        tasks of more than two classes, a class of one.
     support_ : ndarray of bool of shape (n_components,)
-        Latents that some task uses.
-    thresholds_ : ndarray of shape (n_goals,)
-        Score from which on :meth:`predict` counts a step: a probability, or the size of a
-        contribution. Infinite where no score is certain enough.
+        Latents with a weight in any output.
+    thresholds_ : ndarray of shape (n_outputs,)
+        Least score of a discovery of :meth:`predict`: a probability, or the size of a
+        contribution. Infinite where no score keeps the false discovery rate.
     task_names_ : list of str
-        What is localized, the goals: columns of a DataFrame ``y``, or task0, task1, ...; of a
-        column of more than two classes one for each class, such as task0=jump.
-    out_of_fold_scores_ : list of ndarray of shape (n_timesteps, n_goals)
-        Probabilities (or contributions) of the steps of ``fit``, each sequence by the scorer
-        that did not learn from it.
-    noise_ : ndarray of shape (n_goals,)
-        Standard deviation of what is left of amounts; NaN for other tasks.
+        Names of the outputs: columns of a DataFrame ``y``, or task0, task1, ...; for each of
+        more than two classes a name such as task0=jump.
+    out_of_fold_scores_ : list of ndarray of shape (n_timesteps, n_outputs)
+        Probabilities (or contributions) of the steps of ``fit``, of each sequence by the
+        scorer that was trained without it.
+    noise_ : ndarray of shape (n_outputs,)
+        Standard deviation of the residuals of amounts; NaN for other tasks.
     validation_score_ : float
-        :meth:`score` of the sequences of ``fit``, each by the scorer that did not learn from
-        it: compares settings at the cost of a fit each.
+        :meth:`score` of the sequences of ``fit``, of each by the scorer that was trained
+        without it: compares settings at the cost of one fit each.
     history_ : list of dict
         Losses of each epoch.
     n_features_in_ : int
@@ -134,20 +135,21 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     See Also
     --------
     TaskStructureIdentifier : For sequences in which step ``t`` always means the same.
-    SpecialistPipeline : Takes this for its ``structure``.
+    SpecialistPipeline : Accepts a localizer as its ``structure``.
 
     Notes
     -----
-    Sequences that do not align are the real-world setting of [3]_. What is found are steps that
-    tell sequences with a task from those without. Something that always accompanies a task is
-    found with it, and a task in all sequences, or in none, cannot be. The false discovery rate
-    rests on the steps of held-out sequences without the task, and on steps without it being
-    alike in both kinds of sequences: on smooth data, where traces of a task outlast it, this
-    asks for ``conditional=True``. What is new in later sequences, such as another person,
-    adds errors that no held-out sequence had.
+    Sequences that do not align are the real-world setting of [3]_. The steps that are found
+    discriminate between sequences with a task and those without: whatever always accompanies
+    a task is found with it, and a task in all sequences, or in none, cannot be found. The
+    false discovery rate rests on the steps of held-out sequences without the task, and on the
+    assumption that steps without it have one distribution in both kinds of sequences: on
+    smooth data, where traces of a task outlast it, this requires ``conditional=True``. A new
+    source of variation in later sequences, such as another person, adds errors that no
+    held-out sequence had.
 
     Features are standardized. Beyond five standard deviations they grow with their logarithm
-    only: where a feature hardly ever moved, one that does would be taken for any task.
+    only: the scorer would extrapolate where a feature is nearly constant but for rare values.
 
     References
     ----------
@@ -237,7 +239,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Learn what the steps of each task look like.
+        """Train the scorers, and calibrate the thresholds on held-out sequences.
 
         Parameters
         ----------
@@ -247,9 +249,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             all NaN. Two dimensions are the steps of all sequences if there are ``groups``;
             otherwise each row is a sequence, its columns ``n_timesteps`` equal blocks.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
-            Of each sequence, whether a task occurs in it (two classes, of which the larger
-            label is yes), what it is (more classes), or how much of a task is in it (floats).
-            NaN or None where that is not known.
+            Weak labels of the sequences: whether a task occurs (two classes, of which the
+            larger label is yes), which one does (more classes), or its amount (floats). NaN
+            or None where missing.
         groups : array-like of shape (n_steps,) or (n_sequences,), default=None
             With the steps of all sequences in ``X``, the sequence of each, ``y`` in the order
             of the sorted labels. Otherwise sequences that are held out together, such as
@@ -258,7 +260,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Returns
         -------
         self : TaskLocalizer
-            Fitted.
+            Fitted localizer.
 
         Raises
         ------
@@ -269,38 +271,38 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Warns
         -----
         SpecialistWarning
-            If a task uses no latent, so that nothing was learned of it.
+            If a task uses no latent, or ``n_timesteps`` or ``pooling`` has no effect.
         """
         with fit_task(self, X, y, n_subtasks=1) as task:
             rng = check_random_state(self.random_state)
             sequences = self._read(X, groups, reset=True)
             tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)
-            self._goals = Goals.from_tasks(tasks)
-            self.task_names_ = self._goals.names
-            values = self._goals.values(y)
+            labels = self._labels = WeakLabels.from_tasks(tasks)
+            self.task_names_, values = labels.names, labels.values(y)
+            if labels.is_amount.all() and self.pooling != "auto":
+                warn(f"pooling={self.pooling!r} has no effect: amounts are summed over steps.")
             by_rows = groups is None or sequences.given_as == "rows"
             folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
             features = StepFeatures(self.conditional).fit(sequences, rng)
             data = training_data(
-                self._goals, features.of_all(sequences), values, folds, self.window
+                labels, features.transform_all(sequences), values, folds, self.window
             )
             with seeded(rng.randint(2**31 - 1), self.device):
-                module, self.history_ = train_scorers(
-                    data, self._goals.is_amount.tolist(), self._settings(task)
-                )
+                module, self.history_ = train_scorers(self, data, labels.is_amount.tolist(), task)
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)
-            self._warn_of_nothing()
-            self._scorer = StepScorer(self._goals, features, module)
-            held_out = HeldOut.of(self._scorer, sequences, values, folds)
+            self._warn_of_empty_masks()
+            self._scorer = StepScorer(labels, features, module)
+            held_out = HeldOut.predict(self._scorer, sequences, values, folds)
             self.out_of_fold_scores_, self.noise_ = held_out.scores, held_out.noise
             self.thresholds_ = held_out.thresholds(self.alpha)
             self.validation_score_ = held_out.log_likelihood
+            # The scorers without a fold have done their work.
             only_group(module, 0)
         return self
 
     def contributions(self, X: Any, groups: Any = None) -> Any:
-        """Return what each step adds to each task.
+        """Return the contribution of each step to each task.
 
         Parameters
         ----------
@@ -309,16 +311,16 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
         Returns
         -------
-        contributions : ndarray of shape (n_sequences, n_timesteps, n_goals), float64
-            In the units of ``y`` for amounts, probabilities for other tasks; a list of arrays,
-            or rows, as ``X`` was. NaN at the ends of shorter sequences.
+        contributions : ndarray of shape (n_sequences, n_timesteps, n_outputs), float64
+            In the units of ``y`` for amounts, probabilities for other tasks. A list of arrays,
+            or rows, if ``X`` is; NaN at the ends of shorter sequences.
         """
         sequences = self._read(X, groups)
         return sequences.in_its_form(self._contributions(sequences))
 
-    @available_if(_knows_no_amounts)
+    @available_if(_has_no_amounts)
     def predict_proba(self, X: Any, groups: Any = None) -> Any:
-        """Return the probability that a step has a task; not where ``y`` held amounts.
+        """Return the probability that a step belongs to a task, unless ``y`` held amounts.
 
         Parameters
         ----------
@@ -327,8 +329,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
         Returns
         -------
-        probabilities : ndarray of shape (n_sequences, n_timesteps, n_goals), float64
-            A list of arrays, or rows, as ``X`` was. NaN at the ends of shorter sequences.
+        probabilities : ndarray of shape (n_sequences, n_timesteps, n_outputs), float64
+            A list of arrays, or rows, if ``X`` is; NaN at the ends of shorter sequences.
         """
         return self.contributions(X, groups)
 
@@ -342,8 +344,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
         Returns
         -------
-        steps : ndarray of bool of shape (n_sequences, n_timesteps, n_goals)
-            A list of arrays, or rows, as ``X`` was. False at the ends of shorter sequences.
+        steps : ndarray of bool of shape (n_sequences, n_timesteps, n_outputs)
+            A list of arrays, or rows, if ``X`` is; False at the ends of shorter sequences.
 
         Warns
         -----
@@ -351,11 +353,12 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             If the threshold of a task is infinite.
         """
         sequences = self._read(X, groups)
-        never = [n for n, t in zip(self.task_names_, self.thresholds_, strict=True) if np.isinf(t)]
-        if never:
+        infinite = np.array(self.task_names_)[np.isinf(self.thresholds_)].tolist()
+        if infinite:
             warn(
-                f"No step of {never} is certain enough, or no sequence of fit was without, to tell "
-                "what steps without it look like. Look at contributions, or raise alpha."
+                f"No step reaches the threshold of {infinite}: no score keeps the false discovery "
+                "rate, or all sequences of fit contain the task, so that there is no null "
+                "distribution. See contributions, or raise alpha."
             )
         found = np.abs(self._contributions(sequences)) >= self.thresholds_
         return sequences.in_its_form(found, fill=False)
@@ -371,17 +374,17 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Returns
         -------
         weights : ndarray of shape (n_sequences, n_timesteps, n_tasks), float64
-            One for each column of ``y``: the probability of the task, the largest of those of
-            its classes, or the size of its contribution in standard deviations of the amount.
+            For each column of ``y`` the probability of the task, the largest of those of its
+            classes, or the size of its contribution in standard deviations of the amount.
             Zero at the ends of shorter sequences.
         """
         sequences = self._read(X, groups)
-        weights = np.abs(self._contributions(sequences)) / self._goals.scales
-        starts = np.flatnonzero(np.diff(self._goals.owners, prepend=-1))
+        weights = np.abs(self._contributions(sequences)) / self._labels.scales
+        starts = np.flatnonzero(np.diff(self._labels.owners, prepend=-1))
         return sequences.in_its_form(np.maximum.reduceat(weights, starts, axis=2), fill=0.0)
 
     def transform(self, X: Any, groups: Any = None) -> np.ndarray:
-        """Return, task by task, means of its latents over its steps.
+        """Return the means of the latents of each task over its steps.
 
         Parameters
         ----------
@@ -391,7 +394,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Returns
         -------
         features : ndarray of shape (n_sequences, n_used)
-            One for each latent that a task uses, the mean weighted by what steps contribute.
+            One column per task and latent that it uses: the mean, weighted by the size of the
+            contributions of the steps.
         """
         sequences = self._read(X, groups)
         weights = np.abs(self._contributions(sequences))
@@ -403,40 +407,40 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
         Parameters
         ----------
-        input_features : ignored
-            For scikit-learn's interface.
+        input_features : None
+            Ignored.
 
         Returns
         -------
         names : ndarray of str
-            Names of what :meth:`transform` returns.
+            Names of the columns of :meth:`transform`.
         """
         check_is_fitted(self)
         names = [f"{self.task_names_[g]}_latent{k}" for g, k in np.argwhere(self.mask_ > 0)]
         return np.array(names, dtype=object)
 
     def score(self, X: Any, y: Any, groups: Any = None) -> float:
-        """Return the log-likelihood of what is known of the sequences.
+        """Return the mean log-likelihood of the weak labels.
 
         Parameters
         ----------
         X : array-like
             Sequences, as in :meth:`fit`.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
-            What is known of them.
+            Weak labels of the sequences.
         groups : array-like of shape (n_steps,), default=None
             As in :meth:`fit`.
 
         Returns
         -------
         score : float
-            Nats per sequence, summed over tasks; of amounts for normal errors.
+            Nats per sequence, summed over tasks; for amounts with normal errors.
         """
         sequences = self._read(X, groups)
         check_same_length(X=sequences, y=y)
-        values = self._goals.values(y)
+        values = self._labels.values(y)
         if np.isnan(values).all():
-            raise ValueError("y has missing values only: nothing is known to compare with.")
+            raise ValueError("y has missing values only: at least one label is needed for a score.")
         outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.there)
         return self._scorer.log_likelihood(values, outputs, self.noise_)
 
@@ -447,6 +451,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         sequences = RaggedSequences.read(
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset
         )
+        if reset and self.n_timesteps is not None and (rows is False or groups is not None):
+            warn("n_timesteps has no effect: X is not 2-D, or has groups.")
         width = sequences.X.shape[2]
         if not reset and width != (learned := self._scorer.features.width):
             raise ValueError(
@@ -455,31 +461,14 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             )
         return sequences
 
-    def _warn_of_nothing(self) -> None:
-        names = [n for n, row in zip(self.task_names_, self.mask_, strict=True) if not row.any()]
+    def _warn_of_empty_masks(self) -> None:
+        names = np.array(self.task_names_)[~self.mask_.any(axis=1)].tolist()
         if names:
             warn(
-                f"Nothing was found that tells the sequences with {names} from those without. If "
-                "there is something, more sequences, less sparsity, or a window where sequences "
-                "are long, may help."
+                f"The scorer does not discriminate between sequences with and without {names}: no "
+                "latent is used. More sequences, less sparsity, or a window where sequences are "
+                "long, may help."
             )
-
-    def _settings(self, task: Task) -> ScorerSettings:
-        return ScorerSettings(
-            n_components=self.n_components,
-            hidden=check_layer_sizes(self.hidden_layer_sizes) or (),
-            noise=self.input_noise,
-            sparsity=self.sparsity,
-            pooling="noisy_or" if self.pooling == "auto" else self.pooling,
-            smoothing=self.smoothing,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            callbacks=check_callbacks(self.callbacks),
-            device=self.device,
-            verbose=self.verbose,
-            task=task,
-        )
 
     def _contributions(self, sequences: RaggedSequences) -> np.ndarray:
         return self._scorer.contributions(self._scorer.scores(sequences))

@@ -1,4 +1,4 @@
-"""Steps of tasks that are known only by whether, or how much of, them is in a sequence."""
+"""Localization of tasks in sequences with weak labels."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from skspecialist import TaskLocalizer
 from skspecialist._data.ragged import RaggedSequences
 from skspecialist.exceptions import SpecialistWarning
-from skspecialist.localizer._features import LIMIT, limited
+from skspecialist.localizer._features import LIMIT, compress_outliers
 
 QUICK = {"hidden_layer_sizes": (16,), "n_components": 4, "max_epochs": 40, "random_state": 0}
 
@@ -142,12 +142,12 @@ def test_pieces_are_the_steps_of_their_sequences(longest):
 
 def test_values_far_out_are_drawn_in_but_keep_their_order():
     values = np.linspace(-50, 50, 1001)
-    found = limited(values)
+    found = compress_outliers(values)
     near = np.abs(values) <= LIMIT
     assert_array_equal(found[near], values[near])
     assert (np.diff(found) > 0).all()
     assert np.abs(found).max() < 2 * LIMIT
-    assert np.isfinite(limited(np.array([-1e300, 1e300]))).all()
+    assert np.isfinite(compress_outliers(np.array([-1e300, 1e300]))).all()
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -169,11 +169,11 @@ def test_amounts_that_hardly_differ_are_refused():
         TaskLocalizer(**QUICK).fit(X, 1e9 + X[:, :, 0].sum(axis=1))
 
 
-def test_a_task_that_no_step_tells_is_named():
+def test_a_task_that_no_step_indicates_is_named():
     X, steps = draw()
     y = np.column_stack([steps[:, :, 0].any(axis=1), np.arange(len(X)) % 2])
     localizer = TaskLocalizer(**QUICK, sparsity=0.2)
-    with pytest.warns(SpecialistWarning, match=r"tells the sequences with \['task1'\] from"):
+    with pytest.warns(SpecialistWarning, match=r"does not discriminate .* without \['task1'\]"):
         localizer.fit(X, y)
     assert localizer.mask_[0].any()
     assert np.ptp(localizer.predict_proba(X)[:, :, 1]) < 1e-12
@@ -223,7 +223,7 @@ def test_rows_of_a_sequence_need_not_lie_together(fitted):
 def test_a_long_sequence_is_looked_at_in_parts(fitted, monkeypatch):
     X, _ = draw(7, n_timesteps=50, seed=6)
     expected = fitted.predict_proba(X), fitted.transform(X)
-    monkeypatch.setattr("skspecialist.localizer._scorer.CHUNK", 60)
+    monkeypatch.setattr("skspecialist.localizer._networks.SEQUENCE_CHUNK", 60)
     monkeypatch.setattr("skspecialist.localizer._networks.CHUNK", 7)
     assert_allclose(fitted.predict_proba(X), expected[0], atol=1e-12)
     assert_allclose(fitted.transform(X), expected[1], atol=1e-12)
@@ -258,7 +258,7 @@ def test_groups_are_held_out_together():
     apart = TaskLocalizer(**QUICK | {"max_epochs": 2}).fit(X, y)
     assert_allclose(together.predict_proba(X), apart.predict_proba(X))  # of all sequences
     assert together.validation_score_ != apart.validation_score_
-    with pytest.raises(ValueError, match="groups has one label"):
+    with pytest.raises(ValueError, match="groups needs at least two"):
         TaskLocalizer(**QUICK).fit(X, y, groups=np.zeros(40))
 
 
@@ -300,3 +300,14 @@ def test_bad_input_is_refused_by_name(X, y, options, message):
 def test_another_number_of_features_is_refused(fitted):
     with pytest.raises(ValueError, match="features"):
         fitted.predict(np.ones((2, 3, 5)))
+
+
+@pytest.mark.parametrize(
+    ("options", "as_rows"), [({"pooling": "top_k_mean"}, False), ({"n_timesteps": 3}, True)]
+)
+def test_a_parameter_without_effect_warns(options, as_rows):
+    X, steps = draw(30)
+    y = steps.sum(axis=1).astype(float)
+    X, groups = (X.reshape(-1, 4), np.repeat(np.arange(30), 12)) if as_rows else (X, None)
+    with pytest.warns(SpecialistWarning, match=f"{next(iter(options))}.* has no effect"):
+        TaskLocalizer(**QUICK | {"max_epochs": 1} | options).fit(X, y, groups=groups)

@@ -143,7 +143,7 @@ def test_steps_without_weight_do_not_enter():
     )
 
 
-def test_knowing_nothing_costs_one():
+def test_the_null_model_costs_one():
     rng = np.random.RandomState(0)
     values = rng.standard_normal(500)
     targets = np.column_stack([(values - values.mean()) / values.std(), rng.randint(3, size=500)])

@@ -1,4 +1,4 @@
-"""What is known of a sequence: which tasks occur in it, or how much of each."""
+"""Weak labels: the tasks that occur in a sequence, or their amounts."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from .._data.ragged import RaggedSequences
 from .._data.tasks import TaskTargets
 from ..networks.data import StepData
 
-__all__ = ["Goals", "training_data"]
+__all__ = ["WeakLabels", "training_data"]
 
-FARTHEST = 1e4  # standard deviations from zero; beyond, single precision tells amounts apart poorly
+# Mean of amounts in standard deviations. Single precision has 7 digits, of which 3 are left for
+# their differences.
+LARGEST_MEAN = 1e4
 
 
 @dataclass(frozen=True)
-class Goals:
-    """Tasks to localize: one for an amount or a yes and no, one a class for more classes.
+class WeakLabels:
+    """Outputs to localize: one per amount or pair of classes, one per class of several.
 
     Attributes
     ----------
     tasks : TaskTargets
-        What ``y`` holds.
+        Tasks of ``y``.
     names : list of str
-        Name of each task to localize.
-    owners : ndarray of shape (n_goals,), int
-        The column of ``y`` that it comes from.
-    is_amount : ndarray of shape (n_goals,), bool
-        Whether its amount is known, or only whether it occurs.
-    scales : ndarray of shape (n_goals,)
+        Name of each output.
+    owners : ndarray of shape (n_outputs,), int
+        Column of ``y`` that an output belongs to.
+    is_amount : ndarray of shape (n_outputs,), bool
+        Whether the label of a sequence is an amount, rather than an occurrence.
+    scales : ndarray of shape (n_outputs,)
         Standard deviation of an amount; 1 otherwise.
     """
 
@@ -42,17 +44,17 @@ class Goals:
 
     @classmethod
     def from_tasks(cls, tasks: TaskTargets) -> Self:
-        """Return what the tasks of ``y`` ask for.
+        """Return the outputs of the tasks of ``y``.
 
         Raises
         ------
         ValueError
-            If amounts differ by far less than they are from zero.
+            If the differences of amounts are far smaller than the amounts.
         """
         names: list[str] = []
         owners: list[int] = []
         for place, task in enumerate(tasks.tasks):
-            if task.classes is None and abs(task.mean) > FARTHEST * task.scale:
+            if task.classes is None and abs(task.mean) > LARGEST_MEAN * task.scale:
                 raise ValueError(
                     f"The amounts of task {task.name!r} of y are near {task.mean:.4g}, but differ "
                     f"by {task.scale:.2g} only: subtract what all sequences share."
@@ -74,7 +76,7 @@ class Goals:
         return len(self.names)
 
     def values(self, y: Any) -> np.ndarray:
-        """Return amounts, and zero or one, shape (n_sequences, n_goals); missing ones are NaN."""
+        """Return amounts, and zero or one, shape (n_sequences, n_outputs); NaN where missing."""
         columns = []
         for task, codes in zip(self.tasks.tasks, self.tasks.encode(y), strict=True):
             if task.classes is None:
@@ -88,25 +90,25 @@ class Goals:
 
 
 def training_data(
-    goals: Goals,
+    labels: WeakLabels,
     features: RaggedSequences,
     values: np.ndarray,
     folds: np.ndarray,
     window: int | None,
 ) -> StepData:
-    """Return what networks learn from: whole sequences, or pieces of at most ``window`` steps.
+    """Return data for the networks: whole sequences, or pieces of at most ``window`` steps.
 
     Raises
     ------
     ValueError
         If amounts would have to be divided among pieces.
     """
-    if window is not None and goals.is_amount.any():
+    if window is not None and labels.is_amount.any():
         raise ValueError(
-            "window must be None where y holds amounts (floats): how much of an amount is in a "
-            "part of a sequence is not known."
+            "window must be None where y holds amounts (floats): the amount in a piece of a "
+            "sequence is not given."
         )
     pieces, owners = features.cut(window or features.X.shape[1])
-    there = np.repeat(pieces.there[..., None], len(goals), axis=2)
-    targets = list((values / goals.scales)[owners].T)
-    return StepData.from_arrays(pieces.X, there, targets, folds=folds[owners])
+    present = np.repeat(pieces.there[..., None], len(labels), axis=2)
+    targets = list((values / labels.scales)[owners].T)
+    return StepData.from_arrays(pieces.X, present, targets, folds=folds[owners])

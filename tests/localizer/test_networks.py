@@ -1,4 +1,4 @@
-"""From scores of steps to what is known of sequences."""
+"""Pooling of the scores of steps, and its loss."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.special import expit, logit, logsumexp
 
-from skspecialist.localizer._pooled_heads import POOLINGS, TOP_SHARE, PooledLoss, smooth
+from skspecialist.localizer._networks import POOLINGS, TOP_SHARE, PooledLoss, smooth
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(-1, 2, size=(3, 2, 8, 15))  # (n_groups, n_tasks, n_samples, n_timesteps)
@@ -49,7 +49,7 @@ def test_smoothing_is_the_mean_of_the_steps_there_are(width):
             assert_allclose(found[:, :, i, t], near.mean(axis=-1), atol=1e-12)
 
 
-def test_knowing_nothing_costs_one():
+def test_the_null_model_costs_one():
     y = torch.tensor(np.column_stack([RNG.normal(3, 2, 50), RNG.random(50) < 0.3]))
     loss = PooledLoss(torch.tensor([True, False]), y, torch.ones_like(y))
     share = y[:, 1].mean()
