@@ -122,10 +122,3 @@ def test_addresses_of_the_project_agree():
 def test_types_and_license_are_installed():
     assert (Path(skspecialist.__file__).parent / "py.typed").exists()
     assert metadata("skspecialist")["License-Expression"] == PROJECT["project"]["license"]
-
-
-def test_the_comparison_names_tests_that_exist():
-    page = (ROOT / "docs" / "comparison.rst").read_text(encoding="utf-8")
-    paths = re.findall(r"``(tests/\S+\.py)``", page)
-    assert paths
-    assert [path for path in paths if not (ROOT / path).exists()] == []
