@@ -1,17 +1,27 @@
-"""Base classes of the estimators and of their exchangeable parts."""
+"""Base classes of the estimators and of their exchangeable parts, and their callbacks."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags
 
-__all__ = ["Part", "ReferenceMixin", "TaskEstimatorMixin", "all_or_nothing"]
+__all__ = [
+    "NO_CALLBACKS",
+    "Part",
+    "ReferenceMixin",
+    "TaskContext",
+    "TaskEstimatorMixin",
+    "all_or_nothing",
+    "callback_context",
+]
 
 
 def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,3 +125,88 @@ class Part(ReferenceMixin, BaseEstimator):
                 f"or an instance of {cls.__name__}."
             )
         return classes[part]()
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """A task of a fit, as the callbacks of scikit-learn see it: the fit, a stage, an epoch.
+
+    Attributes
+    ----------
+    estimator : estimator or None
+        The estimator that is fitted.
+    context : CallbackContext or None
+        The context of the task in scikit-learn. None without callbacks, as in scikit-learn
+        before version 1.9.
+    """
+
+    estimator: Any
+    context: Any
+
+    @contextmanager
+    def subtask(
+        self, name: str, n_subtasks: int | None = 0, part: Any = None
+    ) -> Iterator[TaskContext]:
+        """Call the callbacks at the beginning of a subtask and, unless it fails, at its end.
+
+        Parameters
+        ----------
+        name : str
+            Name of the subtask.
+        n_subtasks : int or None, default=0
+            Number of its own subtasks, None if that is unknown.
+        part : estimator or None, default=None
+            Estimator that is fitted meanwhile. It gets the callbacks that propagate, if it
+            supports callbacks.
+
+        Yields
+        ------
+        context : TaskContext
+            Context of the subtask.
+        """
+        if self.context is None:
+            yield self
+            return
+        context = self.context.subcontext(name, max_subtasks=n_subtasks)
+        propagates = hasattr(part, "set_callbacks")
+        with context.propagate_callback_context(part) if propagates else nullcontext():
+            context.call_on_fit_task_begin(estimator=self.estimator)
+            yield TaskContext(self.estimator, context)
+            context.call_on_fit_task_end(estimator=self.estimator)
+
+
+NO_CALLBACKS = TaskContext(None, None)
+
+
+@contextmanager
+def callback_context(
+    estimator: Any, X: Any, y: Any, *, name: str = "fit", n_subtasks: int | None = None
+) -> Iterator[TaskContext]:
+    """Call the callbacks at the beginning of a fit and, unless it fails, at its end.
+
+    The context lasts until the ``fit_context`` around the fit, which must be within
+    ``all_or_nothing``, calls the teardown of the callbacks.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With a ``CallbackSupportMixin``.
+    X, y : array-like
+        Data that callbacks may ask for.
+    name : str, default="fit"
+        Name of the task.
+    n_subtasks : int or None, default=None
+        Number of its subtasks, None if that is unknown.
+
+    Yields
+    ------
+    context : TaskContext
+        Context of the fit.
+    """
+    if not hasattr(estimator, "_init_callback_context"):
+        yield NO_CALLBACKS
+        return
+    context = estimator._init_callback_context(task_name=name, max_subtasks=n_subtasks)
+    context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+    yield TaskContext(estimator, context)
+    context.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes={})

@@ -15,9 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.callbacks import CallbackSupportMixin
 from .._base.estimator import TaskEstimatorMixin
-from .._base.sklearn_compat import Interval, StrOptions
+from .._base.sklearn_compat import CallbackSupportMixin, Interval, StrOptions
 from .._data.sample_weights import validate_weights
 from .._data.sequences import FLOATS, validate_steps
 from .._data.step_weights import as_sequences, validate_step_weights

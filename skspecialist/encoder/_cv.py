@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.model_selection import KFold, check_cv
 
-from .._base.callbacks import fit_task
-from .._base.estimator import all_or_nothing
+from .._base.estimator import all_or_nothing, callback_context
 from .._base.sklearn_compat import Interval, fit_context
 from .._data.validation import check_same_length, naming
 from ._base import BaseSpecialistEncoder
@@ -315,7 +314,7 @@ class SparseSpecialistEncoderCV(BaseSpecialistEncoder):
         tolerance = self.tolerance
         if tolerance is None:
             tolerance = ENTRY_TOLERANCE if self.hidden_layer_sizes is None else TOLERANCE
-        with fit_task(self, X, y) as task:
+        with callback_context(self, X, y) as task:
             fit = self._learn(
                 X,
                 y,

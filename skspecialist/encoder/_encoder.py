@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from .._base.callbacks import fit_task
-from .._base.estimator import all_or_nothing
+from .._base.estimator import all_or_nothing, callback_context
 from .._base.sklearn_compat import Interval, fit_context
 from ._base import BaseSpecialistEncoder
 from .penalties._base import BasePenalty
@@ -287,7 +286,7 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
             If no latent is kept, or as many as the tasks have outputs, or if the fit was
             too short for exact zeros.
         """
-        with fit_task(self, X, y) as task:
+        with callback_context(self, X, y) as task:
             fit = self._learn(
                 X,
                 y,

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from skorch.callbacks import EarlyStopping
 
+from .._base.estimator import NO_CALLBACKS, TaskContext
 from ..networks.checkpoint import Checkpoints
 from ..networks.data import StepData, n_batches
 from ..networks.layers import Encoders
-from ..networks.nets import OpenTask, SpecialistNet, train_net, untold
+from ..networks.nets import SpecialistNet, train_net
 from ._autoencoder import SpecialistAutoencoder
 from ._bottlenecks import Bottlenecks
 from ._heads import MaskedHeads, TaskLoss
@@ -80,7 +81,7 @@ class Settings:
     n_classes: Sequence[int] = field(default_factory=list)
     weighs_steps: bool = False  # all sequences share the weights, and the heads learn more
     checkpoints: Checkpoints | None = None
-    task: OpenTask = untold
+    task: TaskContext = NO_CALLBACKS
 
     @property
     def n_outputs(self) -> int:

@@ -11,9 +11,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.callbacks import CallbackSupportMixin, fit_task
-from .._base.estimator import TaskEstimatorMixin, all_or_nothing
-from .._base.sklearn_compat import Interval, StrOptions, fit_context
+from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_context
+from .._base.sklearn_compat import CallbackSupportMixin, Interval, StrOptions, fit_context
 from .._data.ragged import RaggedSequences, is_ragged_list
 from .._data.sequences import n_dimensions
 from .._data.tasks import TaskTargets
@@ -273,7 +272,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         SpecialistWarning
             If a task uses no latent, or ``n_timesteps`` or ``pooling`` has no effect.
         """
-        with fit_task(self, X, y, n_subtasks=1) as task:
+        with callback_context(self, X, y, n_subtasks=1) as task:
             rng = check_random_state(self.random_state)
             sequences = self._read(X, groups, reset=True)
             tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)

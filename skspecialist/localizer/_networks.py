@@ -12,6 +12,7 @@ import torch
 from scipy.special import expit, log_expit
 from torch.nn import functional
 
+from .._base.estimator import TaskContext
 from .._data.ragged import RaggedSequences
 from .._data.step_weights import weighted_means
 from .._data.validation import check_callbacks, check_layer_sizes
@@ -22,7 +23,7 @@ from ..encoder.penalties.l1 import L1
 from ..networks.data import StepData, n_batches
 from ..networks.inference import to_double
 from ..networks.layers import CHUNK, Encoders
-from ..networks.nets import OpenTask, train_net
+from ..networks.nets import train_net
 from ..networks.portable import Portable
 from ._features import CHUNK as SEQUENCE_CHUNK
 from ._features import StepFeatures
@@ -204,7 +205,7 @@ POOLINGS = {"noisy_or": noisy_or, "log_sum_exp": log_sum_exp, "top_k_mean": top_
 
 
 def train_scorers(
-    localizer: Any, data: StepData, is_amount: Sequence[bool], task: OpenTask
+    localizer: Any, data: StepData, is_amount: Sequence[bool], task: TaskContext
 ) -> tuple[Bottlenecks, list[dict[str, Any]]]:
     """Return a scorer of all sequences, then one without each fold, and their history.
 

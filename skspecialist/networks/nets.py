@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,20 +13,12 @@ from skorch.utils import to_tensor
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from .._base.estimator import TaskContext
 from .data import StepData, WholeBatches, n_batches
 
 # Keeps dead mask entries from taking steps so large that they could never come back.
 MASK_EPSILON = 1e-3
 WEIGHT_DECAY = 1e-2
-
-# From the name of a part of a task, and the number of its own parts, to its context; this gives
-# what opens those.
-OpenTask = Callable[..., AbstractContextManager[Any]]
-
-
-def untold(name: str, n_subtasks: int = 0) -> AbstractContextManager[OpenTask]:
-    """Open a task of which nobody is told."""
-    return nullcontext(untold)
 
 
 class SpecialistNet(NeuralNet):
@@ -143,20 +134,20 @@ class EpochParts(Callback):
 
 
 class Epochs(Callback):
-    """Opens a part of a task for each epoch.
+    """Makes each epoch a subtask of the training.
 
     Parameters
     ----------
-    task : callable
-        From a name to the context of such a part.
+    task : TaskContext
+        Context of the training.
     """
 
-    def __init__(self, task: OpenTask) -> None:
+    def __init__(self, task: TaskContext) -> None:
         self.task = task
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open it."""
-        self.epoch_ = self.task("epoch")
+        self.epoch_ = self.task.subtask("epoch")
         self.epoch_.__enter__()
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -168,13 +159,13 @@ def train_net(
     module: nn.Module,
     data: StepData,
     *,
-    task: OpenTask,
+    task: TaskContext,
     max_epochs: int,
     callbacks: Sequence[Any],
     **options: Any,
 ) -> SpecialistNet:
-    """Return a net whose module, on the CPU again, was trained; ``task`` is told of the epochs."""
-    with task("training", max_epochs) as training:
+    """Return a net whose module was trained, epochs as subtasks, and is on the CPU again."""
+    with task.subtask("training", max_epochs) as training:
         callbacks = [("epochs", Epochs(training)), *callbacks]
         net = build_net(module, data, max_epochs=max_epochs, callbacks=callbacks, **options)
         net.partial_fit(data)

@@ -16,9 +16,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .._base.callbacks import CallbackSupportMixin, Task, fit_task
-from .._base.estimator import TaskEstimatorMixin, all_or_nothing
-from .._base.sklearn_compat import HasMethods, Interval, StrOptions, fit_context
+from .._base.estimator import TaskContext, TaskEstimatorMixin, all_or_nothing, callback_context
+from .._base.sklearn_compat import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from .._data.sequences import validate_sequences
 from .._data.tasks import TaskTargets
 from ..encoder._encoder import SparseSpecialistEncoder
@@ -482,7 +487,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         n_fits = 1 + (n_splits(self.cv, data) if self.strategy == "best" else 0)
         total = n_fits * len(STAGES)
         with (
-            fit_task(self, data.X, data.y, name=name, n_subtasks=total) as task,
+            callback_context(self, data.X, data.y, name=name, n_subtasks=total) as task,
             tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
         ):
             yield partial(_report_stage, task, bar)
@@ -501,8 +506,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
 
 @contextmanager
-def _report_stage(task: Task, bar: tqdm, name: str, part: Any = None) -> Iterator[None]:
-    with task(name, part=part):
+def _report_stage(task: TaskContext, bar: tqdm, name: str, part: Any = None) -> Iterator[None]:
+    with task.subtask(name, part=part):
         yield
     bar.set_postfix_str(name, refresh=False)
     bar.update()

@@ -14,7 +14,7 @@ from skspecialist import (
     SpecialistPipeline,
     TaskLocalizer,
 )
-from skspecialist._base.callbacks import fit_task
+from skspecialist._base.estimator import callback_context
 from skspecialist.saving import trusted_types
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn >= 1.9")
@@ -208,10 +208,10 @@ def test_a_saved_fit_goes_on_with_callbacks(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_nobody_is_told_before_scikit_learn_1_9():
+def test_no_callbacks_before_scikit_learn_1_9():
     with (
-        fit_task(object(), None, None) as task,
-        task("training", 2) as training,
-        training("epoch") as epoch,
+        callback_context(object(), None, None) as task,
+        task.subtask("training", 2) as training,
+        training.subtask("epoch") as epoch,
     ):
         assert epoch is task
