@@ -128,23 +128,15 @@ for ax, image in zip(axes, X_smooth_new[one], strict=False):
 # before.
 
 localizers = {
-    name: TaskLocalizer(conditional=name == "conditional", max_epochs=12, random_state=0).fit(
-        X_smooth, y
-    )
-    for name in ("marginal", "conditional")
+    name: TaskLocalizer(conditional=conditional, max_epochs=12, random_state=0).fit(X_smooth, y)
+    for name, conditional in {"steps": False, "steps and innovations": True}.items()
 }
-names = {False: "steps", True: "steps and innovations"}
-pd.concat(
-    {names[key]: quality(fitted, X_smooth_new, steps_new) for key, fitted in localizers.items()}
-)
+pd.concat({name: quality(fitted, X_smooth_new, steps_new) for name, fitted in localizers.items()})
 
 # %%
-display = TaskTimelineDisplay.from_estimator(localizers[False], X_smooth_new[one], steps_new[one])
-_ = display.ax_.set_title("Steps", loc="left", fontsize="medium", pad=22)
-
-# %%
-display = TaskTimelineDisplay.from_estimator(localizers[True], X_smooth_new[one], steps_new[one])
-_ = display.ax_.set_title("Steps and innovations", loc="left", fontsize="medium", pad=22)
+for name, fitted in localizers.items():
+    display = TaskTimelineDisplay.from_estimator(fitted, X_smooth_new[one], steps_new[one])
+    _ = display.ax_.set_title(name.capitalize(), loc="left", fontsize="medium", pad=22)
 
 # %%
 # In practice the true steps are unknown. ``score``, the last column, does not need them: it is the
