@@ -41,7 +41,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     """Find the steps of each task in each sequence, from weak labels of the sequences.
 
     For sequences that do not align: step ``t`` of one has nothing to do with step ``t`` of
-    another, and the steps of a task are not labelled. One scorer is applied to each step,
+    another, and the steps of a task are not labeled. One scorer is applied to each step,
     wherever it is; the scores of the steps of a sequence are pooled to a prediction of its
     label, on which the scorer is trained (multiple-instance learning [1]_). It reads a few
     latents of a shared encoder through a sparse mask, as :class:`SparseSpecialistEncoder` does.
