@@ -28,7 +28,7 @@ __all__ = [
     "sequences_needed",
 ]
 
-# These need torch, which takes seconds to import: only when they are asked for.
+# Torch takes seconds to import: these names are imported when they are first used.
 _LAZY = {
     "SparseSpecialistEncoder": "encoder",
     "SparseSpecialistEncoderCV": "encoder",
@@ -45,4 +45,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return __all__

@@ -49,16 +49,37 @@ def test_polars(data):
     assert_array_equal(sequences_from_frame(frame, sequence="id", step="t").X, data.X)
 
 
+def test_frames_of_all_libraries_agree(data):
+    frame = long_frame(data.X).sample(frac=0.9, random_state=0)
+    frame["f0"] = frame["f0"].astype("float32")
+    frame["f2"] = np.arange(len(frame))
+    expected = sequences_from_frame(frame, sequence="id", step="t")
+    for convert in (
+        lambda f: f.convert_dtypes(),
+        lambda f: pytest.importorskip("polars").DataFrame(f.to_dict("list")),
+    ):
+        found = sequences_from_frame(convert(frame), sequence="id", step="t")
+        assert_array_equal(found.X, expected.X)
+        assert found.X.dtype == np.float64
+        assert found.sequences.tolist() == expected.sequences.tolist()
+
+
+def test_missing_values_of_nullable_columns_are_nan():
+    frame = pd.DataFrame({"id": ["a", "a"], "t": [1, 2], "f": pd.array([3, None], dtype="Int64")})
+    table = sequences_from_frame(frame, sequence="id", step="t")
+    assert_array_equal(table.X[0, :, 0], [3.0, np.nan])
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
         (lambda f: f, {"step": "time"}, r"no column \['time'\]"),
         (lambda f: f, {"features": ["f9"]}, r"no column \['f9'\]"),
-        (lambda f: f, {"features": []}, "a column besides"),
-        (lambda f: f[:0], {}, "needs a row"),
-        (lambda f: pd.concat([f, f[:1]]), {}, "'s0000' is there 2 times"),
+        (lambda f: f, {"features": []}, "columns of features"),
+        (lambda f: f[:0], {}, "must have rows"),
+        (lambda f: pd.concat([f, f[:1]]), {}, "id='s0000' is in 2 rows"),
         (lambda f: f.assign(f1="high"), {}, "'f1' is not numeric"),
-        (lambda f: f.assign(id=f["id"].where(f.index > 1)), {}, "2 rows have no id"),
+        (lambda f: f.assign(id=f["id"].where(f.index > 1)), {}, "id has 2 missing values"),
         (lambda f: f.assign(id=f["id"].where(f.index > 1, 3)), {}, "id cannot be sorted"),
     ],
 )

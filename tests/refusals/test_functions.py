@@ -170,7 +170,7 @@ for library in (pd, pl):
     )
     refusals.add(
         f"{name}, sequences_from_frame",
-        "table",
+        "frame",
         read,
         {
             "no rows": frame(TABLE)[:0],
