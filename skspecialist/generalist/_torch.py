@@ -1,13 +1,16 @@
-"""A torch module of the user's own as the generalist."""
+"""Hidden states of a trained torch module as the generalist representation."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
@@ -16,15 +19,24 @@ from sklearn.base import (
 )
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
 from .._base.estimator import ReferenceMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.sequences import validate_steps
-from ._hidden_states import HiddenStates
+from ._modules import (
+    call,
+    find_layer,
+    module_at_work,
+    owner_of,
+    placed,
+    pool_tokens,
+    watched,
+)
 
 __all__ = ["TorchGeneralist"]
 
-# Enough to see whether the first axis of what comes out is that of the rows.
+# Two rows are enough to detect an output whose first axis is not that of the rows.
 N_TRIED = 2
 
 
@@ -34,37 +46,37 @@ class TorchGeneralist(
     """Represent steps by the hidden states of a torch module that is already trained.
 
     The module is used, not trained: ``fit`` learns nothing, no gradient is computed, and
-    the mode of each of its parts, its device and torch's random generator are afterwards
-    what they were. Clones share the module.
+    the mode of each of its parts, its device and torch's random generator are restored
+    afterwards. Clones share the module.
 
     Parameters
     ----------
     module : torch.nn.Module or callable
-        Takes a batch of steps, and gives something with the steps on the first axis. A
+        Function of a batch of steps, with the steps on the first axis of its output. A
         method of a module (``model.encode_image``) or a partial of one is treated as the
         module; any other callable is called as it is.
     layer : str, default=None
-        Name of the part of the module whose output is taken, as in
-        :meth:`torch.nn.Module.named_modules`. None takes what the module returns. If a
-        layer runs several times, its last output counts.
+        Name of the part of the module whose output is used, as in
+        :meth:`torch.nn.Module.named_modules`. None uses the output of the module. If a
+        layer runs several times, its last output is used.
     pooling : {"mean", "first", "last"} or callable, default=None
-        How the tokens of a step become one vector. Outputs of three axes are
+        Pooling of the tokens of a step to one vector. Outputs of three axes are
         (n_steps, n_tokens, n_features); of more, (n_steps, n_channels, positions ...). Where
-        the module is given an ``attention_mask``, tokens that it masks do not count.
-        None flattens what there is. A callable takes the whole output, whatever it is,
-        and returns a tensor of shape (n_steps, n_features).
+        the module is given an ``attention_mask``, masked tokens are left out. None
+        flattens the output. A callable takes the whole output, of any type, and returns a
+        tensor of shape (n_steps, n_features).
     input_shape : tuple of int, default=None
         Shape of one step, such as (1, 8, 8), for modules that do not take vectors.
     preprocess : callable, default=None
-        Takes a batch of steps, a tensor in the dtype of ``X`` on the CPU, of ``input_shape``
-        if given; returns what the module takes: a mapping becomes keyword arguments, a
-        tuple positional ones, anything else the only argument.
+        Function of a batch of steps, a tensor in the dtype of ``X`` on the CPU, of
+        ``input_shape`` if given, that returns the arguments of the module: a mapping of
+        keyword arguments, a tuple of positional ones, or the only argument.
     batch_size : int, default=256
-        Steps that go through the module at a time. Smaller takes less memory.
+        Number of steps in one call of the module. Smaller batches take less memory.
     device : str, default=None
-        Where the module works, such as "cuda"; it is moved back afterwards. None leaves it
-        where it is, which saves the moves if it already is on the right device, and is
-        the only choice for one that is spread over several.
+        Device of the module during a call, such as "cuda"; it is moved back afterwards. None
+        leaves it on its device, which saves the moves, and is the only choice for a module
+        that is spread over several.
     verbose : int, default=0
         Whether to show a progress bar over the batches.
 
@@ -79,21 +91,21 @@ class TorchGeneralist(
 
     See Also
     --------
-    SpecialistPipeline : Takes this as its ``generalist``.
+    SpecialistPipeline : Accepts this as its ``generalist``.
     sklearn.frozen.FrozenEstimator : Keeps a fitted scikit-learn transformer as it is.
 
     Notes
     -----
-    Of what a module or layer gives, a tensor is taken as it is, of a tuple or list the first
-    tensor, of a mapping its only value or its ``last_hidden_state``. Anything else needs
-    a callable as ``pooling``.
+    The output of a module or layer may be a tensor, a tuple or list, whose first tensor is
+    used, or a mapping, whose only value or ``last_hidden_state`` is used. Any other output
+    needs a callable as ``pooling``.
 
     Inputs in floating point are converted to the dtype of the module's weights, hidden
     states to that of ``X``. A module that draws random numbers draws the same ones in
     every call.
 
-    Calls from several threads wait for each other, because mode and device of a module
-    belong to all of them. Do not train a module in one thread and use it here in another.
+    Calls from several threads wait for each other, because they share mode and device of a
+    module. Do not train a module in one thread and use it here in another.
 
     Examples
     --------
@@ -153,7 +165,7 @@ class TorchGeneralist(
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
             Steps, or sequences of them.
         y : None
-            Not used.
+            Ignored.
 
         Returns
         -------
@@ -163,14 +175,15 @@ class TorchGeneralist(
         Raises
         ------
         ValueError
-            If ``X`` has NaN or infinite values, the module does not take the steps, there is
-            no such layer or device, or what comes out has NaN or infinite values, another
-            number of rows, or no tensor that is clearly meant.
+            If ``X`` has NaN or infinite values, the module fails on the steps, the layer or
+            device does not exist, or the output has NaN or infinite values, another number
+            of rows, or more than one tensor to choose from.
         """
         X = validate_steps(self, X)
         steps = X.reshape(-1, X.shape[-1])[:N_TRIED]
         try:
-            self.n_features_out_ = self._hidden_states().n_features(steps)
+            with module_at_work(owner_of(self.module), self.device) as place:
+                self.n_features_out_ = self._batch(steps, place).shape[1]
         except (RuntimeError, TypeError, LookupError, AttributeError, AssertionError) as error:
             raise ValueError(
                 f"module does not work on steps of {X.shape[-1]} features, or one of "
@@ -196,24 +209,110 @@ class TorchGeneralist(
         Raises
         ------
         ValueError
-            As in :meth:`fit`, or if the module gives another number of features than it did
-            there.
+            As in :meth:`fit`, or if the number of features differs from that in ``fit``.
         """
         check_is_fitted(self)
         X = validate_steps(self, X, reset=False)
         steps = X.reshape(-1, X.shape[-1])
-        states = self._hidden_states().read(steps, self.n_features_out_)
+        states = np.empty((len(steps), self.n_features_out_), X.dtype)
+        starts = tqdm(
+            range(0, len(steps), self.batch_size), desc="hidden states", disable=not self.verbose
+        )
+        with module_at_work(owner_of(self.module), self.device) as place:
+            for start in starts:
+                batch = self._batch(steps[start : start + self.batch_size], place)
+                if batch.shape[1] != self.n_features_out_:
+                    raise ValueError(
+                        f"{self._source} returned {batch.shape[1]} features for each row, but "
+                        f"{self.n_features_out_} in fit. If tokens are padded to the longest row "
+                        "of a batch, set pooling, or pad to a fixed length."
+                    )
+                states[start : start + len(batch)] = batch
         return states.reshape(*X.shape[:-1], self.n_features_out_)
 
     @property
     def _n_features_out(self) -> int:
         return self.n_features_out_
 
-    def _hidden_states(self) -> HiddenStates:
-        return HiddenStates(**self.get_params(deep=False))
+    @property
+    def _source(self) -> str:
+        return "module" if self.layer is None else f"layer={self.layer!r}"
+
+    def _batch(self, rows: np.ndarray, place: str) -> np.ndarray:
+        """Return the hidden states of one batch, on the device ``place``."""
+        inputs = self._inputs(rows, place)
+        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+        found: list[np.ndarray] = []
+
+        def keep(output: Any) -> None:
+            # The last of several runs of a layer replaces the earlier ones.
+            found[:] = [self._flattened(output, mask, len(rows)).astype(rows.dtype)]
+
+        layer = None if self.layer is None else find_layer(self.module, self.layer)
+        with nullcontext() if layer is None else watched(layer, keep):
+            output = call(self.module, inputs)
+        if layer is None:
+            keep(output)
+        if not found:
+            raise ValueError(f"module did not run its {self._source} on these rows.")
+        n_bad = np.sum(~np.isfinite(found[0]).all(axis=1))
+        if n_bad:
+            raise ValueError(
+                f"{self._source} returned NaN or infinite values in {n_bad} of {len(rows)} rows. "
+                "Numbers overflow easily in half precision, or if rows are not scaled as the "
+                "module expects."
+            )
+        return found[0]
+
+    def _inputs(self, rows: np.ndarray, place: str) -> Any:
+        """Return the arguments of the module."""
+        batch = torch.from_numpy(rows.copy())  # the module may work in place
+        if self.input_shape is not None:
+            if math.prod(self.input_shape) != rows.shape[1]:
+                raise ValueError(
+                    f"input_shape={self.input_shape} has {math.prod(self.input_shape)} numbers, "
+                    f"but a row has {rows.shape[1]} features."
+                )
+            batch = batch.reshape(len(rows), *self.input_shape)
+        owner = owner_of(self.module)
+        weights = () if owner is None else owner.parameters()
+        dtype = next((p.dtype for p in weights if p.is_floating_point()), None)
+        prepared = batch if self.preprocess is None else self.preprocess(batch)
+        return placed(prepared, place, dtype)
+
+    def _flattened(self, output: Any, mask: torch.Tensor | None, n_rows: int) -> np.ndarray:
+        """Return an output as one vector per row."""
+        tensor = self._tensor(self.pooling(output) if callable(self.pooling) else output)
+        if not tensor.ndim or len(tensor) != n_rows:
+            raise ValueError(
+                f"{self._source} returned shape {tuple(tensor.shape)} for a batch of {n_rows} rows"
+                f"{' (after pooling)' if callable(self.pooling) else ''}; "
+                "the first axis must be the rows (batch_first=True in torch's own layers)."
+            )
+        tensor = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+        if isinstance(self.pooling, str):
+            tensor = pool_tokens(tensor, self.pooling, mask)
+        # A copy, because later layers may work in place.
+        return tensor.reshape(n_rows, -1).to("cpu", copy=True).numpy()
+
+    def _tensor(self, output: Any) -> torch.Tensor:
+        """Return the tensor of an output."""
+        tensor = output
+        if isinstance(output, Mapping):
+            only = next(iter(output.values())) if len(output) == 1 else None
+            tensor = output.get("last_hidden_state", only)
+        elif isinstance(output, tuple | list):
+            tensor = next((part for part in output if isinstance(part, torch.Tensor)), None)
+        if isinstance(tensor, torch.Tensor | np.ndarray):
+            return torch.as_tensor(tensor)
+        keys = f" with the keys {list(output)}" if isinstance(output, Mapping) else ""
+        raise ValueError(
+            f"{self._source} returned a {type(output).__name__}{keys}, which has no unique "
+            "tensor: select it with a callable as pooling, such as operator.itemgetter('name')."
+        )
 
     def __sklearn_clone__(self) -> Self:
-        """Share what belongs to somebody else; scikit-learn would copy it."""
+        """Share the module and the callables, which scikit-learn would copy."""
         shared = {name: getattr(self, name) for name in ("module", "pooling", "preprocess")}
         empty = copy.copy(self).set_params(**dict.fromkeys(shared))
         twin: Self = super(TorchGeneralist, empty).__sklearn_clone__()

@@ -1,0 +1,186 @@
+"""Use of a trained torch module that leaves it unchanged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..encoder._training import seeded
+
+__all__ = ["call", "find_layer", "module_at_work", "owner_of", "placed", "pool_tokens", "watched"]
+
+# Modes and devices of modules and torch's generator are shared by all threads.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+def owner_of(module: Callable[..., Any]) -> nn.Module | None:
+    """Return the module behind a callable, its method or a partial, None for other callables."""
+    owner = module
+    while isinstance(owner, partial):
+        owner = owner.func
+    owner = getattr(owner, "__self__", owner)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+@contextmanager
+def module_at_work(owner: nn.Module | None, device: str | None) -> Iterator[str]:
+    """Put a module into evaluation mode on a device, and back afterwards.
+
+    Within the context there are no gradients, and torch's generator has a seed of its own.
+
+    Parameters
+    ----------
+    owner : module or None
+        Module, None for callables without one.
+    device : str or None
+        Device; None is that of the module.
+
+    Yields
+    ------
+    place : str
+        Device of the inputs.
+    """
+    home = None if owner is None else next((t.device for t in _tensors(owner)), None)
+    place = device or str(home or "cpu")
+    with _ONE_AT_A_TIME, torch.no_grad(), seeded(0, place):
+        if owner is None:
+            yield place
+            return
+        with _evaluation_mode(owner), _moved(owner, device, home):
+            yield place
+
+
+@contextmanager
+def _moved(owner: nn.Module, device: str | None, home: torch.device | None) -> Iterator[None]:
+    if device is None or home is None:
+        yield
+        return
+    if len({tensor.device for tensor in _tensors(owner)}) > 1:
+        raise ValueError(
+            f"device={device!r}, but module is spread over several devices: leave "
+            "device=None to use it where it is."
+        )
+    try:
+        owner.to(device)
+        yield
+    finally:
+        owner.to(home)
+
+
+def find_layer(module: Callable[..., Any], name: str) -> nn.Module:
+    """Return a part of a module by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no module, or no part of that name.
+    """
+    owner = owner_of(module)
+    if owner is None:
+        raise ValueError(
+            f"layer={name!r} needs a torch.nn.Module, or a method of one, but module is a "
+            f"{type(module).__name__}."
+        )
+    layers = dict(owner.named_modules(remove_duplicate=False))
+    if name not in layers:
+        near = get_close_matches(name, layers, n=5, cutoff=0.4)
+        names = near or [child for child, _ in owner.named_children()]
+        raise ValueError(
+            f"module has no layer={name!r}; {'near' if near else 'some'} names are: "
+            f"{', '.join(map(repr, names)) or 'none'}."
+        )
+    return layers[name]
+
+
+def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    return chain(module.parameters(), module.buffers())
+
+
+@contextmanager
+def _evaluation_mode(owner: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its parts back into its own."""
+    modes = [(part, part.training) for part in owner.modules()]
+    try:
+        owner.eval()
+        yield
+    finally:
+        for part, training in modes:
+            if part.training != training:
+                part.train(training)
+
+
+@contextmanager
+def watched(layer: nn.Module, keep: Callable[[Any], None]) -> Iterator[None]:
+    """Pass the outputs of a layer in this thread to ``keep``; others may use the module too."""
+    thread = threading.get_ident()
+
+    def hook(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+        if threading.get_ident() == thread:
+            keep(output)
+
+    handle = layer.register_forward_hook(hook)
+    # Before torch 2.5 a fused block bypasses its parts, and their hooks.
+    is_fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fused)
+        handle.remove()
+
+
+def placed(value: Any, place: str, dtype: torch.dtype | None) -> Any:
+    """Return inputs on the device ``place``, those in floating point as ``dtype``."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device=place, dtype=dtype if value.is_floating_point() else None)
+    if isinstance(value, np.ndarray):
+        return placed(torch.from_numpy(value), place, dtype)
+    if isinstance(value, Mapping):
+        return {name: placed(part, place, dtype) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        parts = [placed(part, place, dtype) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value
+
+
+def call(module: Callable[..., Any], inputs: Any) -> Any:
+    """Call a module with keyword, positional or single arguments."""
+    if isinstance(inputs, Mapping):
+        return module(**inputs)
+    if isinstance(inputs, tuple):
+        return module(*inputs)
+    return module(inputs)
+
+
+def pool_tokens(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return one vector per row, (n_rows, n_features), of the tokens that are not padding."""
+    if tensor.ndim > 3:  # of a convolution: (n_rows, channels, positions ...)
+        tensor = tensor.flatten(2).transpose(1, 2)
+    if tensor.ndim < 3:
+        raise ValueError(
+            f"pooling={pooling!r} needs an axis of tokens, (n_rows, n_tokens, n_features), but "
+            f"the shape is {tuple(tensor.shape)}: set pooling=None."
+        )
+    kept = torch.ones(tensor.shape[:2]) if mask is None else mask
+    kept = kept.to(tensor.device) != 0
+    if kept.shape != tensor.shape[:2]:
+        raise ValueError(
+            f"pooling={pooling!r}: attention_mask has shape {tuple(kept.shape)}, but there are "
+            f"{tensor.shape[1]} tokens: pool with a callable."
+        )
+    if pooling == "mean":
+        total = tensor.masked_fill(~kept[..., None], 0).sum(dim=1)
+        return total / kept.sum(dim=1, keepdim=True)
+    first = kept.int().argmax(dim=1)
+    last = kept.shape[1] - 1 - kept.flip(1).int().argmax(dim=1)
+    rows = torch.arange(len(tensor), device=tensor.device)
+    return tensor[rows, first if pooling == "first" else last]
