@@ -64,6 +64,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "header_links_before_dropdown": 4,
     "navigation_with_keys": False,
+    "github_url": "https://github.com/skspecialist/skspecialist",
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],

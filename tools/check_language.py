@@ -12,7 +12,14 @@ PAGES = ("*.md", "docs/*.rst", "docs/user_guide/*.rst", "examples/*.rst")
 
 QUESTION = re.compile(r"(What|How|Where|Which|Whether|Who|When)\b")
 PHRASES = {
+    r"told|tells?|says?|speaks?|knows": "methods are given, return, report, ...",
+    r"what (?:is|it|they|of|each|a|the|comes?|was|were|has)": "a noun",
+    r"by heart": "memorize, overfit",
     r"to be had": "available",
+    r"(?<!there )is no (?!longer)\w+": "is not a ...",
+    r"a (?:class|column|fold|row|sequence|step|task) each": "one per ...",
+    r"anew": "again",
+    r"whoever|nobody|somebody": "the passive voice",
 }
 
 
