@@ -4,14 +4,12 @@ Held-out score (mean over tasks of R2, or of accuracy for class labels), feature
 a task's estimator reads, seconds and memory. Methods and data are in ``board_methods.py`` and
 ``board_data.py``, all settings fixed beforehand; ``python benchmarks/board.py --list`` prints
 them, with the CPU minutes of what was measured. Each cell (data set, fold, method) has a process
-of its own and is kept in ``results/board.csv``; a further run adds what is missing:
+of its own and is kept in ``results/board.csv``; a further run adds the missing ones:
 ``python benchmarks/board.py --data wine --methods "ours;PCA" --folds 1``.
 """
 
-import argparse
 import inspect
 import multiprocessing
-import os
 import resource
 import sys
 import time
@@ -19,17 +17,16 @@ import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from board_data import DATASETS
 from board_methods import ALWAYS, CHANCE, GENERALIST, METHODS, OURS, RANDOM, TRUTH, describe
-from report import Report
+from report import Report, command_line
 from scipy.stats import sem
+from store import Store
 
-STORE = Path(__file__).parent / "results" / "board.csv"
 KEY = ["data", "fold", "method"]
 # Scores, features and steps of each task, separated by blanks; the gain is that over the
 # generalist on the same rows, with its standard error over these rows.
@@ -103,15 +100,8 @@ def numbers(values):
     return " ".join(f"{value:.5g}" for value in values)
 
 
-def load():
-    """Return what was measured, one row a cell."""
-    if not STORE.exists():
-        return pd.DataFrame(columns=FIELDS)
-    return pd.read_csv(STORE, dtype={"score": str, "features": str, "steps": str, "error": str})
-
-
 def cells_of(options):
-    """Return all cells that were asked for."""
+    """Return all cells of the chosen data sets and methods."""
     return [
         (data, fold, method)
         for data, method in product(options.data, options.methods)
@@ -120,37 +110,29 @@ def cells_of(options):
     ]
 
 
-def fill(options):
-    """Measure the missing cells, and keep each as it comes."""
-    cells = cells_of(options)
-    measured = set(load().dropna(subset="score")[KEY].itertuples(index=False, name=None))
-    missing = [cell for cell in cells if cell not in measured]
-    run([cell for cell in missing if cell[2] != RANDOM], options.workers)
-    counts = load().query("method == @OURS").set_index(KEY[:2])["features"].dropna()
-    run(
-        [
-            (*cell, [int(count) for count in counts[cell[:2]].split()])
-            for cell in missing
-            if cell[2] == RANDOM and cell[:2] in counts
-        ],
-        options.workers,
-    )
+def fill(store, options):
+    """Measure the missing cells; those of random features last, with the counts of ours."""
+    missing = store.missing(cells_of(options))
+    run(store, [cell for cell in missing if cell[2] != RANDOM], options.workers)
+    counts = store.load().query("method == @OURS").set_index(KEY[:2])["features"].dropna()
+    jobs = [
+        (*cell, [int(count) for count in counts[cell[:2]].split()])
+        for cell in missing
+        if cell[2] == RANDOM and cell[:2] in counts
+    ]
+    run(store, jobs, options.workers)
 
 
-def run(jobs, workers):
-    """Measure cells, each in a process of its own."""
+def run(store, jobs, workers):
+    """Measure and store cells, each in a process of its own unless ``workers`` is 0."""
+    if not workers:
+        store.add([measure(job) for job in jobs])
+        return
     # Forked, so that packages are imported once and their memory does not count.
     context = multiprocessing.get_context("fork")
     with context.Pool(workers, maxtasksperchild=1) as pool:
         for row in pool.imap_unordered(measure, jobs):
-            print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-            # Another run may have stored cells meanwhile.
-            rows = pd.DataFrame([*load().to_dict("records"), row], columns=FIELDS)
-            STORE.parent.mkdir(exist_ok=True)
-            rows = rows.drop_duplicates(KEY, keep="last").sort_values(KEY)
-            scratch = STORE.with_suffix(f".{os.getpid()}")
-            rows.to_csv(scratch, index=False, float_format="%.5g")
-            scratch.replace(STORE)
+            store.add([row])
 
 
 # Reporting
@@ -198,7 +180,7 @@ def tabulate(report, rows):
 
 
 def rival(cells, at_most=np.inf):
-    """Return the best rival that reads at most so many features, and ours minus it by folds."""
+    """Return the best rival with at most ``at_most`` features, and ours minus it, by folds."""
     scores = cells.pivot(index="fold", columns="method", values="score")
     features = cells.groupby("method")["features"].mean()
     complete = scores.dropna(axis=1).columns.difference(NOT_RIVALS)
@@ -210,7 +192,7 @@ def rival(cells, at_most=np.inf):
 
 
 def summarize(report, rows):
-    """Print where ours stands, every fold where it lost to the generalist, and its features."""
+    """Add the rank of ours, the folds where it lost to the generalist, and its features."""
     table, ratios = [], []
     for data in in_order(rows):
         cells = rows[rows["data"] == data]
@@ -245,7 +227,7 @@ def summarize(report, rows):
     report.line(f"Features over those of the generalist, median: {np.nanmedian(ratios):.3f}")
 
 
-def draw_figure(rows):
+def draw_figure(rows, path):
     """Save the scores as a picture, one panel a data set."""
     import matplotlib
 
@@ -261,11 +243,11 @@ def draw_figure(rows):
         ax.axis("off")
     figure.supxlabel(
         "held-out score with standard errors over folds (line: the generalist; in brackets: "
-        "features a task; arrows: off the left)",
+        "features per task; arrows: off the left)",
         fontsize=10,
     )
     figure.tight_layout()
-    figure.savefig(STORE.with_suffix(".png"), dpi=110)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
@@ -295,15 +277,15 @@ def draw_panel(ax, data, cells):
 
 
 def import_now():
-    """Import what methods would import while they are measured."""
+    """Import what the methods would otherwise import while they are measured."""
     # torch._dynamo comes with the first optimizer, and takes seconds.
     for package in ("skspecialist.networks", "torch._dynamo", "cebra", "lassonet"):
         if find_spec(package):
             import_module(package)
 
 
-def list_all():
-    """Print methods with their settings, data sets, and what a full run costs."""
+def list_all(store):
+    """Print methods with their settings, data sets, and the cost of a full run."""
     for title, described in (
         ("Methods", {name: describe(name) for name in METHODS}),
         ("Data sets", {name: inspect.getdoc(data.draw) for name, data in DATASETS.items()}),
@@ -312,7 +294,7 @@ def list_all():
         for name, text in described.items():
             print(f"  {name}: {' '.join(text.split())}")
     print("CPU minutes of all folds, from the cells that were measured")
-    rows = load().query("data in @DATASETS.keys()")
+    rows = store.load().query("data in @DATASETS.keys()")
     seconds = rows.groupby(["data", "method"])["cpu_s"].mean().unstack("method")
     minutes = seconds.mul([DATASETS[data].n_folds for data in seconds.index], axis=0) / 60
     for title, sums in (("data set", minutes.sum(axis=1)), ("method", minutes.sum())):
@@ -322,38 +304,38 @@ def list_all():
     print(f"  together: {np.nansum(minutes):.1f} ({n_measured} data sets x methods)")
 
 
-def parse():
-    """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=";".join(DATASETS), help="names, by semicolon")
-    parser.add_argument("--methods", default=";".join(METHODS), help="names, by semicolon")
-    parser.add_argument("--folds", type=int, default=5, help="at most so many, from 0 on")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--list", action="store_true", help="print methods, data sets and costs")
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured")
-    options = parser.parse_args()
-    options.data, options.methods = options.data.split(";"), options.methods.split(";")
-    return options
-
-
 def main():
     """Measure and report."""
-    options = parse()
+    parser = command_line(__doc__, stored=True)
+    parser.add_argument("--data", default=";".join(DATASETS), help="names, by semicolon")
+    parser.add_argument("--methods", default=";".join(METHODS), help="names, by semicolon")
+    parser.add_argument("--folds", type=int, default=5, help="largest number of folds, from 0 on")
+    parser.add_argument("--list", action="store_true", help="print methods, data sets and costs")
+    options = parser.parse_args()
+    store = Store(
+        options.output / "board.csv", FIELDS, 3, text=["score", "features", "steps", "error"]
+    )
     if options.list:
-        list_all()
+        list_all(store)
         return
+    if options.tiny:
+        options.data, options.folds, options.workers = "linnerud", 1, 0
+        options.methods = f"{GENERALIST};PCA;LassoCV or L1 logistic;{CHANCE}"
+    options.data, options.methods = options.data.split(";"), options.methods.split(";")
     if options.fresh:
-        STORE.unlink(missing_ok=True)
+        store.path.unlink(missing_ok=True)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    import_now()
-    fill(options)
-    rows = tidy(load())
-    report = Report("board", "The pipeline beside its peers, on the same folds")
+    if not options.tiny:
+        import_now()
+    fill(store, options)
+    rows = tidy(store.load())
+    report = Report("board", "The pipeline beside its peers, on the same folds", options.output)
     tabulate(report, rows)
-    summarize(report, rows)
+    if not options.tiny:
+        summarize(report, rows)
+        draw_figure(rows, store.path.with_suffix(".png"))
     report.save()
-    draw_figure(rows)
 
 
 if __name__ == "__main__":

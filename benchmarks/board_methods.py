@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from peer_networks import Bottleneck, Network
 from representations import REPRESENTATIONS, Sizes
 from sklearn.base import clone
@@ -41,7 +42,6 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skspecialist import SpecialistPipeline
-from skspecialist._data.tasks import TaskTargets
 
 OURS, ALWAYS, GENERALIST = "ours", "ours, always", "generalist"
 CHANCE, TRUTH, RANDOM = "chance", "told the truth", "random features"
@@ -116,8 +116,7 @@ class Told:
 
     def fit(self, X, y):
         """Fit one estimator a task."""
-        self.tasks_ = TaskTargets(y)
-        values = self.tasks_.split(y)
+        values = [y[name].to_numpy() for name in y]
         self.estimators_ = [fit_linear(*pair) for pair in zip(X, values, strict=True)]
         self.n_features_used_ = np.array([features.shape[1] for features in X])
         return self
@@ -125,7 +124,7 @@ class Told:
     def predict(self, X):
         """Predict every task."""
         pairs = zip(self.estimators_, X, strict=True)
-        return self.tasks_.join([estimator.predict(features) for estimator, features in pairs])
+        return np.column_stack([estimator.predict(features) for estimator, features in pairs])
 
 
 class Peer(Told):
@@ -172,14 +171,15 @@ class Peer(Told):
         return X.reshape(len(X), -1)
 
     def _fit_views(self, flat, y):
-        tasks = TaskTargets(y)
-        columns, _ = tasks.to_columns(y)
+        # One column per continuous task, and one per class but the first of class labels.
+        labels = [name for name in y if y[name].dtype.kind != "f"]
+        columns = pd.get_dummies(y, columns=labels, drop_first=True).to_numpy(dtype=float)
         sizes = Sizes(flat.shape[1], columns.shape[1], None, self.seed)
         if self.shared:
-            return [self.make(sizes).fit(flat, columns)] * len(tasks)
+            return [self.make(sizes).fit(flat, columns)] * y.shape[1]
         return [
             self.make(sizes, values.dtype.kind != "f").fit(flat, values)
-            for values in tasks.split(y)
+            for values in (y[name].to_numpy() for name in y)
         ]
 
 

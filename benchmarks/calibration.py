@@ -1,35 +1,33 @@
-"""Tests of conditional independence: how often each rejects, in nulls and alternatives.
+"""Level and power of the conditional independence tests, in six nulls and four alternatives.
 
-``python benchmarks/calibration.py`` measures what ``results/calibration.csv`` does not have
-yet, a cell at a time, and prints the table; ``--fresh`` measures everything again.
+``python benchmarks/calibration.py`` measures the cells that ``results/calibration.csv`` lacks and
+prints the table; ``--fresh`` measures all of them again.
 ``--tests "gcm;rcit" --sizes 200,1000 --cells linear,mild`` measures less. Parameters of the
-tests were tuned on other seeds. ``x`` and ``y`` have two columns, ``z`` has five; weights
-are drawn anew in each replication.
+tests were tuned on other seeds. ``x`` and ``y`` have two columns, ``z`` has five; each
+replication draws its own weights.
 """
 
-import argparse
-import csv
 import time
-from pathlib import Path
+from functools import partial
+from itertools import product
 
 import numpy as np
-from joblib import Parallel, delayed
-from report import Report
+from report import Report, command_line
 from scipy.stats import binom
+from store import Store
 
 from skspecialist.independence import BaseIndependenceTest
 
 SEED = 2026_11
 ALPHA = 0.05
 TESTS = ("wilks", "stratified", "gcm", "gcm, linear", "rcit", "kci", "cmi")
-# What a test refuses, or what would take days.
+# Largest samples: larger ones are refused, or would take days.
 LARGEST = {"kci": 1000, "cmi": 1000}
-STORE = Path(__file__).parent / "results" / "calibration.csv"
 FIELDS = ("test", "n", "cell", "runs", "rejections", "seconds")
 
 
 def draw(rng, n, n_columns, noise=None):
-    """Return z, what it says to both sides, and both sides' noises."""
+    """Return z, its effects on both sides, and the noises of both sides."""
     noise = noise or (lambda *shape: rng.normal(size=shape))
     z = noise(n, n_columns)
     to_x, to_y = rng.normal(size=(2, n_columns, 2)) / np.sqrt(n_columns)
@@ -109,102 +107,67 @@ def make_test(name):
     return BaseIndependenceTest.resolve(name, argument="test")
 
 
-def replicate(name, n, cell, replications):
-    """Return how many of the replications reject, and the seconds that they took."""
+def measure(name, n, cell, runs):
+    """Return a row of the store: the rejections of all replications, and their seconds."""
     seed = [SEED, list(CELLS).index(cell), n]
     count, seconds = 0, 0.0
-    for replication in replications:
+    for replication in range(runs):
         x, y, z = CELLS[cell](np.random.default_rng([*seed, replication]), n)
         start = time.perf_counter()
         count += bool(make_test(name).test(x, y, z).pvalue <= ALPHA)
         seconds += time.perf_counter() - start
-    return count, seconds
-
-
-def load():
-    """Return the cells measured so far."""
-    if not STORE.exists():
-        return {}
-    with STORE.open() as file:
-        rows = list(csv.DictReader(file))
-    return {(r["test"], int(r["n"]), r["cell"]): r for r in rows}
-
-
-def store(measured):
-    STORE.parent.mkdir(exist_ok=True)
-    with STORE.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(measured[key] for key in sorted(measured))
-
-
-def measure(names, sizes, cells, runs, workers):
-    """Measure the missing cells, the cheap ones first, and keep each as it comes."""
-    measured = load()
-    for n in sizes:
-        for name in names:
-            for cell in cells if n <= LARGEST.get(name, n) else ():
-                if (name, n, cell) in measured:
-                    continue
-                portions = np.array_split(np.arange(runs), max(workers, 1))
-                done = Parallel(n_jobs=workers)(
-                    delayed(replicate)(name, n, cell, portion) for portion in portions
-                )
-                count, seconds = (sum(part) for part in zip(*done, strict=True))
-                row = dict(zip(FIELDS, (name, n, cell, runs, count, seconds), strict=True))
-                print(f"{name}, n={n}, {cell}: {count}/{runs}, {seconds:.0f} s", flush=True)
-                # Another run may have stored cells meanwhile.
-                measured = load() | {(name, n, cell): row}
-                store(measured)
-    return measured
+    return dict(zip(FIELDS, (name, n, cell, runs, count, seconds), strict=True))
 
 
 def share(row, null):
-    """Return the share of rejections, marked where it is no sampling error of ALPHA."""
-    runs, count = int(row["runs"]), int(row["rejections"])
+    """Return the share of rejections, marked where it differs significantly from ALPHA."""
+    runs, count = row["runs"], row["rejections"]
     low, high = binom.ppf([0.005, 0.995], runs, ALPHA)
     mark = ("-" if count < low else "+" if count > high else "") if null else ""
     return f"{count / runs:.3f}{mark}"
 
 
 def tabulate(report, measured):
-    """One table for each number of samples."""
-    for n in sorted({key[1] for key in measured}):
-        rows = []
+    """Add one table for each number of samples."""
+    for n, rows in measured.groupby("n"):
+        table = []
         for name in TESTS:
-            cells = {key[2]: row for key, row in measured.items() if key[:2] == (name, n)}
-            if not cells:
+            cells = rows[rows["test"] == name].set_index("cell")
+            if cells.empty:
                 continue
-            shares = [share(cells[c], c in NULLS) if c in cells else "" for c in CELLS]
-            runs = sum(int(row["runs"]) for row in cells.values())
-            seconds = sum(float(row["seconds"]) for row in cells.values()) / runs
-            fewest = min(int(row["runs"]) for row in cells.values())
-            rows.append([name, fewest, *shares, seconds])
+            shares = [share(cells.loc[c], c in NULLS) if c in cells.index else "" for c in CELLS]
+            seconds = float(cells["seconds"].sum() / cells["runs"].sum())
+            table.append([name, cells["runs"].min(), *shares, seconds])
         report.table(
             f"n = {n}: share of rejections at {ALPHA} (six nulls, four colliders); "
             f"+ above, - below the 99 % interval of {ALPHA}",
             ["test", "runs", *CELLS, "s/test"],
-            rows,
+            table,
         )
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+if __name__ == "__main__":
+    parser = command_line(__doc__, stored=True)
     parser.add_argument("--tests", default=";".join(TESTS), help="short names, by semicolon")
     parser.add_argument("--sizes", default="200,1000,5000")
     parser.add_argument("--cells", default=",".join(CELLS))
     parser.add_argument("--replications", type=int, default=500)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    options = parse()
+    options = parser.parse_args()
+    if options.tiny:
+        options.tests, options.sizes, options.cells = "wilks;gcm", "50", "linear,even coll."
+        options.replications, options.workers = 2, 1
+    store = Store(options.output / "calibration.csv", FIELDS, 3)
     if options.fresh:
-        STORE.unlink(missing_ok=True)
-    report = Report("calibration", "Tests of conditional independence: size and power")
+        store.path.unlink(missing_ok=True)
+    report = Report(
+        "calibration", "Tests of conditional independence: level and power", options.output
+    )
     sizes = [int(size) for size in options.sizes.split(",")]
-    names, cells = options.tests.split(";"), options.cells.split(",")
-    tabulate(report, measure(names, sizes, cells, options.replications, options.workers))
+    cells = [
+        (name, n, cell)
+        for n, name, cell in product(sizes, options.tests.split(";"), options.cells.split(","))
+        if n <= LARGEST.get(name, n)
+    ]
+    measured = store.fill(partial(measure, runs=options.replications), cells, options.workers)
+    tabulate(report, measured)
     report.save()

@@ -1,25 +1,23 @@
-"""Does the encoder separate the relevant latents from the others, and who else does?
+"""Separation of relevant from irrelevant latents, by the encoder and by its peers.
 
 Rows of ``make_specialist_latents`` to learn from, 2,000 held out, or images of
 ``make_digit_factors`` from other source images. A representation is good if the relevant
 latents can be read from it and the others cannot: the joint score is the mean R2 of the former
 minus that of the latter, by kernel ridge on the held-out rows. Ours has its default parameters;
-those of all others are in ``representations.py``, fixed beforehand. What was measured is kept in
-``results/encoder.csv`` cell by cell, and a further run adds what is missing:
+those of all others are in ``representations.py``, fixed beforehand. Measurements are kept in
+``results/encoder.csv``, and a further run adds the missing ones:
 ``python benchmarks/encoder.py --seeds 0-9 --methods ours``. Everything takes hours.
 """
 
-import argparse
-import csv
 import time
 import warnings
-from pathlib import Path
+from itertools import product
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
-from report import Report
+from report import Report, command_line
 from representations import REPRESENTATIONS, TOLD, Sizes
+from store import Store
 
 from skspecialist.datasets import make_digit_factors, make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoderCV
@@ -34,11 +32,11 @@ SETTINGS = {
 }
 DIGITS = "digits"
 N_TEST = 2000
+MAX_EPOCHS = None  # as by default
 OURS, FLOOR = "ours", "true relevant latents"
 METHODS = [OURS, FLOOR, *REPRESENTATIONS]
-STORE = Path(__file__).parent / "results" / "encoder.csv"
-KEY = ("setting", "correlation", "rows", "seed", "method")
-FIELDS = (*KEY, "relevant", "irrelevant", "complement", "columns", "seconds")
+DATA = ["setting", "correlation", "rows"]
+FIELDS = (*DATA, "seed", "method", "relevant", "irrelevant", "complement", "columns", "seconds")
 
 
 def draw(setting, correlation, rows, seed):
@@ -67,14 +65,14 @@ def measure(setting, correlation, rows, seed, method):
     """Fit one representation and return a row of the store."""
     torch.set_num_threads(1)
     (X, y, _), (X_test, _, latents), relevant = draw(setting, correlation, rows, seed)
-    complement, seconds = "", 0.0
+    complement, seconds = np.nan, 0.0
     if method == FLOOR:
         columns = latents[:, relevant]
     else:
         n_relevant = int(relevant.sum()) if method in TOLD else None
         sizes = Sizes(X.shape[1], y.shape[1], n_relevant, seed=seed)
         estimator = (
-            SparseSpecialistEncoderCV(random_state=seed)
+            SparseSpecialistEncoderCV(max_epochs=MAX_EPOCHS, random_state=seed)
             if method == OURS
             else REPRESENTATIONS[method](sizes)
         )
@@ -88,79 +86,32 @@ def measure(setting, correlation, rows, seed, method):
             columns = columns[:, :0]  # its training diverged
         if method == OURS and not estimator.support_.all():
             others = estimator.latents(X_test)[:, ~estimator.support_]
-            complement = f"{block_r2(others, latents)[~relevant].mean():.4f}"
+            complement = block_r2(others, latents)[~relevant].mean()
     r2 = block_r2(columns, latents)
-    values = (f"{r2[relevant].mean():.4f}", f"{r2[~relevant].mean():.4f}", complement)
-    key = (setting, correlation, rows, seed, method)
-    return dict(zip(FIELDS, (*key, *values, columns.shape[1], f"{seconds:.1f}"), strict=True))
-
-
-def load():
-    """Return what was measured, by key."""
-    if not STORE.exists():
-        return {}
-    with STORE.open(newline="") as file:
-        return {tuple(row[name] for name in KEY): row for row in csv.DictReader(file)}
-
-
-def store(measured):
-    """Write everything, in order."""
-    STORE.parent.mkdir(exist_ok=True)
-    with STORE.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(measured[key] for key in sorted(measured))
-
-
-def fill(options):
-    """Measure the missing cells, and keep each as it comes."""
-    cells = [
-        (setting, correlation, rows, seed, method)
-        for method in options.methods.split(";")
-        for setting in options.settings.split(",")
-        for correlation in (map(float, options.correlations.split(",")))
-        for rows in map(int, options.rows.split(","))
-        for seed in options.seeds
-        if not (setting == DIGITS and correlation > 0)
-    ]
-    measured = load()
-    missing = [cell for cell in cells if tuple(map(str, cell)) not in measured]
-    jobs = (delayed(measure)(*cell) for cell in missing)
-    for row in Parallel(options.workers, return_as="generator_unordered")(jobs):
-        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-        # Another run may have stored cells meanwhile.
-        measured = load() | {tuple(str(row[name]) for name in KEY): row}
-        store(measured)
-    return load()
-
-
-def column(rows, name):
-    """Return the values of a field."""
-    return np.array([float(row[name]) for row in rows if row[name] != ""])
+    values = (r2[relevant].mean(), r2[~relevant].mean(), complement, columns.shape[1], seconds)
+    return dict(zip(FIELDS, (setting, correlation, rows, seed, method, *values), strict=True))
 
 
 def tabulate(report, measured):
-    """Print one table for each kind of data: means over seeds."""
-    for setting, correlation, n in sorted({key[:3] for key in measured}, key=str):
+    """Add one table for each kind of data: means over seeds."""
+    for (setting, correlation, n), cells in measured.groupby(DATA):
         table = []
         for method in METHODS:
-            rows = [row for key, row in measured.items() if key[:3] == (setting, correlation, n)]
-            rows = [row for row in rows if row["method"] == method]
-            if not rows:
+            rows = cells[cells["method"] == method]
+            if rows.empty:
                 continue
-            joint = column(rows, "relevant") - column(rows, "irrelevant")
-            counts = column(rows, "columns").astype(int)
-            complement = column(rows, "complement")
+            joint = rows["relevant"] - rows["irrelevant"]
+            complement = float(rows["complement"].mean())
             table.append(
                 [
                     method,
                     len(rows),
-                    *(float(column(rows, name).mean()) for name in ("relevant", "irrelevant")),
+                    *(float(rows[name].mean()) for name in ("relevant", "irrelevant")),
                     float(joint.mean()),
-                    float(joint.std(ddof=1) / np.sqrt(len(joint))) if len(joint) > 1 else "",
-                    f"{counts.min()}-{counts.max()}",
-                    float(complement.mean()) if len(complement) else "",
-                    f"{np.mean(column(rows, 'seconds')):.0f}",
+                    float(joint.sem()) if len(joint) > 1 else "",
+                    f"{rows['columns'].min()}-{rows['columns'].max()}",
+                    "" if np.isnan(complement) else complement,
+                    f"{rows['seconds'].mean():.0f}",
                 ]
             )
         table.sort(key=lambda row: -row[4])
@@ -171,57 +122,63 @@ def tabulate(report, measured):
         )
 
 
-def draw_figure(measured):
+def draw_figure(measured, path):
     """Save the joint scores as a picture."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    groups = sorted({key[:3] for key in measured}, key=str)
+    groups = measured.assign(joint=measured["relevant"] - measured["irrelevant"]).groupby(DATA)
     n_rows = -(-len(groups) // 4)
     figure, axes = plt.subplots(n_rows, 4, figsize=(14, 3.4 * n_rows), sharex=True, squeeze=False)
-    for ax, group in zip(axes.flat, groups, strict=False):
-        means = {}
-        for method in METHODS:
-            rows = [r for key, r in measured.items() if key[:3] == group and key[4] == method]
-            if rows:
-                means[method] = (column(rows, "relevant") - column(rows, "irrelevant")).mean()
-        names = sorted(means, key=means.get)
+    for ax, (group, rows) in zip(axes.flat, groups, strict=False):
+        means = rows.groupby("method")["joint"].mean().sort_values()
+        names = list(means.index)
         colors = ["C1" if n == OURS else "0.75" if n in TOLD or n == FLOOR else "C0" for n in names]
-        ax.barh(names, [means[name] for name in names], color=colors)
+        ax.barh(names, means, color=colors)
         ax.set_title(f"{group[0]}, correlation {group[1]},\n{group[2]} rows", fontsize=9)
         ax.tick_params(axis="y", labelsize=7)
         ax.set_xlim(-0.1, 1.02)
     for ax in axes.flat[len(groups) :]:
         ax.axis("off")
-    figure.supxlabel("joint score: R2 of relevant minus R2 of irrelevant latents (gray: was told)")
+    figure.supxlabel("joint score: R2 of relevant minus R2 of irrelevant latents (gray: oracles)")
     figure.tight_layout()
-    figure.savefig(STORE.with_suffix(".png"), dpi=110)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
-def parse():
-    """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+if __name__ == "__main__":
+    parser = command_line(__doc__, stored=True)
     parser.add_argument("--methods", default=";".join(METHODS), help="names, by semicolon")
     parser.add_argument("--settings", default=",".join([*SETTINGS, DIGITS]))
     parser.add_argument("--correlations", default="0,0.5")
     parser.add_argument("--rows", default="10000,1000")
     parser.add_argument("--seeds", default="0-9", help="such as 0-9")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured")
     options = parser.parse_args()
-    first, last = (int(part) for part in options.seeds.split("-"))
-    options.seeds = range(first, last + 1)
-    return options
-
-
-if __name__ == "__main__":
-    options = parse()
+    if options.tiny:
+        options.methods, options.settings = f"{OURS};{FLOOR};PCA", "4-2-4-2"
+        options.correlations, options.rows, options.seeds, options.workers = "0", "100", "0-0", 1
+        N_TEST, MAX_EPOCHS = 50, 1
+    store = Store(options.output / "encoder.csv", FIELDS, 5)
     if options.fresh:
-        STORE.unlink(missing_ok=True)
-    results = fill(options)
-    report = Report("encoder", "Relevant and irrelevant latents read from a representation")
-    tabulate(report, results)
+        store.path.unlink(missing_ok=True)
+    first, last = (int(part) for part in options.seeds.split("-"))
+    cells = [
+        (setting, correlation, rows, seed, method)
+        for method, setting, correlation, rows, seed in product(
+            options.methods.split(";"),
+            options.settings.split(","),
+            map(float, options.correlations.split(",")),
+            map(int, options.rows.split(",")),
+            range(first, last + 1),
+        )
+        if not (setting == DIGITS and correlation > 0)
+    ]
+    measured = store.fill(measure, cells, options.workers)
+    report = Report(
+        "encoder", "Relevant and irrelevant latents in a representation", options.output
+    )
+    tabulate(report, measured)
     report.save()
-    draw_figure(results)
+    draw_figure(measured, store.path.with_suffix(".png"))

@@ -1,7 +1,7 @@
-"""What ``docs/comparison.rst`` says of other packages, as far as running them can tell.
+"""Features of other packages for ``docs/comparison.rst``, as far as running them shows.
 
 ``python benchmarks/feature_table.py`` tries those that are installed; takes some minutes. All but
-skglm and tigramite come with ``.[bench,test]``.
+tigramite come with ``.[bench,test]``.
 """
 
 import random
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import skops.io
 import torch
-from report import Report
+from report import Report, command_line
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
@@ -53,7 +53,7 @@ ESTIMATORS = [
 
 
 def checks(new):
-    """Return how many of scikit-learn's checks an estimator passes."""
+    """Return the number of scikit-learn's checks that an estimator passes."""
     if hasattr(new, "path_multiplier"):  # clones of LassoNetClassifier are as by default
         import_module("lassonet.interfaces").BaseLassoNet.__init__.__kwdefaults__.update(PATH)
     results = check_estimator(new, on_skip=None, on_fail=None)
@@ -69,13 +69,13 @@ def names(new):
 
 
 def answer(fitted):
-    """Return what a fitted estimator says of ``X``."""
+    """Return the output of a fitted estimator for ``X``."""
     methods = ("transform", "predict_proba", "predict")
     return getattr(fitted, next(m for m in methods if hasattr(fitted, m)))(X)
 
 
 def seeds(numbers):
-    """Return whose seed makes two calls equal to the last bit."""
+    """Return which seed makes two calls bit-equal: the estimator's own or the global ones."""
     for whose in ("own", "global"):
         runs = []
         for run in range(2):
@@ -90,7 +90,7 @@ def seeds(numbers):
 
 
 def skops_types(fitted):
-    """Return the number of types that skops has to be told to trust, if it writes it at all."""
+    """Return the number of types that skops must be given as trusted, or the error."""
     try:
         written = skops.io.dumps(fitted)
         types = skops.io.get_untrusted_types(data=written)
@@ -101,23 +101,23 @@ def skops_types(fitted):
 
 
 def typed(package):
-    """Return whether a package says that it ships its types."""
+    """Return whether a package declares that it ships its types."""
     return "yes" if (Path(import_module(package).__file__).parent / "py.typed").exists() else "no"
 
 
 def kci():
-    """Return what a test of causal-learn, which draws at random, says of three variables."""
+    """Return the result of a randomized test of causal-learn for three variables."""
     return import_module("causallearn.utils.cit").KCI(X.astype(float), approx=False)(0, 1, (2,))
 
 
 def cmi_knn():
-    """Return what a test of tigramite, which draws at random, says of the same."""
+    """Return the result of a randomized test of tigramite for the same variables."""
     test = import_module("tigramite.independence_tests.cmiknn").CMIknn(seed=0, workers=1)
     return test.run_test_raw(*X.T[:3, :, None].astype(float))
 
 
 def rows():
-    """Yield the cells of each that is installed."""
+    """Yield one row per estimator or test that is installed."""
     for package, name, params, target in ESTIMATORS:
         if find_spec(package):
             new = partial(getattr(import_module(package), name), **params)
@@ -141,7 +141,10 @@ def rows():
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    report = Report("feature_table", "Other packages: what running them tells")
+    options = command_line(__doc__).parse_args()
+    if options.tiny:
+        ESTIMATORS = [("skorch", "NeuralNetClassifier", NET, "classes")]
+    report = Report("feature_table", "Features of other packages", options.output)
     report.table(
         "Runs are equal by their own seed, or none is needed; by the global ones; or not",
         ["", "fitted to", "clones", "checks", "names", "equal by", "types for skops", "py.typed"],

@@ -10,17 +10,20 @@ from functools import partial
 
 import numpy as np
 from causallearn.utils.cit import CIT
-from report import Report
+from report import Report, command_line
 from scipy.special import fdtrc
 from threadpoolctl import threadpool_limits
 
-from skspecialist._stats.moments import Moments
-from skspecialist.independence import FisherZ, Wilks
+from skspecialist.independence import FisherZ, Moments, Wilks
 
 SEED = 2026_11
 N_SEQUENCES = 10_000
 # Time steps and tasks.
 SIZES = [(1000, 10), (2000, 20)]
+# Columns per step, time steps, tasks and sequences of vector-valued steps.
+VECTORS = (8, 200, 10, 2000)
+# Tests that the loops over the scalars, over the data and over the covariance are timed on.
+N_SAMPLED = (20_000, 300, 3000)
 
 
 def band_triples(n_segments, length, width=1):
@@ -114,12 +117,12 @@ def multiply(data):
     return data.T @ data
 
 
-def causal_learn_loop(rng, data, x, y, z, given, n_sampled=20_000):
-    """Return its seconds a test, and how far its p-values are from ours."""
+def causal_learn_loop(rng, data, x, y, z, given):
+    """Return the seconds per test, and the largest difference of p-values from ours."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         oracle = CIT(data, "fisherz")
-    chosen = rng.choice(len(x) * len(given), size=(3, n_sampled // 3), replace=False)
+    chosen = rng.choice(len(x) * len(given), size=(3, N_SAMPLED[0] // 3), replace=False)
     sets = [[int(c) for c in row if c >= 0] for row in z]
 
     def test(index):
@@ -131,8 +134,9 @@ def causal_learn_loop(rng, data, x, y, z, given, n_sampled=20_000):
     return seconds, np.abs(ours - theirs).max()
 
 
-def many_vectors(report, width=8, n_steps=200, n_tasks=10, n=2000):
+def many_vectors(report):
     """Vector-valued steps, against loops in numpy: over the data and over the covariance."""
+    width, n_steps, n_tasks, n = VECTORS
     rng = np.random.default_rng(SEED)
     data = rng.normal(size=(n, n_steps * width + n_tasks))
     moments = Moments.from_data(data)
@@ -164,8 +168,8 @@ def many_vectors(report, width=8, n_steps=200, n_tasks=10, n=2000):
 
     rows = []
     for name, test, n_sampled, seconds in (
-        ("data", regress, 300, from_data),
-        ("covariance", condition, 3000, ours),
+        ("data", regress, N_SAMPLED[1], from_data),
+        ("covariance", condition, N_SAMPLED[2], ours),
     ):
         chosen = rng.choice(n_tests, size=(3, n_sampled // 3), replace=False)
         theirs, loop = best_of_loop(test, chosen)
@@ -190,7 +194,11 @@ def rao(scatter, p, n_left):
 
 
 if __name__ == "__main__":
-    report = Report("independence", "Many tests of conditional independence at once")
+    options = command_line(__doc__).parse_args()
+    if options.tiny:
+        N_SEQUENCES, SIZES, VECTORS, N_SAMPLED = 200, [(20, 2)], (2, 12, 2, 200), (12, 6, 6)
+    title = "Many tests of conditional independence at once"
+    report = Report("independence", title, options.output)
     many_scalars(report)
     many_vectors(report)
     report.line()

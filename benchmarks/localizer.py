@@ -1,4 +1,4 @@
-"""Which steps of each sequence belong to which task, told only what occurs in a sequence.
+"""Localization of the steps of each task from weak, sequence-level labels.
 
 ``python benchmarks/localizer.py`` prints mean average precision over tasks (those that are in
 the sequences to judge by), and how many of the steps that ``predict`` finds are false. Data and
@@ -6,18 +6,18 @@ methods are in ``localizer_data.py`` and ``localizer_methods.py``, all settings 
 the smoothing of motion capture, which held-out recordings choose.
 """
 
-import argparse
 import warnings
 
 import localizer_methods as methods
 import numpy as np
 import torch
 from localizer_data import digits, recordings, without_one
-from report import Report
+from report import Report, command_line
 from sklearn.metrics import average_precision_score, r2_score
 
 ALPHA = 0.1
 N_RIVAL_SEEDS = 2
+N_FIT, N_TEST = 2000, 500
 
 
 def precision(scores, steps):
@@ -36,7 +36,7 @@ def false_share(localizer, weak):
 
 
 def ours(conditional):
-    """Return a method, and a place where it leaves what it fitted."""
+    """Return a method, and the list that it appends its fitted estimators to."""
     fitted = []
 
     def method(weak, seed):
@@ -48,7 +48,7 @@ def ours(conditional):
 
 def digit_table(report, title, seeds, chained):
     """Add a table of all methods on sequences of digits."""
-    draws = [digits(seed, chained=chained) for seed in seeds]
+    draws = [digits(seed, chained=chained, n_fit=N_FIT, n_test=N_TEST) for seed in seeds]
     rows = []
     candidates = {f"TaskLocalizer, {e}": ours(e) for e in (False, True)}
     for name, (method, fitted) in candidates.items():
@@ -76,10 +76,10 @@ def digit_row(name, method, draws, seeds):
 
 
 def amount_table(report, seeds):
-    """Add a table of what steps add to amounts."""
+    """Add a table of the contributions of steps to amounts."""
     rows = []
     for seed in seeds:
-        weak = digits(seed, amounts=True)
+        weak = digits(seed, amounts=True, n_fit=N_FIT, n_test=N_TEST)
         found = methods.localizer(weak, seed).contributions(weak.X_test)
         rows.append(
             [
@@ -124,23 +124,24 @@ def mocap_table(report, seeds):
     )
 
 
-def parse():
-    """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+if __name__ == "__main__":
+    parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--mocap-seeds", type=int, default=3)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    options = parse()
+    options = parser.parse_args()
+    if options.tiny:
+        options.seeds, N_RIVAL_SEEDS, N_FIT, N_TEST = 1, 1, 40, 10
+        methods.MAX_EPOCHS = 1
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    report = Report("localizer", "Steps of tasks in sequences that do not align: average precision")
+    title = "Steps of tasks in sequences that do not align: average precision"
+    report = Report("localizer", title, options.output)
     seeds = range(options.seeds)
-    if recordings() is not None:
+    if recordings() is not None and not options.tiny:
         mocap_table(report, range(options.mocap_seeds))
-    digit_table(report, "Digits, independent steps; 2,000 sequences of 20, three tasks", seeds, 0.0)
-    digit_table(report, "Digits, pixels chained with correlation 0.9", seeds, 0.9)
+    sizes = f"{N_FIT:,} sequences of 20, three tasks"
+    digit_table(report, f"Digits, independent steps; {sizes}", seeds, 0.0)
+    if not options.tiny:
+        digit_table(report, "Digits, pixels chained with correlation 0.9", seeds, 0.9)
     amount_table(report, seeds)
     report.save()

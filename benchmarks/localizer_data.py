@@ -16,14 +16,14 @@ WINDOW, STRIDE, SEGMENT = 60, 15, 5  # frames of motion capture, ten a second
 
 @dataclass(frozen=True)
 class Weak:
-    """Sequences to learn from, told what occurs in them, and others with the truth.
+    """Sequences with weak labels to learn from, and others with the truth.
 
     Attributes
     ----------
     X, X_test : ndarray of shape (n_sequences, n_timesteps, n_features)
         Sequences.
     y : ndarray of shape (n_sequences, n_tasks)
-        Whether, or how much of, each task is in those to learn from.
+        Whether each task occurs in the sequences to learn from, or its amount.
     steps, steps_test : ndarray of shape (n_sequences, n_timesteps, n_tasks)
         The truth.
     groups : ndarray of shape (n_sequences,) or None

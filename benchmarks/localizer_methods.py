@@ -1,4 +1,4 @@
-"""What finds the steps of tasks in sequences: ours and its rivals, all settings fixed.
+"""Methods that localize the steps of tasks in sequences, all settings fixed beforehand.
 
 Each takes a :class:`localizer_data.Weak` and a seed, and returns scores of the steps of its
 ``X_test``, shape (n_sequences, n_timesteps, n_tasks). Networks have two hidden layers of 64.
@@ -18,10 +18,12 @@ from torch.nn import functional as F
 from skspecialist import TaskLocalizer
 
 HIDDEN, BATCH, UPDATES_PER_ROOT, LR = 64, 25, 50, 0.003
+MAX_EPOCHS = None  # of all networks; None is the default of each
 
 
 def localizer(weak, seed, **settings):
     """TaskLocalizer, fitted."""
+    settings = {"max_epochs": MAX_EPOCHS, **settings}
     return TaskLocalizer(random_state=seed, **settings).fit(weak.X, weak.y, groups=weak.groups)
 
 
@@ -32,9 +34,10 @@ def best_smoothing(weak, seed):
 
 
 def supervised(weak, seed):
-    """The ceiling: a network that is told the label of every step."""
+    """The ceiling: a network fitted to the label of every step."""
     model = make_pipeline(
-        StandardScaler(), MLPClassifier((HIDDEN, HIDDEN), alpha=0.01, random_state=seed)
+        StandardScaler(),
+        MLPClassifier((HIDDEN, HIDDEN), alpha=0.01, max_iter=MAX_EPOCHS or 200, random_state=seed),
     )
     model.fit(_rows(weak.X), _rows(weak.steps).astype(int))
     return model.predict_proba(_rows(weak.X_test)).reshape(weak.steps_test.shape)
@@ -115,7 +118,7 @@ RIVALS = {
     "attention": attention,
     "Gaussian HMM": hidden_markov,
     "chance": chance,
-    "told every step": supervised,
+    "all step labels": supervised,
 }
 
 
@@ -128,7 +131,7 @@ def _rows(X):
 
 
 def _train(module, weak, seed, *, pool, score):
-    """Train on what is known of the sequences, for as long as ours is; return scores."""
+    """Train on the weak labels, for as many updates as ours; return scores."""
     torch.manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
@@ -141,6 +144,7 @@ def _train(module, weak, seed, *, pool, score):
     y = torch.tensor(weak.y, dtype=torch.float32)
     n_batches = max(1, len(X) // BATCH)
     epochs = int(np.clip(UPDATES_PER_ROOT * len(X) ** 0.5 / n_batches, 5, 200))
+    epochs = MAX_EPOCHS or epochs
     optimizer = torch.optim.AdamW(module.parameters(), lr=LR, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=epochs * n_batches)
     for _ in range(epochs):

@@ -8,45 +8,51 @@ generalist and with a ridge on pixels. Settings and seeds were fixed beforehand.
 import time
 
 import numpy as np
-from report import Report
+from report import Report, command_line
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 
-from skspecialist import SpecialistPipeline
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
 from skspecialist.datasets import make_digit_sequences
 from skspecialist.metrics import structure_scores
 
 SEEDS = range(100, 105)
+N_SEQUENCES = 1000
+ENCODER = None  # the default one
 
 
 def measure(seed):
     """Return a row of the table."""
     train, test = (
-        make_digit_sequences(1000, subset=half, random_state=seed) for half in ("train", "test")
+        make_digit_sequences(N_SEQUENCES, subset=half, random_state=seed)
+        for half in ("train", "test")
     )
-    pipeline = SpecialistPipeline(PCA(16), random_state=seed)
+    pipeline = SpecialistPipeline(PCA(16), encoder=ENCODER, random_state=seed)
     start = time.perf_counter()
     pipeline.fit(train.X, train.y)
     seconds = time.perf_counter() - start
     generalist = clone(pipeline).set_params(strategy="generalist").fit(train.X, train.y)
-    ridge = RidgeCV(np.logspace(-2, 5, 15)).fit(train.X.reshape(1000, -1), train.y)
+    ridge = RidgeCV(np.logspace(-2, 5, 15)).fit(train.X.reshape(N_SEQUENCES, -1), train.y)
     return [
         seed,
         structure_scores(train.structure, pipeline.structure_.structure_).mcc,
-        int(pipeline.encoder_.support_.sum()),
+        0 if pipeline.encoder_ is None else int(pipeline.encoder_.support_.sum()),
         f"{pipeline.use_specialist_.sum()} of {len(pipeline.use_specialist_)}",
         pipeline.score(test.X, test.y),
         float(pipeline.n_features_used_.mean()),
         generalist.score(test.X, test.y),
         generalist.n_generalist_features_,
-        ridge.score(test.X.reshape(1000, -1), test.y),
+        ridge.score(test.X.reshape(N_SEQUENCES, -1), test.y),
         seconds,
     ]
 
 
 if __name__ == "__main__":
-    report = Report("pipeline", "Specialist pipeline on digit sequences")
+    options = command_line(__doc__).parse_args()
+    if options.tiny:
+        SEEDS, N_SEQUENCES, ENCODER = SEEDS[:1], 60, SparseSpecialistEncoder(max_epochs=1)
+    report = Report("pipeline", "Specialist pipeline on digit sequences", options.output)
     rows = []
     for seed in SEEDS:
         rows.append(measure(seed))
@@ -54,14 +60,15 @@ if __name__ == "__main__":
     means = [float(np.mean(column)) for column in zip(*[r[4:] for r in rows], strict=True)]
     rows.append(["mean", float(np.mean([r[1] for r in rows])), "", "", *means])
     report.table(
-        "1,000 sequences of 16 steps, 4 tasks, generalist PCA(16); held-out R2, mean over tasks",
+        f"{N_SEQUENCES:,} sequences of 16 steps, 4 tasks, generalist PCA(16); held-out R2, mean "
+        "over tasks",
         [
             "seed",
             "structure MCC",
             "latents",
             "specialized",
             "specialist R2",
-            "features a task",
+            "features per task",
             "generalist R2",
             "features",
             "pixels R2",

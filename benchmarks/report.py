@@ -1,11 +1,32 @@
-"""Print a benchmark's table and keep it, with the versions that made it."""
+"""Reports of benchmarks: the command line, and tables with the versions that made them."""
 
+import argparse
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
+RESULTS = Path(__file__).parent / "results"
+
+
+def command_line(doc, *, stored=False):
+    """Return a parser with the options that all benchmarks have.
+
+    Parameters
+    ----------
+    doc : str
+        Docstring of the benchmark.
+    stored : bool, default=False
+        Whether its measurements are kept in a store.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--tiny", action="store_true", help="one small cell, as the tests run it")
+    if stored:
+        parser.add_argument("--workers", type=int, default=2)
+        parser.add_argument("--fresh", action="store_true", help="discard what was measured")
+    return parser
 
 
 class Report:
@@ -14,13 +35,15 @@ class Report:
     Parameters
     ----------
     name : str
-        Name of the file in ``benchmarks/results``, without its suffix.
+        Name of the file, without its suffix.
     title : str
         First line.
+    folder : Path, default=RESULTS
+        Where the file is saved.
     """
 
-    def __init__(self, name, title):
-        self.path = Path(__file__).parent / "results" / f"{name}.txt"
+    def __init__(self, name, title, folder=RESULTS):
+        self.path = Path(folder) / f"{name}.txt"
         self.lines = []
         self.line(title)
         versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
@@ -46,5 +69,5 @@ class Report:
 
     def save(self):
         """Write everything to the file."""
-        self.path.parent.mkdir(exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("\n".join(self.lines) + "\n")

@@ -1,4 +1,4 @@
-"""Task structure of data that are many, missing in part, or larger than the memory.
+"""Task structure of many sequences, of incomplete ones, and of data larger than the memory.
 
 ``python benchmarks/scale.py`` prints the tables and saves them.
 """
@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from report import Report
+from report import Report, command_line
 from sklearn.model_selection import GridSearchCV
 
 from skspecialist import TaskStructureIdentifier
@@ -19,6 +19,14 @@ from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
 
 SEEDS = range(100, 110)
+MANY = (100_000, 200, 10, 4)  # sequences, steps, tasks, features
+N_FILE, N_DASK, CHUNK = 10_737_418, 5_368_710, 100_000  # rows of 100 steps: 4 GiB each
+N_MISSING, N_LENGTHS = 10_000, (10_000, 2000)
+GRID = {
+    "alpha": [0.001, 0.01, 0.05],
+    "segment_length": [1, 2, 3, 4, 5],
+    "criterion": ["direct", "collider"],
+}
 
 
 def peak():
@@ -27,12 +35,13 @@ def peak():
 
 
 def alone(function, *args):
-    """Run in a process of its own, for its peak of memory is what is asked."""
+    """Return the result of a call in a separate process, whose peak of memory is its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
-def many_sequences(n_sequences=100_000, n_timesteps=200, n_tasks=10, n_features=4):
+def many_sequences(n_sequences, n_timesteps, n_tasks, n_features):
+    """Return one row per criterion: MCC and seconds."""
     data = make_collider_sequences(
         n_sequences, n_timesteps, n_tasks, n_features=n_features, random_state=SEEDS[0]
     )
@@ -50,7 +59,7 @@ def many_sequences(n_sequences=100_000, n_timesteps=200, n_tasks=10, n_features=
 
 
 def memory_map(path):
-    """Fit to a float32 file of 4 GiB in which a step is a product of noises."""
+    """Fit to a float32 file; return its size, the growth of memory, and seconds."""
     X = np.load(path, mmap_mode="r")
     y = np.asarray(X[:, 4] + X[:, 5], dtype=float) + np.random.default_rng(0).normal(size=len(X))
     before, start = peak(), time.perf_counter()
@@ -58,26 +67,33 @@ def memory_map(path):
     return [f"{X.nbytes / 2**30:.1f}", f"{peak() - before:.0f}", time.perf_counter() - start]
 
 
-def write(path, n_sequences=10_737_418, n_timesteps=100):
+def write(path, n_sequences, n_timesteps=100):
+    """Write a float32 file of noise, in blocks."""
     X = np.lib.format.open_memmap(
         path, mode="w+", dtype=np.float32, shape=(n_sequences, n_timesteps)
     )
     rng = np.random.default_rng(1)
     for start in range(0, n_sequences, 100_000):
-        X[start : start + 100_000] = rng.normal(size=X[start : start + 100_000].shape)
+        block = X[start : start + 100_000]
+        block[:] = rng.normal(size=block.shape)
 
 
-def dask_array(n_sequences=5_368_710, n_timesteps=100):
-    """Fit to 4 GiB in blocks that two workers make, use and forget."""
+def dask_array(n_sequences, chunk, n_workers=2, n_timesteps=100):
+    """Fit to blocks that the workers draw, use and free."""
     import dask.array as da
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=n_workers > 1,
+            dashboard_address=None,
+        ) as cluster,
         Client(cluster),
     ):
         X = da.random.default_rng(0).normal(
-            size=(n_sequences, n_timesteps), chunks=(100_000, n_timesteps)
+            size=(n_sequences, n_timesteps), chunks=(chunk, n_timesteps)
         )
         y = X[:, 4] + X[:, 5] + X[:, 6] ** 2
         start = time.perf_counter()
@@ -86,13 +102,13 @@ def dask_array(n_sequences=5_368_710, n_timesteps=100):
 
 
 def missing_steps():
-    """30 % of the steps missing, against a third of the sequences complete."""
+    """Return MCC with 30 % of the steps missing, and with a third of the sequences, complete."""
     rows = []
     for criterion in ("direct", "collider"):
         identifier = TaskStructureIdentifier(criterion=criterion, alpha=0.01)
         scores = []
         for seed in SEEDS:
-            data = make_collider_sequences(10_000, random_state=seed)
+            data = make_collider_sequences(N_MISSING, random_state=seed)
             missing = np.random.default_rng(seed).uniform(size=data.X.shape[:2]) < 0.3
             with_gaps = np.where(missing[:, :, None], np.nan, data.X)
             with_gaps[0] = np.nan
@@ -112,19 +128,14 @@ def missing_steps():
 
 
 def segment_lengths():
-    """What a grid search and "auto" take for the length, of 2 in truth."""
-    grid = {
-        "alpha": [0.001, 0.01, 0.05],
-        "segment_length": [1, 2, 3, 4, 5],
-        "criterion": ["direct", "collider"],
-    }
+    """Return how often a grid search and "auto" choose the true length of 2."""
     rows = []
-    for n_sequences in (10_000, 2000):
+    for n_sequences in N_LENGTHS:
         for effect in (0.0, 0.4):
             by_search, by_itself = [], []
             for seed in SEEDS:
                 data = make_collider_sequences(n_sequences, action_effect=effect, random_state=seed)
-                search = GridSearchCV(TaskStructureIdentifier(), grid, cv=5).fit(data.X, data.y)
+                search = GridSearchCV(TaskStructureIdentifier(), GRID, cv=5).fit(data.X, data.y)
                 by_search.append(search.best_params_["segment_length"])
                 found = TaskStructureIdentifier("auto").fit(data.X, data.y)
                 by_itself.append(int(found.segments_[0, 1]))
@@ -136,28 +147,42 @@ def segment_lengths():
 
 
 if __name__ == "__main__":
-    report = Report("scale", "Task structure: many sequences, missing steps, segment lengths")
+    options = command_line(__doc__).parse_args()
+    n_workers, run = 2, alone
+    if options.tiny:
+        SEEDS, MANY, N_FILE, N_DASK, CHUNK = SEEDS[:1], (200, 8, 2, 2), 200, 200, 100
+        N_MISSING, N_LENGTHS, GRID = 200, (200,), {"segment_length": [1, 2]}
+
+        def run(function, *args):
+            """Call in this process: another one would import everything again."""
+            return function(*args)
+
+        n_workers = 1
+    title = "Task structure: many sequences, missing steps, segment lengths"
+    report = Report("scale", title, options.output)
     report.table(
-        "100,000 sequences, T=200, M=10, d=4, alpha 0.01",
+        "{:,} sequences, T={}, M={}, d={}, alpha 0.01".format(*MANY),
         ["criterion", "MCC", "seconds"],
-        alone(many_sequences),
+        run(many_sequences, *MANY),
     )
     with tempfile.TemporaryDirectory() as folder:
-        alone(write, Path(folder) / "X.npy")
-        row = alone(memory_map, Path(folder) / "X.npy")
+        run(write, Path(folder) / "X.npy", N_FILE)
+        row = run(memory_map, Path(folder) / "X.npy")
     report.table("A memory map of float32, T=100", ["GiB", "growth, MiB", "seconds"], [row])
     report.table(
         "A Dask array of float64, T=100, two workers",
         ["GiB", "client's peak, MiB", "seconds"],
-        [alone(dask_array)],
+        [run(dask_array, N_DASK, CHUNK, n_workers)],
     )
     report.table(
-        "MCC with 30 % of the steps missing; 10,000 sequences, T=20, M=4, 10 seeds, alpha 0.01",
+        f"MCC with 30 % of the steps missing; {N_MISSING:,} sequences, T=20, M=4, "
+        f"{len(SEEDS)} seeds, alpha 0.01",
         ["criterion", "complete", "missing", "a third, complete"],
         missing_steps(),
     )
     report.table(
-        "Segment length chosen right; T=20, M=4, L=2, 10 seeds, candidates 1 to 5 and 1 to 10",
+        f"Segment length chosen right; T=20, M=4, L=2, {len(SEEDS)} seeds, candidates 1 to 5 "
+        "and 1 to 10",
         ["sequences", "action_effect", "GridSearchCV", '"auto"'],
         segment_lengths(),
     )

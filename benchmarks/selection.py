@@ -1,22 +1,21 @@
 """Task structure from selection alone: no task is observed, every sequence succeeded.
 
 ``python benchmarks/selection.py`` prints the tables and saves them. Settings and seeds were
-fixed beforehand; how many tasks there are is not told. Run it with one thread, as in
+fixed beforehand; the number of tasks is not given. Run it with one thread, as in
 ``OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``: the matrices are small.
 """
 
 import time
 
 import numpy as np
-from report import Report
+from report import Report, command_line
 
-from skspecialist._stats.moments import Moments
+from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
-from skspecialist.structure.selection import SelectionModel
 
 SEEDS = range(10)
-NULL_SEEDS = range(5000, 5050)
+NULL_SEEDS, NULL_SIZES = range(5000, 5050), (300, 10_000)
 # Sequences, steps, tasks, features, noise of the actions, their effect on the next state.
 SETTINGS = [
     (10_000, 20, 4, 1, 0.0, 0.0),
@@ -36,12 +35,10 @@ SETTINGS = [
 
 
 def fit(data):
-    """Return the fitted model and the processor's seconds."""
-    flat = data.X.reshape(len(data.X), -1)
-    folds = [Moments.from_data(flat[fold::10]) for fold in range(10)]
+    """Return the fitted identifier and the CPU seconds."""
     start = time.process_time()
-    model = SelectionModel(data.segments, data.X.shape[2]).fit(folds)
-    return model, time.process_time() - start
+    identifier = TaskStructureIdentifier(2, criterion="selection", n_subsamples=0).fit(data.X)
+    return identifier, time.process_time() - start
 
 
 def measure(n_sequences, n_timesteps, n_tasks, n_features, noise, effect):
@@ -58,16 +55,16 @@ def measure(n_sequences, n_timesteps, n_tasks, n_features, noise, effect):
             selection=True,
             random_state=seed,
         )
-        model, taken = fit(data)
-        scores.append(structure_scores(data.structure, model.structure_, match=True).mcc)
-        right += model.n_tasks_ == n_tasks
+        identifier, taken = fit(data)
+        scores.append(structure_scores(data.structure, identifier.structure_, match=True).mcc)
+        right += identifier.n_tasks_ == n_tasks
         seconds.append(taken)
     counts = f"{right} of {len(SEEDS)}"
     return [float(np.mean(scores)), min(scores), counts, float(np.mean(seconds)), max(seconds)]
 
 
 def selected(report):
-    """Sequences recorded because all tasks succeeded."""
+    """Add a table of sequences that were recorded because all tasks succeeded."""
     rows = [[*setting, *measure(*setting)] for setting in SETTINGS]
     report.table(
         f"Selected sequences, L=2, {len(SEEDS)} seeds",
@@ -89,9 +86,9 @@ def selected(report):
 
 
 def not_selected(report):
-    """Sequences recorded whatever their tasks were: there is nothing to find."""
+    """Add a table of sequences that were not selected, where no task can be found."""
     rows = []
-    for n_sequences in (300, 10_000):
+    for n_sequences in NULL_SIZES:
         n_empty = 0
         for seed in NULL_SEEDS:
             data = make_collider_sequences(n_sequences, random_state=seed)
@@ -101,7 +98,12 @@ def not_selected(report):
 
 
 if __name__ == "__main__":
-    report = Report("selection", "Task structure from selection alone (segments x tasks)")
+    options = command_line(__doc__).parse_args()
+    if options.tiny:
+        SEEDS, SETTINGS = SEEDS[:1], [(1000, 8, 2, 1, 0.0, 0.0)]
+        NULL_SEEDS, NULL_SIZES = NULL_SEEDS[:1], NULL_SIZES[:1]
+    title = "Task structure from selection alone (segments x tasks)"
+    report = Report("selection", title, options.output)
     selected(report)
     not_selected(report)
     report.save()

@@ -1,4 +1,4 @@
-"""Task structure: how well segments x tasks are found, and how many are false.
+"""Recovery of the task structure: accuracy and false discoveries of segments x tasks.
 
 ``python benchmarks/structure.py`` prints the tables and saves them. Settings and seeds
 were fixed beforehand; the generators' densities, weights and noises are their defaults
@@ -8,7 +8,7 @@ unless a row says otherwise.
 import time
 
 import numpy as np
-from report import Report
+from report import Report, command_line
 from sklearn.decomposition import PCA
 
 from skspecialist import TaskStructureIdentifier
@@ -17,12 +17,20 @@ from skspecialist.metrics import structure_scores
 
 SEEDS = range(100, 150)
 NULL_SEEDS = range(5000, 5100)
+# Numbers of sequences: of the paper's setting, with longer segments, by size, null tasks, digits.
+N_PAPER, N_LONGER, SIZES, N_NULL, N_DIGITS = (
+    10_000,
+    (2000, 200),
+    (10_000, 1000, 300, 150),
+    (1000, 10_000),
+    1000,
+)
 
 
-def measure(identifier, make, seeds=SEEDS):
+def measure(identifier, make):
     """Return mean and smallest MCC, the mean false discovery proportion, and seconds a fit."""
     scores, seconds = [], 0.0
-    for seed in seeds:
+    for seed in SEEDS:
         data = make(seed)
         start = time.perf_counter()
         identifier.fit(data.X, data.y)
@@ -56,24 +64,24 @@ def paper_setting(report):
 
         def make(seed, effect=effect, noise=noise):
             return make_collider_sequences(
-                10_000, action_effect=effect, action_noise=noise, random_state=seed
+                N_PAPER, action_effect=effect, action_noise=noise, random_state=seed
             )
 
         for name, params in methods.items():
             measured = measure(TaskStructureIdentifier(**params), make)
             rows.append([effect, noise, name, *measured])
     report.table(
-        "10,000 sequences, T=20, M=4, L=2, 50 seeds",
+        f"{N_PAPER:,} sequences, T=20, M=4, L=2, {len(SEEDS)} seeds",
         ["action_effect", "action_noise", "method", "MCC", "worst", "false", "seconds"],
         rows,
     )
 
 
 def longer_segments(report):
-    """L=4, T=24, direct criterion at alpha 0.05: what each kind of evidence is worth."""
+    """L=4, T=24, direct criterion at alpha 0.05: power of each choice of segment_steps."""
     rows = []
     for effect in (0.0, 0.4):
-        for n_sequences in (2000, 200):
+        for n_sequences in N_LONGER:
 
             def make(seed, effect=effect, n_sequences=n_sequences):
                 return make_collider_sequences(
@@ -84,7 +92,7 @@ def longer_segments(report):
                 identifier = TaskStructureIdentifier(4, segment_steps=segment_steps)
                 rows.append([effect, n_sequences, segment_steps, *measure(identifier, make)])
     report.table(
-        "T=24, M=4, L=4, direct, alpha 0.05, 50 seeds",
+        f"T=24, M=4, L=4, direct, alpha 0.05, {len(SEEDS)} seeds",
         ["action_effect", "sequences", "segment_steps", "MCC", "worst", "false", "seconds"],
         rows,
     )
@@ -93,7 +101,7 @@ def longer_segments(report):
 def sample_sizes(report):
     """The default identifier from 150 to 10,000 sequences."""
     rows = []
-    for n_sequences in (10_000, 1000, 300, 150):
+    for n_sequences in SIZES:
 
         def make(seed, n_sequences=n_sequences):
             return make_collider_sequences(n_sequences, random_state=seed)
@@ -102,17 +110,17 @@ def sample_sizes(report):
             identifier = TaskStructureIdentifier(criterion=criterion)
             rows.append([n_sequences, criterion, *measure(identifier, make)])
     report.table(
-        "T=20, M=4, L=2, action_effect 0.4, alpha 0.05, 50 seeds",
+        f"T=20, M=4, L=2, action_effect 0.4, alpha 0.05, {len(SEEDS)} seeds",
         ["sequences", "criterion", "MCC", "worst", "false", "seconds"],
         rows,
     )
 
 
 def null_tasks(report):
-    """A task that touches nothing, beside four that do."""
+    """One null task, beside four that are not."""
     rows = []
     for criterion in ("direct", "collider"):
-        for n_sequences in (1000, 10_000):
+        for n_sequences in N_NULL:
             identifier = TaskStructureIdentifier(criterion=criterion)
             n_empty = 0
             for seed in NULL_SEEDS:
@@ -120,7 +128,7 @@ def null_tasks(report):
                 n_empty += not identifier.fit(data.X, data.y).structure_[:, -1].any()
             rows.append([criterion, n_sequences, f"{n_empty} of {len(NULL_SEEDS)}"])
     report.table(
-        "A task that touches nothing stays empty, alpha 0.05",
+        "Null tasks without a discovery, alpha 0.05",
         ["criterion", "sequences", "empty"],
         rows,
     )
@@ -130,21 +138,25 @@ def digits(report):
     """Real images, 10 principal components a step."""
 
     def make(seed):
-        data = make_digit_sequences(1000, random_state=seed)
+        data = make_digit_sequences(N_DIGITS, random_state=seed)
         rows = PCA(10, random_state=0).fit_transform(data.X.reshape(-1, 64))
-        data.X = rows.reshape(1000, 16, 10)
+        data.X = rows.reshape(N_DIGITS, 16, 10)
         return data
 
     rows = [[alpha, *measure(TaskStructureIdentifier(alpha=alpha), make)] for alpha in (0.01, 0.05)]
     report.table(
-        "Digit sequences, 1,000 of 16 steps, 4 tasks, PCA(10), direct, 50 seeds",
+        f"Digit sequences, {N_DIGITS:,} of 16 steps, 4 tasks, PCA(10), direct, {len(SEEDS)} seeds",
         ["alpha", "MCC", "worst", "false", "seconds"],
         rows,
     )
 
 
 if __name__ == "__main__":
-    report = Report("structure", "Task structure (segments x tasks)")
+    options = command_line(__doc__).parse_args()
+    if options.tiny:
+        SEEDS, NULL_SEEDS = SEEDS[:1], NULL_SEEDS[:1]
+        N_PAPER, N_LONGER, SIZES, N_NULL, N_DIGITS = 200, (200,), (200,), (200,), 200
+    report = Report("structure", "Task structure (segments x tasks)", options.output)
     for part in (paper_setting, longer_segments, sample_sizes, null_tasks, digits):
         part(report)
     report.save()

@@ -11,7 +11,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
-from report import Report
+from report import Report, command_line
 from sklearn.base import clone
 
 from skspecialist import TaskStructureIdentifier
@@ -30,6 +30,10 @@ from skspecialist.metrics import structure_scores
 SEEDS = range(100, 110)
 ALPHA = 0.01
 N_SEQUENCES = 10_000
+SIZES = [(8, 2), (12, 2), (16, 3), (20, 4), (20, 2), (20, 6), (20, 8), (20, 10)]  # T, M
+SAMPLES = (200, 1000, N_SEQUENCES, 100_000)
+EFFECTS = (0.4, 0.0)
+N_NULL, N_NONLINEAR = (1000, N_SEQUENCES), 2000
 SELTASK_SEQUENCES = 2000  # its factorization has rows for each of them
 DIRECT, CEILING = "direct", "best with one task a step"
 METHODS = {
@@ -66,10 +70,10 @@ def one_task_a_step(true):
     return structure
 
 
-def evaluate(make, seeds=SEEDS):
+def evaluate(make):
     """Return the mean measures of each method."""
     scores = {name: [] for name in [*METHODS, CEILING]}
-    for seed in seeds:
+    for seed in SEEDS:
         data = make(seed)
         for name, method in METHODS.items():
             n = SELTASK_SEQUENCES if name == "SelTask" else len(data.X)
@@ -104,11 +108,9 @@ def tables(report, title, points):
 
 def sweeps(report, effect):
     """Measure the published sweeps over T and M, and one over the number of sequences."""
-    sizes = [(T, max(2, round(T / 5))) for T in (8, 12, 16, 20)]
-    sizes += [(20, M) for M in (2, 6, 8, 10)]
     structures = {
         f"T={T} M={M}": evaluate(sequences(n_timesteps=T, n_tasks=M, action_effect=effect))
-        for T, M in sizes
+        for T, M in SIZES
     }
     title = f"action_effect {effect}, L=2, {len(SEEDS)} seeds"
     tables(report, f"T and M, {N_SEQUENCES:,} sequences, {title}", structures)
@@ -116,14 +118,14 @@ def sweeps(report, effect):
         f"N={N:,}": structures["T=20 M=4"]
         if N == N_SEQUENCES
         else evaluate(sequences(n_sequences=N, action_effect=effect))
-        for N in (200, 1000, N_SEQUENCES, 100_000)
+        for N in SAMPLES
     }
     tables(report, f"N, T=20, M=4, {title}", samples)
     return structures | samples
 
 
 def verdict(report, effect, points):
-    """Say whether the direct criterion is ahead of every baseline, and holds its level."""
+    """Add lines that compare the direct criterion with every baseline, and its level."""
     ahead = [
         f"{label}: {name} {point[name]['MCC']:.3f}, direct {point[DIRECT]['MCC']:.3f}"
         for label, point in points.items()
@@ -143,8 +145,8 @@ def verdict(report, effect, points):
 
 
 def null_tasks(report):
-    """Four tasks that touch nothing, beside four that do."""
-    sizes, rows = (1000, N_SEQUENCES), []
+    """Four null tasks, beside four that are not."""
+    sizes, rows = N_NULL, []
     counts = {name: np.zeros(len(sizes), dtype=int) for name in METHODS}
     for j, n_sequences in enumerate(sizes):
         for seed in SEEDS:
@@ -155,7 +157,7 @@ def null_tasks(report):
                 counts[name][j] += (~found.any(axis=0)).sum()
     rows = [[name, *(f"{k} of {4 * len(SEEDS)}" for k in counts[name])] for name in METHODS]
     header = ["", *(f"N={n:,}" for n in sizes)]
-    report.table("Tasks that touch nothing and stay empty, T=20, M=4 and 4 more", header, rows)
+    report.table("Null tasks without a discovery, T=20, M=4 and 4 null tasks", header, rows)
 
 
 def nonlinear(readout, **params):
@@ -230,8 +232,8 @@ def nonlinear_tests(report):
     """Measure the direct criterion with tests that see nonlinear dependence."""
     tests = {"auto": "auto", "RCIT": RCIT(random_state=0), "GCM": GCM()}
     makers = {
-        "squared": nonlinear(np.square, n_sequences=2000),
-        "mixed smoothly": mixed(cubic_map, n_sequences=2000),
+        "squared": nonlinear(np.square, n_sequences=N_NONLINEAR),
+        "mixed smoothly": mixed(cubic_map, n_sequences=N_NONLINEAR),
     }
     seeds, rows = SEEDS[:5], []
     for label, make in makers.items():
@@ -244,7 +246,7 @@ def nonlinear_tests(report):
                 scores.append(measure(data.structure, found, 0.0)[:3])
             seconds = (time.perf_counter() - start) / len(seeds)
             rows.append([label, name, *np.mean(scores, axis=0).tolist(), seconds])
-    title = f"Direct with a test for nonlinear dependence, 2,000 sequences, {len(seeds)} seeds"
+    title = f"Direct, tests for nonlinear dependence, {N_NONLINEAR:,} sequences, {len(seeds)} seeds"
     header = ["", "independence_test", *MEASURES[:3], "seconds"]
     report.table(title, header, rows)
 
@@ -317,15 +319,22 @@ def draw(found, path):
 
 
 if __name__ == "__main__":
-    report = Report("sweeps", "Task structure against baselines (segments x tasks)")
+    options = command_line(__doc__).parse_args()
+    if options.tiny:
+        SEEDS, N_SEQUENCES, SELTASK_SEQUENCES = SEEDS[:1], 60, 20
+        SIZES, SAMPLES, EFFECTS, N_NULL, N_NONLINEAR = [(8, 2), (20, 4)], (60,), (0.4,), (60,), 60
+        METHODS = {name: METHODS[name] for name in (DIRECT, "CCA", "change points")}
+        BASELINES = list(METHODS)[1:]
+    report = Report("sweeps", "Task structure against baselines (segments x tasks)", options.output)
     report.line(
         f"alpha {ALPHA} where a method has one ('collider, published': 0.05, as published); "
-        f"SelTask sees at most {SELTASK_SEQUENCES:,} sequences"
+        f"SelTask is fitted to at most {SELTASK_SEQUENCES:,} sequences"
     )
-    found = {effect: sweeps(report, effect) for effect in (0.4, 0.0)}
+    found = {effect: sweeps(report, effect) for effect in EFFECTS}
     for effect, points in found.items():
         verdict(report, effect, points)
-    draw(found, report.path.with_suffix(".png"))
+    if not options.tiny:
+        draw(found, report.path.with_suffix(".png"))
     for part in (null_tasks, wrong_segments, misspecified, nonlinear_tests):
         part(report)
     report.save()
