@@ -108,6 +108,7 @@ def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
 @contextmanager
 def _evaluation_mode(owner: nn.Module) -> Iterator[None]:
     """Put a module into evaluation mode, and each of its parts back into its own."""
+    # eval() reaches all parts, some of which the user may have frozen in this mode before.
     modes = [(part, part.training) for part in owner.modules()]
     try:
         owner.eval()
@@ -170,6 +171,7 @@ def pool_tokens(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None) -
             f"pooling={pooling!r} needs an axis of tokens, (n_rows, n_tokens, n_features), but "
             f"the shape is {tuple(tensor.shape)}: set pooling=None."
         )
+    # Without a mask no token is padding.
     kept = torch.ones(tensor.shape[:2]) if mask is None else mask
     kept = kept.to(tensor.device) != 0
     if kept.shape != tensor.shape[:2]:
@@ -180,6 +182,7 @@ def pool_tokens(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None) -
     if pooling == "mean":
         total = tensor.masked_fill(~kept[..., None], 0).sum(dim=1)
         return total / kept.sum(dim=1, keepdim=True)
+    # argmax returns the first of equal values, hence the first token that is kept.
     first = kept.int().argmax(dim=1)
     last = kept.shape[1] - 1 - kept.flip(1).int().argmax(dim=1)
     rows = torch.arange(len(tensor), device=tensor.device)

@@ -274,6 +274,7 @@ class TorchGeneralist(
                     f"but a row has {rows.shape[1]} features."
                 )
             batch = batch.reshape(len(rows), *self.input_shape)
+        # Modules in half or double precision take no other inputs.
         owner = owner_of(self.module)
         weights = () if owner is None else owner.parameters()
         dtype = next((p.dtype for p in weights if p.is_floating_point()), None)
@@ -289,6 +290,7 @@ class TorchGeneralist(
                 f"{' (after pooling)' if callable(self.pooling) else ''}; "
                 "the first axis must be the rows (batch_first=True in torch's own layers)."
             )
+        # Half precision has too few digits for means over many tokens.
         tensor = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
         if isinstance(self.pooling, str):
             tensor = pool_tokens(tensor, self.pooling, mask)
@@ -313,6 +315,7 @@ class TorchGeneralist(
 
     def __sklearn_clone__(self) -> Self:
         """Share the module and the callables, which scikit-learn would copy."""
+        # A generalist may have billions of weights: clones hold a reference.
         shared = {name: getattr(self, name) for name in ("module", "pooling", "preprocess")}
         empty = copy.copy(self).set_params(**dict.fromkeys(shared))
         twin: Self = super(TorchGeneralist, empty).__sklearn_clone__()

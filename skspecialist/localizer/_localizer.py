@@ -280,6 +280,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self.task_names_, values = labels.names, labels.values(y)
             if labels.is_amount.all() and self.pooling != "auto":
                 warn(f"pooling={self.pooling!r} has no effect: amounts are summed over steps.")
+            # Where groups name the sequence of each row, every sequence is held out by itself.
             by_rows = groups is None or sequences.given_as == "rows"
             folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
             features = StepFeatures(self.conditional).fit(sequences, rng)
@@ -296,7 +297,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             self.out_of_fold_scores_, self.noise_ = held_out.scores, held_out.noise
             self.thresholds_ = held_out.thresholds(self.alpha)
             self.validation_score_ = held_out.log_likelihood
-            # The scorers without a fold have done their work.
+            # The scorers without a fold serve the calibration only.
             only_group(module, 0)
         return self
 
@@ -359,6 +360,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
                 "rate, or all sequences of fit contain the task, so that there is no null "
                 "distribution. See contributions, or raise alpha."
             )
+        # A negative contribution to an amount is one as well.
         found = np.abs(self._contributions(sequences)) >= self.thresholds_
         return sequences.in_its_form(found, fill=False)
 
@@ -379,6 +381,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         """
         sequences = self._read(X, groups)
         weights = np.abs(self._contributions(sequences)) / self._labels.scales
+        # Outputs of one task are adjacent: its weight is the largest among its classes.
         starts = np.flatnonzero(np.diff(self._labels.owners, prepend=-1))
         return sequences.in_its_form(np.maximum.reduceat(weights, starts, axis=2), fill=0.0)
 
@@ -450,7 +453,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         sequences = RaggedSequences.read(
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset
         )
-        if reset and self.n_timesteps is not None and (rows is False or groups is not None):
+        if reset and self.n_timesteps is not None and (not rows or groups is not None):
             warn("n_timesteps has no effect: X is not 2-D, or has groups.")
         width = sequences.X.shape[2]
         if not reset and width != (learned := self._scorer.features.width):

@@ -147,6 +147,7 @@ class PooledLoss(Portable):
     ) -> None:
         super().__init__()
         total = weights.sum(dim=0)
+        # The null model predicts the mean of amounts, and the share of sequences with the task.
         mean = (targets * weights).sum(dim=0) / total
         variance = ((targets - mean) ** 2 * weights).sum(dim=0) / total
         entropy = -torch.special.xlogy(mean, mean) - torch.special.xlogy(1 - mean, 1 - mean)
@@ -171,6 +172,7 @@ def smooth(scores: torch.Tensor, present: torch.Tensor, width: int) -> torch.Ten
 
 
 def _sums(values: torch.Tensor, width: int) -> torch.Tensor:
+    # avg_pool1d divides by the full width at the ends too, so that its product is the sum.
     size = 2 * width + 1
     means = functional.avg_pool1d(values.flatten(0, -2)[:, None], size, stride=1, padding=width)
     return size * means.view_as(values)
@@ -194,6 +196,7 @@ def log_sum_exp(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
 
 def top_k_mean(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """Return the mean of the largest tenth of the logits."""
+    # A tenth of the steps of each sequence, at least one; the largest are sorted first.
     counts = (present.sum(dim=-1) * TOP_SHARE).ceil()
     most = max(1, math.ceil(present.shape[-1] * TOP_SHARE))
     largest = logits.masked_fill(present == 0, -torch.inf).topk(most, dim=-1).values
@@ -254,6 +257,7 @@ def _new_scorers(localizer: Any, data: StepData, is_amount: Sequence[bool]) -> B
         smoothing=localizer.smoothing,
         n_groups=n_groups,
     )
+    # Amounts and occurrences of an average sequence start at their means.
     mean_length = data.step_weights[..., 0].sum(dim=1).mean()
     means = (data.targets * data.weights).sum(dim=0) / data.weights.sum(dim=0)
     heads.start_at(means, float(mean_length))

@@ -415,6 +415,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         self, data: LabeledSequences, new_representation: NewRepresentation, stage: Stage
     ) -> tuple[Representation, list[TaskModel]]:
         """Return the representation and the models of the tasks, fitted to all sequences."""
+        # One seed for the comparison and one for the final fit, whatever the number of splits.
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
         if self.strategy == "best":
             decisions = compare_candidates(
@@ -428,6 +429,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             )
         else:
             decisions = [DECISIONS[self.strategy]] * len(data.tasks)
+        # The encoder is the slowest part, and is fitted only for a task that reads latents.
         encode = any(decision.candidate in ("latents", None) for decision in decisions)
         representation = new_representation(seeds[1], encode).fit(data, stage)
         with stage("estimators"):
@@ -437,6 +439,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     def _new_representation(self, n_timesteps: int, seed: int, encode: bool) -> Representation:
         """Return a representation with unfitted parts."""
         structure = self.structure
+        # A single step belongs to every task, so that there is no structure to find.
         if structure is None and n_timesteps > 1:
             structure = TaskStructureIdentifier()
         return Representation(
@@ -465,6 +468,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
     def _set_models(self, models: list[TaskModel]) -> None:
         self._models = models
+        # Columns of the representation that transform returns: those of any task.
         self._kept = np.unique(np.concatenate([model.columns for model in models]))
         self.estimators_ = [model.estimator for model in models]
         self.n_features_used_ = np.array([len(model.columns) for model in models])
@@ -495,6 +499,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     def _warn_of_ignored_parameters(self, tasks: TaskTargets) -> None:
         defaults = inspect.signature(SpecialistPipeline).parameters
         for name in IGNORED[self.strategy]:
+            # Compared by representation, as scikit-learn does for its own: values may be arrays.
             if repr(getattr(self, name)) != repr(defaults[name].default):
                 warn(f"{name} has no effect with strategy={self.strategy!r}.")
         if self.strategy != "generalist" and self.task_features == "all" and len(tasks) == 1:
@@ -509,5 +514,6 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 def _report_stage(task: TaskContext, bar: tqdm, name: str, part: Any = None) -> Iterator[None]:
     with task.subtask(name, part=part):
         yield
+    # Not reached by a stage that fails, which is not counted then.
     bar.set_postfix_str(name, refresh=False)
     bar.update()

@@ -157,6 +157,7 @@ class Representation:
     def _represent(self, X: np.ndarray) -> np.ndarray:
         if self.generalist is None:
             return X
+        # Steps of all sequences are the rows of one table: the generalist has no time.
         rows = self.generalist.transform(X.reshape(-1, X.shape[2]))
         rows = rows.toarray() if issparse(rows) else np.asarray(rows)
         return rows.reshape(len(X), X.shape[1], -1)
@@ -177,6 +178,7 @@ class Representation:
                 f"{self._n_tasks}: use one that learns from y, such as criterion='direct'."
             )
         if self.share_features:
+            # The union of the steps of all tasks, as fuzzy sets.
             weights = np.repeat(weights.max(axis=2, keepdims=True), self._n_tasks, axis=2)
         return np.asarray(weights)
 
@@ -185,6 +187,7 @@ class Representation:
     ) -> None:
         is_new = self.selector is None
         learner = self.encoder if is_new else self.selector
+        # Without any step of any task there is nothing that the mask could be learned from.
         can_learn = self.encoder is not None and self.steps.any()
         n_latents = 0 if is_new or self.encoder is None else self.encoder.mask_.shape[1]
         self.mask = np.zeros((self._n_tasks, n_latents))
@@ -243,6 +246,7 @@ class Representation:
             places = first + 1 + n_states + np.flatnonzero(latents)
             found.append(
                 {
+                    # With the sum of the weights an estimator can undo the division by it.
                     "latents": np.append(first, places) if len(places) else places,
                     "steps": first + np.arange(1 + n_states),
                 }
