@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
 from skspecialist.metrics import structure_scores
+from skspecialist.structure import Collider
 
 SEEDS = range(100, 150)
 NULL_SEEDS = range(5000, 5100)
@@ -49,13 +50,11 @@ def paper_setting(report):
         "collider, rank_one, alpha 0.01": {"criterion": "collider", "alpha": 0.01},
         "collider, rank_one, alpha 0.05": {"criterion": "collider", "alpha": 0.05},
         "collider, any, alpha 0.01": {
-            "criterion": "collider",
-            "aggregation": "any",
+            "criterion": Collider(aggregation="any"),
             "alpha": 0.01,
         },
         "collider, any, alpha 0.05, no correction (the paper's)": {
-            "criterion": "collider",
-            "aggregation": "any",
+            "criterion": Collider(aggregation="any"),
             "correction": "none",
         },
     }

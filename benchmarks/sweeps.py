@@ -26,6 +26,7 @@ from skspecialist.baselines import (
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.independence import GCM, RCIT
 from skspecialist.metrics import structure_scores
+from skspecialist.structure import Collider
 
 SEEDS = range(100, 110)
 ALPHA = 0.01
@@ -40,7 +41,7 @@ METHODS = {
     DIRECT: TaskStructureIdentifier(alpha=ALPHA),
     "collider, rank_one": TaskStructureIdentifier(criterion="collider", alpha=ALPHA),
     "collider, published": TaskStructureIdentifier(
-        criterion="collider", aggregation="any", correction="none", alpha=0.05
+        criterion=Collider(aggregation="any"), correction="none", alpha=0.05
     ),
     "group lasso": GroupLassoBaseline(),
     "graphical lasso": GraphicalLassoBaseline(),

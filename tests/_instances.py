@@ -19,14 +19,15 @@ from skspecialist.baselines import (
     HMMBaseline,
     SelTaskBaseline,
 )
+from skspecialist.structure import Collider
 
 SMALL = {"max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
 
 INSTANCES = [
     TaskStructureIdentifier(),
-    TaskStructureIdentifier(1, segment_steps="all"),
+    TaskStructureIdentifier(1),
     TaskStructureIdentifier(criterion="collider", segment_steps="last"),
-    TaskStructureIdentifier(criterion="collider", aggregation="any", correction="none"),
+    TaskStructureIdentifier(criterion=Collider(aggregation="any"), correction="none"),
     TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
     SparseSpecialistEncoder(**SMALL),
     SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
@@ -40,7 +41,7 @@ INSTANCES = [
         random_state=0,
     ),
     SpecialistPipeline(
-        structure=TaskStructureIdentifier(1, segment_steps="all", alpha=0.99, correction="none"),
+        structure=TaskStructureIdentifier(1, alpha=0.99, correction="none"),
         encoder=SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
         estimator=Ridge(),
         strategy="specialist",

@@ -30,6 +30,7 @@ from skspecialist.datasets import (
 )
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.saving import trusted_types
+from skspecialist.structure import Selection
 
 ENCODERS = {
     "mlp": SparseSpecialistEncoder(n_relevant=2),
@@ -52,7 +53,9 @@ def fit(name):
         return TaskStructureIdentifier(random_state=0).fit(data.X, data.y), data.X
     if name == "selection":
         data = make_collider_sequences(200, 6, 1, selection=True, random_state=0)
-        return TaskStructureIdentifier(n_tasks=1, random_state=0).fit(data.X), data.X
+        return TaskStructureIdentifier(criterion=Selection(n_tasks=1), random_state=0).fit(
+            data.X
+        ), data.X
     data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)
     encoder = SparseSpecialistEncoder(heads="linear", max_epochs=3, random_state=0)
     if name == "labels":

@@ -54,7 +54,7 @@ class StructureProblem:
         """Test each segment against each task: shape (n_segments, n_tasks)."""
         data = np.hstack([self.flat(), self.tasks])
         tasks = pad_columns(self.groups, data.shape[1] - self.tasks.shape[1])
-        steps, _ = evidence_blocks(self.segments, self.X.shape[1], "segment")
+        steps, _ = evidence_blocks(self.segments, self.X.shape[1], "all")
         segments = to_columns(steps, self.X.shape[2])
         i, j = np.indices((len(segments), len(tasks))).reshape(2, -1)
         tests = Wilks().test_many(Moments.from_data(data), segments[i], tasks[j])

@@ -11,8 +11,9 @@ from scipy.stats import false_discovery_control
 from .._data.validation import naming
 from ..independence._base import IndependenceResult
 from ..independence._gaussian import FisherZ, Wilks
-from ..structure._segments import evidence_blocks, to_columns
-from ..structure.aggregation.base import to_matrix
+from ..structure._criteria import Selection
+from ..structure._segments import evidence_blocks, resolve_segment_steps, to_columns
+from ..structure.aggregation import to_matrix
 from . import _drawing as drawing
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class PairEvidenceDisplay:
-    """How strongly each two segments depend on each other, and the segments of a task.
+    """Dependence between pairs of segments, and the segments of a task.
 
-    The segments of a task form a clique: all pairs of them are dependent. A pair is as dark
-    as its dependence is clear, a significant one has a dot, and the pairs of segments that
-    were found for the task are framed. Framed cells without a dot are pairs too weak to be
-    seen alone; dots without a frame are pairs that pooling took for chance. Cells are hatched
-    where there is nothing to test, as on the diagonal.
+    The segments of a task form a clique: all pairs of them are dependent. The shade of a
+    pair is the evidence for its dependence, significant pairs have a dot, and the pairs of
+    segments that were found for the task are framed. Framed cells without a dot are pairs
+    that are not significant alone; dots without a frame are pairs whose evidence the other
+    pairs do not support. Cells without a test, such as the diagonal, are hatched.
 
     Parameters
     ----------
@@ -35,9 +36,9 @@ class PairEvidenceDisplay:
         Absolute normal score of each pair for each task, symmetric in the segments; NaN
         where a pair was not tested.
     significant : array-like of bool of shape (n_segments, n_segments, n_tasks)
-        Which pairs are significant.
+        Whether a pair is significant.
     structure : array-like of shape (n_segments, n_tasks)
-        Which segments were found for each task.
+        Segments that were found for each task; non-zero if relevant.
     task_names : sequence of str, default=None
         Names of the tasks. None numbers them.
 
@@ -51,11 +52,11 @@ class PairEvidenceDisplay:
     Raises
     ------
     ValueError or TypeError
-        If the shapes do not fit each other, or these are no such numbers.
+        If the shapes are inconsistent, or the arrays are not numeric.
 
     See Also
     --------
-    TaskStructureDisplay : The steps of all tasks, which the pairs were pooled to.
+    TaskStructureDisplay : The steps of all tasks.
 
     Examples
     --------
@@ -108,19 +109,19 @@ class PairEvidenceDisplay:
     ) -> Self:
         """Draw the pairs of a fitted identifier.
 
-        With ``criterion="collider"`` these are the tests that it pooled, given the task. With
-        ``criterion="selection"``, which looks at all pairs together, each two segments
-        that do not touch are tested given all other steps; the answer is one for all tasks,
-        so that the cliques of the other tasks show as well.
+        With ``criterion="collider"`` these are the tests that were aggregated, given the
+        task. With ``criterion="selection"``, which performs no tests, all pairs of segments
+        that do not touch are tested given all other steps. These tests are common to all
+        tasks, so that the cliques of the other tasks are visible as well.
 
         Parameters
         ----------
         identifier : TaskStructureIdentifier
-            A fitted one, with the criterion "collider" or "selection".
+            Fitted estimator, with the criterion "collider" or "selection".
         X : array-like of shape (n_sequences, n_timesteps, n_features) or \
                 (n_sequences, n_features_in_), default=None
-            Sequences whose pairs to test, more of them than columns: those of ``fit`` or
-            others. Needed with "selection", and only used there.
+            Sequences of the tests, more of them than columns: those of ``fit`` or others.
+            Required with "selection", and ignored otherwise.
         task : int or str, default=0
             The task, by its position or its name.
         ax : matplotlib Axes, default=None
@@ -134,8 +135,8 @@ class PairEvidenceDisplay:
         Raises
         ------
         ValueError
-            If the criterion was "direct", which tests no pairs, there are no pairs or no
-            tasks, or ``X`` is missing where it is needed.
+            If the criterion does not test pairs, there are no pairs or no tasks, or ``X``
+            is missing but required.
         """
         drawing.check_fitted(
             identifier, "segments_", argument="identifier", kind="TaskStructureIdentifier"
@@ -222,17 +223,17 @@ class PairEvidenceDisplay:
 def _tests_of_pairs(identifier: Any, X: ArrayLike | None) -> tuple[IndependenceResult, np.ndarray]:
     """Return tests of shape (n_pairs, n_tasks), or (n_pairs, 1) for all tasks, and the pairs."""
     criterion = getattr(identifier, "criterion_", None)
-    if criterion == "collider":
+    if getattr(identifier, "pairs_", None) is not None:
         tests, pairs = identifier.test_result_, identifier.pairs_
-    elif criterion != "selection":
+    elif not isinstance(criterion, Selection):
         raise ValueError(
-            f"{type(identifier).__name__} with criterion={criterion!r} tests no pairs of "
+            f"{type(identifier).__name__} with criterion={criterion!r} does not test pairs of "
             "segments: fit with criterion='collider' or 'selection', or draw the evidence for "
             "single segments with TaskStructureDisplay.from_estimator(..., confidence=True)."
         )
     elif X is None:
         raise ValueError(
-            "X is needed with criterion='selection', which keeps no tests of pairs: give the "
+            "X is required with criterion='selection', which performs no tests of pairs: pass the "
             "sequences of fit, or others."
         )
     else:
@@ -245,13 +246,14 @@ def _tests_of_pairs(identifier: Any, X: ArrayLike | None) -> tuple[IndependenceR
 
 
 def _test_given_rest(identifier: Any, X: ArrayLike) -> tuple[IndependenceResult, np.ndarray]:
-    """Test each two segments that do not touch, given all other steps."""
+    """Test all pairs of segments that do not touch, given all other steps."""
     segments, n_timesteps = identifier.segments_, identifier.n_timesteps_
     sequences = identifier._validate(X)
     n_features = sequences.shape[2]
     pairs = np.stack(np.triu_indices(len(segments), 1), axis=1)
     pairs = pairs[segments[pairs[:, 1], 0] > segments[pairs[:, 0], 1]]
-    blocks, _ = evidence_blocks(segments, n_timesteps, identifier.segment_steps)
+    segment_steps = resolve_segment_steps(identifier.segment_steps, segments)
+    blocks, _ = evidence_blocks(segments, n_timesteps, segment_steps)
     x, y = blocks[pairs[:, 0]], blocks[pairs[:, 1]]
     steps = np.arange(n_timesteps)
     own = (np.hstack([x, y])[:, :, None] == steps).any(axis=1)

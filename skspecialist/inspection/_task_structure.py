@@ -13,29 +13,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-_SUREST = 5.0  # digits of a p-value beyond which nobody doubts it
+_LARGEST_EVIDENCE = 5.0  # in decimal digits of the p-value: smaller ones are all overwhelming
 
 
 class TaskStructureDisplay:
     """Time steps (across) that belong to each task (down).
 
-    Where the true structure is given, a step found rightly is a filled square, one that
-    was missed an open square, and a false discovery a cross: the shapes tell them apart
-    without the colors. Where the confidence is given, it is the shade behind them, the
-    darker the surer: light behind a mark is a step that barely made it, dark without one
-    a step that barely did not.
+    With the true structure, a true discovery is a filled square, a missed step an open
+    square, and a false discovery a cross; the shapes distinguish them without colors. With
+    the confidence, the shade behind a mark is darker for more evidence: light behind a mark
+    is a step that was barely found, dark without a mark a step that was barely missed.
 
     Parameters
     ----------
     step_weights : array-like of shape (n_timesteps, n_tasks)
-        The structure found; non-zero where the step belongs to the task.
+        The structure found; non-zero if the step belongs to the task.
     true_step_tasks : array-like of shape (n_timesteps, n_tasks), default=None
-        The structure to compare with, its tasks in the same order. None shows the
-        structure found alone.
+        The true structure, with its tasks in the same order. None draws the structure
+        found only.
     confidence : array-like of shape (n_timesteps, n_tasks), default=None
-        How sure it is that a step belongs to a task, from 0 on. None shades nothing.
+        Non-negative evidence that a step belongs to a task. None draws no shades.
     confidence_label : str, default="confidence"
-        What the confidence is, for the bar of its shades.
+        Label of the color bar of the confidence.
     task_names : sequence of str, default=None
         Names of the tasks. None numbers them.
 
@@ -49,7 +48,7 @@ class TaskStructureDisplay:
     Raises
     ------
     ValueError
-        If the shapes do not fit each other.
+        If the shapes are inconsistent.
 
     See Also
     --------
@@ -65,7 +64,7 @@ class TaskStructureDisplay:
     >>> display = TaskStructureDisplay(found, true_step_tasks=truth).plot()
     >>> plt.close(display.figure_)
 
-    The evidence for each step and task, where a fitted identifier has it:
+    The evidence of a fitted identifier for each step and task:
 
     >>> from skspecialist import TaskStructureIdentifier
     >>> from skspecialist.datasets import make_collider_sequences
@@ -114,13 +113,12 @@ class TaskStructureDisplay:
         Parameters
         ----------
         identifier : TaskStructureIdentifier
-            A fitted one.
+            Fitted estimator.
         true_step_tasks : array-like of shape (n_timesteps, n_tasks), default=None
-            The structure to compare with.
+            The true structure.
         confidence : bool, default=False
-            Whether to shade each cell by the evidence for it: minus the decimal logarithm
-            of the adjusted p-value, up to 5, or the ``selection_frequency_`` where there
-            are no p-values.
+            Whether to shade each cell by its evidence: minus the decimal logarithm of the
+            adjusted p-value, up to 5, or the ``selection_frequency_`` without p-values.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
 
@@ -132,8 +130,8 @@ class TaskStructureDisplay:
         Raises
         ------
         ValueError or TypeError
-            If ``confidence`` is asked for and the identifier has neither p-values nor
-            frequencies, or this is no fitted identifier.
+            If ``confidence`` is True and the identifier has neither p-values nor
+            frequencies, or ``identifier`` is not a fitted identifier.
         """
         drawing.check_fitted(
             identifier,
@@ -223,19 +221,19 @@ class TaskStructureDisplay:
 
 
 def _confidence(identifier: Any) -> tuple[np.ndarray, str]:
-    """Return the evidence for each step and task, and what it is."""
+    """Return the evidence for each step and task, and its label."""
     pvalues = getattr(identifier, "adjusted_pvalues_", np.nan)
     frequency = getattr(identifier, "selection_frequency_", np.nan)
     if np.isfinite(pvalues).all():
-        evidence = np.minimum(-np.log10(np.maximum(pvalues, 1e-300)), _SUREST)
+        evidence = np.minimum(-np.log10(np.maximum(pvalues, 1e-300)), _LARGEST_EVIDENCE)
         label = "\N{MINUS SIGN}log\N{SUBSCRIPT ONE}\N{SUBSCRIPT ZERO} p"
     elif np.isfinite(frequency).all():
         evidence, label = frequency, "frequency"
     else:
         raise ValueError(
             "confidence=True needs adjusted_pvalues_ or selection_frequency_, and this "
-            f"{type(identifier).__name__} has neither: with criterion='selection' leave "
-            "n_subsamples to its default."
+            f"{type(identifier).__name__} has neither: use the default of n_subsamples with "
+            "criterion='selection'."
         )
     steps = np.zeros(identifier.step_mask_.shape)
     for (first, stop), value in zip(identifier.segments_, evidence, strict=True):
@@ -244,7 +242,7 @@ def _confidence(identifier: Any) -> tuple[np.ndarray, str]:
 
 
 def _squares(cells: np.ndarray) -> list[np.ndarray]:
-    """Return the corners of a square in each cell that is set."""
+    """Return the corners of a square in each non-zero cell."""
     corners = 0.36 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     return [cell + corners for cell in np.argwhere(cells)]
 
@@ -281,7 +279,7 @@ def _draw_crossed(ax: Axes, cells: np.ndarray, width: float) -> None:
 
 
 def _halo(width: float) -> list[Any]:
-    """Return a white border that sets lines off from shades of their own lightness."""
+    """Return a white border that separates lines from shades of similar lightness."""
     from matplotlib.patheffects import withStroke
 
     return [withStroke(linewidth=2.5 * width, foreground="white")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import matthews_corrcoef
 from sklearn.utils import Bunch
 
+from ..structure._segments import match_tasks
 from ._inputs import check_cells
 
 __all__ = ["match_columns", "structure_scores"]
@@ -109,10 +109,4 @@ def match_columns(reference: ArrayLike, columns: ArrayLike) -> np.ndarray:
             "reference and columns must be tables with as many rows, got shapes "
             f"{reference.shape} and {columns.shape}."
         )
-    width = max(reference.shape[1], columns.shape[1])
-    reference, columns = (
-        np.pad(structure, ((0, 0), (0, width - structure.shape[1])))
-        for structure in (reference, columns)
-    )
-    agreement = (reference[:, :, None] == columns[:, None, :]).sum(axis=0)
-    return columns[:, linear_sum_assignment(agreement, maximize=True)[1]]
+    return match_tasks(reference, columns)

@@ -1,4 +1,4 @@
-"""What every estimator does with the structure that it found in aligned sequences."""
+"""Mixin of the estimators of aligned sequences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["AlignedStructureMixin"]
 
 
 class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, TransformerMixin):
-    """A selector of the time steps that belong to some task.
+    """Selector of the time steps that belong to any task.
 
     ``fit`` of a subclass validates with :meth:`_validate` and ends with
     :meth:`_set_structure`.
@@ -41,7 +41,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         n_timesteps: int,
         task_names: list[str] | None,
     ) -> None:
-        """Set the fitted attributes that follow from the structure."""
+        """Set the fitted attributes that are derived from the structure."""
         self.structure_, self.segments_ = structure, segments
         self.step_mask_ = np.zeros((n_timesteps, structure.shape[1]), dtype=bool)
         for (first, stop), tasks in zip(segments, structure, strict=True):
@@ -51,7 +51,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         self.task_names_ = task_names or [f"task{j}" for j in range(self.n_tasks_)]
 
     def step_weights(self, X: ArrayLike) -> np.ndarray:
-        """Return the weight of each step for each task, sequence by sequence.
+        """Return the weight of each step for each task and sequence.
 
         Parameters
         ----------
@@ -62,19 +62,19 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         Returns
         -------
         weights : ndarray of shape (n_sequences, n_timesteps, n_tasks)
-            1.0 for the steps of a task and 0.0 elsewhere, the same in every sequence.
-            A read-only view.
+            1.0 for the steps of a task and 0.0 otherwise, equal in all sequences. A
+            read-only view.
         """
         X = self._validate(X)
         return np.broadcast_to(self.step_mask_.astype(float), (len(X), *self.step_mask_.shape))
 
     def get_support(self, indices: bool = False) -> np.ndarray:
-        """Return the steps that some task uses.
+        """Return the steps that belong to any task.
 
         Parameters
         ----------
         indices : bool, default=False
-            Whether to return the numbers of the steps in place of a mask.
+            Whether to return indices of steps instead of a mask.
 
         Returns
         -------
@@ -85,7 +85,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         return np.flatnonzero(self.support_) if indices else np.asarray(self.support_)
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Keep the steps of some task.
+        """Reduce sequences to the steps that belong to any task.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         -------
         X : ndarray of shape (n_sequences, n_kept, n_features) or \
                 (n_sequences, n_kept * n_features)
-            The kept steps, with as many dimensions as came in.
+            The kept steps, with as many dimensions as the input.
         """
         flat = n_dimensions(X) != 3
         X = self._validate(X)
@@ -109,24 +109,24 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         return _like_input(X[:, self.support_], flat)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """Put kept steps back into their places, with zeros elsewhere.
+        """Reverse :meth:`transform`, with zeros for the steps that were removed.
 
         Parameters
         ----------
         X : array-like of shape (n_sequences, n_kept, n_features) or \
                 (n_sequences, n_kept * n_features)
-            Kept steps, as from :meth:`transform`.
+            Kept steps, as returned by :meth:`transform`.
 
         Returns
         -------
         X : ndarray of shape (n_sequences, n_timesteps, n_features) or \
                 (n_sequences, n_features_in_)
-            Whole sequences.
+            Complete sequences.
 
         Raises
         ------
         ValueError or TypeError
-            If ``X`` does not hold numbers, or the shape is not that of the kept steps.
+            If ``X`` is not numeric, or its shape is not that of the kept steps.
         """
         check_is_fitted(self)
         kept = check_numbers(
@@ -149,12 +149,12 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
         return _like_input(sequences, kept.ndim == 2)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
-        """Return the names of the columns that :meth:`transform` keeps.
+        """Return the feature names of the output of :meth:`transform`.
 
         Parameters
         ----------
         input_features : array-like of str of shape (n_features_in_,), default=None
-            Names of the columns; None takes those seen in ``fit``, or x0, x1, ...
+            Names of the columns; None takes those of ``fit``, or x0, x1, ...
 
         Returns
         -------
@@ -178,7 +178,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
 
 
 def _like_input(sequences: np.ndarray, flat: bool) -> np.ndarray:
-    """Return sequences with the number of dimensions that came in."""
+    """Return sequences with the number of dimensions of the input."""
     if not flat:
         return sequences
     return sequences.reshape(len(sequences), sequences.shape[1] * sequences.shape[2])

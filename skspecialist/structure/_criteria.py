@@ -1,114 +1,452 @@
-"""The criteria that decide which segments a task has."""
+"""Criteria that decide which segments are relevant to a task."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from scipy.stats import false_discovery_control
+from sklearn.utils import check_random_state
+from tqdm import tqdm
 
+from .._base.estimator import Part
+from .._base.sklearn_compat import Interval
+from .._stats.moments import Moments, complementary_halves
 from ..exceptions import warn
 from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ..independence._covariance import CovarianceTest
 from ..independence._gaussian import FisherZ, Wilks
-from ._segmented import SegmentedData
-from ._segments import collider_sets, direct_sets, evidence_blocks, to_columns
-from .aggregation.base import BaseAggregation, Correction, to_matrix
+from ._gain import StructureGain
+from ._segments import (
+    SegmentedData,
+    collider_sets,
+    evidence_blocks,
+    resolve_segment_steps,
+    tested_steps,
+    to_columns,
+)
+from .aggregation import BaseAggregation, to_matrix
+from .selection import SelectionModel
 
-__all__ = ["Evidence", "collider_criterion", "direct_criterion"]
+__all__ = [
+    "CRITERIA",
+    "BaseCriterion",
+    "Collider",
+    "CriterionResult",
+    "Direct",
+    "Gain",
+    "Selection",
+    "configured_test",
+    "seed_from",
+]
 
-# With fewer, conditioning on all steps costs more power than it brings.
+# Sequences per column of X from which conditioning on all steps gains more power, by the
+# smaller residual of the task, than its degrees of freedom cost.
 SEQUENCES_PER_COLUMN = 5
 
 
+class Gain(Protocol):
+    """Model whose gain is the held-out log-likelihood gain, in nats per sequence."""
+
+    def gain(self, moments: Moments) -> float: ...
+
+
 @dataclass(frozen=True)
-class Evidence:
-    """Evidence for each segment and task, arrays of shape (n_segments, n_tasks).
+class CriterionResult:
+    """Structure that a criterion found, and the evidence for it.
 
     Attributes
     ----------
-    statistics, pvalues, adjusted_pvalues, effect_sizes : ndarray
-        Of the segment's test, or pooled over its pairs.
-    n_sequences : ndarray of int
+    structure : ndarray of bool of shape (n_segments, n_tasks)
+        Relevant segments of each task.
+    statistics, pvalues, adjusted_pvalues, effect_sizes : ndarray of shape \
+            (n_segments, n_tasks)
+        Evidence for each segment and task; NaN where a criterion has none.
+    n_sequences : ndarray of int of shape (n_segments, n_tasks)
         Sequences that the test used, or the fewest of any of its pairs.
+    tested : ndarray of bool of shape (n_timesteps, n_tasks)
+        Steps that entered a test.
+    conditioning : {"all", "band"}
+        Steps that were conditioned on.
     tests : IndependenceResult or None
-        All tests: of shape (n_segments, n_tasks), or (n_pairs, n_tasks).
+        All tests, of shape (n_segments, n_tasks) or (n_pairs, n_tasks).
     pairs : ndarray of shape (n_pairs, 2) or None
-        The segments of each pair.
+        The two segments of each pair.
+    model : SelectionModel or None
+        Model of the states, if the criterion fits one.
     """
 
+    structure: np.ndarray
     statistics: np.ndarray
     pvalues: np.ndarray
     adjusted_pvalues: np.ndarray
     effect_sizes: np.ndarray
     n_sequences: np.ndarray
+    tested: np.ndarray
+    conditioning: str
     tests: IndependenceResult | None = None
     pairs: np.ndarray | None = None
+    model: SelectionModel | None = None
 
 
-def direct_criterion(
-    problem: SegmentedData,
-    segment_steps: str,
-    test: BaseIndependenceTest | None,
-    correct: Correction,
-    conditioning: str,
-) -> Evidence:
-    """Test every segment against every task, given the segment's band or all other steps."""
-    tests = None
-    if conditioning != "band":
-        tests = _run_given_rest(problem, segment_steps, test, insist=conditioning == "all")
-    if tests is None:
-        n_segments, n_tasks = len(problem.segments), len(problem.task_columns)
-        x, task, z = direct_sets(problem.segments, problem.n_timesteps, segment_steps, n_tasks)
-        flat = _run(problem, test, x, problem.task_columns[task], z)
-        tests = flat.reshape(n_segments, n_tasks)
-    return Evidence(
-        tests.statistic,
-        tests.pvalue,
-        correct(tests.pvalue),
-        np.abs(tests.effect_size),
-        np.broadcast_to(tests.n, tests.pvalue.shape),
-        tests,
+class BaseCriterion(Part):
+    """Base class of the criteria of :class:`TaskStructureIdentifier`.
+
+    A new criterion is a subclass that implements :meth:`find`, and one line in ``CRITERIA``
+    that gives it a short name.
+    """
+
+    _registry = "skspecialist.structure._criteria:CRITERIA"
+    _parameter_constraints: dict = {}
+
+    #: Whether the criterion needs ``y``.
+    needs_tasks: ClassVar[bool] = True
+    #: Values of ``conditioning`` that are possible.
+    conditionings: ClassVar[tuple[str, ...]] = ("auto", "band", "all")
+    #: Parameters of the identifier without effect.
+    ignored: ClassVar[tuple[str, ...]] = ()
+    #: Value of ``n_subsamples`` that None stands for.
+    default_n_subsamples: ClassVar[int] = 0
+
+    @abstractmethod
+    def find(self, data: SegmentedData, identifier: Any) -> CriterionResult:
+        """Find the relevant segments of each task.
+
+        Parameters
+        ----------
+        data : SegmentedData
+            Sequences, tasks and segments.
+        identifier : TaskStructureIdentifier
+            Estimator whose parameters apply.
+
+        Returns
+        -------
+        result : CriterionResult
+            Structure and evidence.
+        """
+
+    def gain(self, data: SegmentedData, result: CriterionResult) -> Gain:
+        """Return the model of the tasks or states whose held-out gain is the score.
+
+        Parameters
+        ----------
+        data : SegmentedData
+            Sequences, tasks and segments.
+        result : CriterionResult
+            Result for these sequences.
+
+        Returns
+        -------
+        gain : Gain
+            Fitted model.
+        """
+        return StructureGain(data, result.structure)
+
+    def selection_frequency(
+        self, data: SegmentedData, result: CriterionResult, identifier: Any, n_subsamples: int
+    ) -> np.ndarray:
+        """Return how often each segment is found for each task in half of the sequences.
+
+        Parameters
+        ----------
+        data : SegmentedData
+            Sequences, tasks and segments.
+        result : CriterionResult
+            Result for all sequences.
+        identifier : TaskStructureIdentifier
+            Estimator whose parameters apply.
+        n_subsamples : int
+            Number of halves.
+
+        Returns
+        -------
+        frequency : ndarray of shape (n_segments, n_tasks)
+            Fraction of the halves.
+        """
+        rng = np.random.default_rng(seed_from(identifier.random_state))
+        halves = list(complementary_halves(sorted(data.folded.folds), n_subsamples, rng))
+        found = [
+            self.find(data.subset(half), identifier).structure
+            for half in tqdm(
+                halves, desc="half-samples", disable=not identifier.verbose, leave=False
+            )
+        ]
+        return np.mean(found, axis=0)
+
+
+class Direct(BaseCriterion):
+    """Direct criterion: each segment against each task.
+
+    A segment is relevant to a task if the two are dependent given the *band*, the steps
+    just before and after the tested steps of the segment, or given all other steps. One
+    conditional independence test per segment and task.
+
+    See Also
+    --------
+    Collider : Criterion of pairs of segments.
+    Selection : Criterion for tasks that are not observed.
+
+    Examples
+    --------
+    >>> from skspecialist import TaskStructureIdentifier
+    >>> from skspecialist.datasets import make_collider_sequences
+    >>> from skspecialist.structure import Direct
+    >>> data = make_collider_sequences(2000, n_timesteps=8, n_tasks=2, random_state=0)
+    >>> identifier = TaskStructureIdentifier(criterion=Direct()).fit(data.X, data.y)
+    >>> identifier.conditioning_
+    'all'
+    """
+
+    def find(self, data: SegmentedData, identifier: Any) -> CriterionResult:
+        """See :meth:`BaseCriterion.find`."""
+        steps = resolve_segment_steps(identifier.segment_steps, data.segments)
+        blocks, bands = evidence_blocks(data.segments, data.n_timesteps, steps)
+        test, conditioning = configured_test(identifier), "all"
+        tests = None
+        if identifier.conditioning != "band":
+            tests = _test_given_rest(data, blocks, test, required=identifier.conditioning == "all")
+        if tests is None:
+            conditioning = "band"
+            tests = _test_given_band(data, blocks, bands, test)
+        adjusted = _adjust(tests.pvalue, identifier.correction)
+        effect_sizes = np.abs(tests.effect_size)
+        return CriterionResult(
+            structure=_is_relevant(adjusted, effect_sizes, identifier),
+            statistics=tests.statistic,
+            pvalues=tests.pvalue,
+            adjusted_pvalues=adjusted,
+            effect_sizes=effect_sizes,
+            n_sequences=np.broadcast_to(tests.n, tests.pvalue.shape),
+            tested=tested_steps(blocks, tests.informative, data.n_timesteps),
+            conditioning=conditioning,
+            tests=tests,
+        )
+
+
+class Collider(BaseCriterion):
+    """Collider criterion: pairs of segments, given a task.
+
+    Two segments are both relevant to a task if and only if they are dependent given the
+    band of both *and the task*: a task is a collider, and conditioning on it opens the
+    path between the actions that point into it (Theorem 1 of [1]_). One conditional
+    independence test per pair of segments and task, which are aggregated to one test per
+    segment and task.
+
+    Parameters
+    ----------
+    aggregation : {"rank_one", "simes", "cauchy", "any"} or BaseAggregation, \
+            default="rank_one"
+        Rule that aggregates the pairs of a task to a test of each segment, see
+        :mod:`skspecialist.structure.aggregation`. "rank_one" is the most powerful of
+        the calibrated rules; "any" is the published one.
+
+    See Also
+    --------
+    Direct : Criterion of single segments, which is more powerful.
+    Selection : Criterion for tasks that are not observed.
+
+    References
+    ----------
+    .. [1] Y. Zheng et al., "From Generalist to Specialist Representation", ICML 2026,
+       arXiv:2605.12733.
+
+    Examples
+    --------
+    >>> from skspecialist import TaskStructureIdentifier
+    >>> from skspecialist.datasets import make_collider_sequences
+    >>> from skspecialist.structure import Collider
+    >>> data = make_collider_sequences(2000, n_timesteps=8, n_tasks=2, random_state=0)
+    >>> identifier = TaskStructureIdentifier(criterion=Collider(aggregation="simes"))
+    >>> identifier.fit(data.X, data.y).pairs_.shape
+    (6, 2)
+    """
+
+    _parameter_constraints: dict = {"aggregation": [str, BaseAggregation]}
+
+    conditionings = ("auto", "band")
+
+    def __init__(self, aggregation: str | BaseAggregation = "rank_one") -> None:
+        self.aggregation = aggregation
+
+    def find(self, data: SegmentedData, identifier: Any) -> CriterionResult:
+        """See :meth:`BaseCriterion.find`."""
+        rule = BaseAggregation.resolve(self.aggregation, argument="aggregation")
+        n_segments = len(data.segments)
+        steps = resolve_segment_steps(identifier.segment_steps, data.segments)
+        pairs, x, y, z = collider_sets(data.segments, data.n_timesteps, steps)
+        if not len(pairs):
+            warn(
+                f"criterion='collider' compares pairs of segments, but {n_segments} segments with "
+                f"segment_steps={steps!r} have no pair to compare: use criterion='direct'."
+            )
+        y_columns = to_columns(y, data.n_features)
+        test = configured_test(identifier)
+        tests = _run_tests(data, test, x, y_columns, z, given=data.task_columns)
+        statistics, pvalues, adjusted = rule.aggregate(
+            tests, pairs, n_segments, lambda p: _adjust(p, identifier.correction)
+        )
+        # The strength of a segment is that of its strongest pair.
+        effect_sizes = to_matrix(np.abs(tests.effect_size), pairs, n_segments, fill=0.0).max(axis=0)
+        n_used = np.broadcast_to(tests.n, tests.pvalue.shape)
+        fewest = to_matrix(n_used, pairs, n_segments, fill=data.moments.n).min(axis=0)
+        informative = tests.informative
+        return CriterionResult(
+            structure=_is_relevant(adjusted, effect_sizes, identifier),
+            statistics=statistics,
+            pvalues=pvalues,
+            adjusted_pvalues=adjusted,
+            effect_sizes=effect_sizes,
+            n_sequences=fewest.astype(int),
+            tested=tested_steps(x, informative, data.n_timesteps)
+            | tested_steps(y, informative, data.n_timesteps),
+            conditioning="band",
+            tests=tests,
+            pairs=pairs,
+        )
+
+
+class Selection(BaseCriterion):
+    """Selection criterion: tasks that are not observed.
+
+    For sequences that were recorded *because* their tasks succeeded, such as
+    demonstrations. Each task then joins its segments to a clique of partial correlations
+    beyond those of the chain, and all cliques are found at once in the covariance of the
+    states. Without such a selection, tasks that are not observed cannot be detected.
+
+    Parameters
+    ----------
+    n_tasks : int, default=None
+        Maximum number of tasks. None chooses it by the extended Bayesian information
+        criterion.
+
+    See Also
+    --------
+    Direct : Criterion for observed tasks.
+
+    Examples
+    --------
+    >>> from skspecialist import TaskStructureIdentifier
+    >>> from skspecialist.datasets import make_collider_sequences
+    >>> from skspecialist.structure import Selection
+    >>> data = make_collider_sequences(
+    ...     2000, n_timesteps=8, n_tasks=1, selection=True, random_state=1
+    ... )
+    >>> identifier = TaskStructureIdentifier(
+    ...     criterion=Selection(n_tasks=1), n_subsamples=0, random_state=0
+    ... )
+    >>> identifier.fit(data.X).n_tasks_
+    1
+    """
+
+    _parameter_constraints: dict = {"n_tasks": [Interval(Integral, 1, None, closed="left"), None]}
+
+    needs_tasks = False
+    conditionings = ("auto", "all")
+    ignored = ("independence_test", "alpha", "correction")
+    default_n_subsamples = 20
+
+    def __init__(self, n_tasks: int | None = None) -> None:
+        self.n_tasks = n_tasks
+
+    def find(self, data: SegmentedData, identifier: Any) -> CriterionResult:
+        """See :meth:`BaseCriterion.find`."""
+        if data.has_missing:
+            raise ValueError(
+                "Input X contains NaN: tasks that are not observed are found in the covariance "
+                "of complete sequences. Impute missing steps, or drop these sequences."
+            )
+        steps = resolve_segment_steps(identifier.segment_steps, data.segments)
+        model = SelectionModel(
+            data.segments,
+            data.n_features,
+            segment_steps=steps,
+            n_tasks=self.n_tasks,
+            random_state=seed_from(identifier.random_state),
+            verbose=identifier.verbose,
+        ).fit(list(data.folded.folds.values()))
+        effect_sizes = model.effect_sizes_
+        undefined = np.full(effect_sizes.shape, np.nan)
+        # Loadings are free for all steps of a segment.
+        blocks, _ = evidence_blocks(data.segments, data.n_timesteps, "all")
+        every = np.ones(effect_sizes.shape, dtype=bool)
+        return CriterionResult(
+            structure=model.structure_ & (effect_sizes >= identifier.min_effect_size),
+            statistics=undefined,
+            pvalues=undefined,
+            adjusted_pvalues=undefined,
+            effect_sizes=effect_sizes,
+            n_sequences=np.full(effect_sizes.shape, data.moments.n),
+            tested=tested_steps(blocks, every, data.n_timesteps),
+            conditioning="all",
+            model=model,
+        )
+
+    def gain(self, data: SegmentedData, result: CriterionResult) -> Gain:
+        """See :meth:`BaseCriterion.gain`."""
+        assert result.model is not None
+        return result.model
+
+    def selection_frequency(
+        self, data: SegmentedData, result: CriterionResult, identifier: Any, n_subsamples: int
+    ) -> np.ndarray:
+        """See :meth:`BaseCriterion.selection_frequency`."""
+        assert result.model is not None
+        folds = list(data.folded.folds.values())
+        return result.model.selection_frequency(folds, n_subsamples)
+
+
+# The short names of the parameter ``criterion``.
+CRITERIA: dict[str, type[BaseCriterion]] = {
+    "collider": Collider,
+    "direct": Direct,
+    "selection": Selection,
+}
+
+
+def configured_test(identifier: Any) -> BaseIndependenceTest | None:
+    """Return the independence test with the identifier's workers and seed; None for "auto"."""
+    if identifier.independence_test == "auto":
+        return None
+    test = BaseIndependenceTest.resolve(identifier.independence_test, argument="independence_test")
+    available = test.get_params(deep=False)
+    shared = {"n_jobs": identifier.n_jobs, "random_state": identifier.random_state}
+    return test.set_params(
+        **{name: value for name, value in shared.items() if name in available and value is not None}
     )
 
 
-def collider_criterion(
-    problem: SegmentedData,
-    segment_steps: str,
-    test: BaseIndependenceTest | None,
-    correct: Correction,
-    aggregation: str | BaseAggregation,
-) -> Evidence:
-    """Test every pair of segments given their band and a task, and pool the pairs."""
-    rule = BaseAggregation.resolve(aggregation, argument="aggregation")
-    n_segments = len(problem.segments)
-    pairs, x, y, z = collider_sets(problem.segments, problem.n_timesteps, segment_steps)
-    if not len(pairs):
-        warn(
-            f"criterion='collider' compares pairs of segments, but {n_segments} segments with "
-            f"segment_steps={segment_steps!r} have no pair to compare; use criterion='direct'."
-        )
-    y = to_columns(y, problem.n_features)
-    tests = _run(problem, test, x, y, z, given=problem.task_columns)
-    statistics, pvalues, adjusted = rule.aggregate(tests, pairs, n_segments, correct)
-    strongest = to_matrix(np.abs(tests.effect_size), pairs, n_segments, fill=0.0).max(axis=0)
-    n_used = np.broadcast_to(tests.n, tests.pvalue.shape)
-    fewest = to_matrix(n_used, pairs, n_segments, fill=problem.moments.n).min(axis=0)
-    return Evidence(statistics, pvalues, adjusted, strongest, fewest.astype(int), tests, pairs)
+def seed_from(random_state: int | np.random.RandomState | None) -> int:
+    """Draw an integer seed."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def _run_given_rest(
-    problem: SegmentedData, segment_steps: str, test: BaseIndependenceTest | None, *, insist: bool
+def _is_relevant(adjusted: np.ndarray, effect_sizes: np.ndarray, identifier: Any) -> np.ndarray:
+    """Return which segments are significant and strong enough."""
+    return (adjusted <= identifier.alpha) & (effect_sizes >= identifier.min_effect_size)
+
+
+def _adjust(pvalues: np.ndarray, correction: str) -> np.ndarray:
+    """Adjust p-values for multiple testing; each task is a family of its own."""
+    if correction == "none" or not pvalues.size:
+        return pvalues
+    return false_discovery_control(pvalues, axis=0, method=correction)
+
+
+def _test_given_rest(
+    data: SegmentedData, blocks: np.ndarray, test: BaseIndependenceTest | None, *, required: bool
 ) -> IndependenceResult | None:
-    """Return the tests given all other steps, or None where these are too many."""
-    blocks, _ = evidence_blocks(problem.segments, problem.n_timesteps, segment_steps)
-    x, y = to_columns(blocks, problem.n_features), problem.task_columns
-    test = _resolve(test, x, y)
-    states = np.arange(problem.n_timesteps * problem.n_features)
-    enough = problem.moments.n >= SEQUENCES_PER_COLUMN * len(states)
+    """Test segments given all other steps; None if there are too few sequences for that."""
+    x, y = to_columns(blocks, data.n_features), data.task_columns
+    test = _default_test(x, y) if test is None else test
+    states = np.arange(data.n_timesteps * data.n_features)
+    enough = data.moments.n >= SEQUENCES_PER_COLUMN * len(states)
     result = None
-    if isinstance(test, CovarianceTest) and not problem.has_missing and (enough or insist):
-        result = test.test_given_rest(problem.moments, x, y, states)
-    if result is None and insist:
+    if isinstance(test, CovarianceTest) and not data.has_missing and (enough or required):
+        result = test.test_given_rest(data.moments, x, y, states)
+    if result is None and required:
         raise ValueError(
             "conditioning='all' needs a test from one covariance ('fisher_z' or 'wilks'), "
             "sequences without missing steps, and features that do not determine each other: "
@@ -117,35 +455,43 @@ def _run_given_rest(
     return result
 
 
-def _resolve(
-    test: BaseIndependenceTest | None, x: np.ndarray, y: np.ndarray
-) -> BaseIndependenceTest:
-    if test is not None:
-        return test
+def _test_given_band(
+    data: SegmentedData, blocks: np.ndarray, bands: np.ndarray, test: BaseIndependenceTest | None
+) -> IndependenceResult:
+    """Test segments given their band: shape (n_segments, n_tasks)."""
+    n_segments, n_tasks = len(data.segments), len(data.task_columns)
+    x, z = np.repeat(blocks, n_tasks, axis=0), np.repeat(bands, n_tasks, axis=0)
+    y = np.tile(data.task_columns, (n_segments, 1))
+    return _run_tests(data, test, x, y, z).reshape(n_segments, n_tasks)
+
+
+def _default_test(x: np.ndarray, y: np.ndarray) -> BaseIndependenceTest:
+    """Return the test for "auto": Fisher's z exists for one column against one only."""
     return FisherZ() if x.shape[1] == y.shape[1] == 1 else Wilks()
 
 
-def _run(
-    problem: SegmentedData,
+def _run_tests(
+    data: SegmentedData,
     test: BaseIndependenceTest | None,
     x_steps: np.ndarray,
     y: np.ndarray,
     z_steps: np.ndarray,
     given: np.ndarray | None = None,
 ) -> IndependenceResult:
-    x = to_columns(x_steps, problem.n_features)
-    z = to_columns(z_steps, problem.n_features)
-    test = _resolve(test, x, y)
-    if isinstance(test, CovarianceTest) and not problem.has_missing:
-        return test.test_many(problem.moments, x, y, z, given=given)
-    if problem.data is None:
+    """Run tests of steps against columns, given steps and further columns."""
+    x = to_columns(x_steps, data.n_features)
+    z = to_columns(z_steps, data.n_features)
+    test = _default_test(x, y) if test is None else test
+    if isinstance(test, CovarianceTest) and not data.has_missing:
+        return test.test_many(data.moments, x, y, z, given=given)
+    if data.data is None:
         raise ValueError(
-            f"{test} looks at the sequences again for each test, but of batches and of Dask "
-            "arrays only the covariance is kept: use independence_test='fisher_z' or 'wilks'."
+            f"{test} requires in-memory data, but of batches and of Dask arrays only the "
+            "covariance is kept: use independence_test='fisher_z' or 'wilks'."
         )
-    if problem.has_missing:
-        return _run_complete_cases(test, problem.data, x, y, z, given)
-    return test.test_many(problem.data, x, y, z, given=given)
+    if data.has_missing:
+        return _run_complete_cases(test, data.data, x, y, z, given)
+    return test.test_many(data.data, x, y, z, given=given)
 
 
 def _run_complete_cases(
@@ -158,6 +504,7 @@ def _run_complete_cases(
 ) -> IndependenceResult:
     """Run each test on the sequences that have all of its columns."""
     missing = np.isnan(data)
+    # Tests of the same columns share their sequences and are run together.
     sets, group = np.unique(np.hstack([x, y, z]), axis=0, return_inverse=True)
     group = group.ravel()
     shape = (len(x),) if given is None else (len(x), len(given))
@@ -172,10 +519,12 @@ def _run_complete_cases(
             few = ResultFlag.TOO_FEW_SAMPLES
             parts.append(IndependenceResult.no_evidence(size, n_complete, few))
             continue
+        # Columns are renumbered within the involved ones; -1 (absent) indexes the last entry.
         local = np.full(data.shape[1] + 1, -1)
         local[involved] = np.arange(len(involved))
         sides = [local[side[tests]] for side in (x, y, z)]
         extra = None if given is None else local[given]
         parts.append(test.test_many(data[np.ix_(rows, involved)], *sides, given=extra))
+    # The inverse of the order in which the groups were run.
     order = np.argsort(np.argsort(group, kind="stable"), kind="stable")
     return IndependenceResult.concatenate(parts)[order]

@@ -1,4 +1,4 @@
-"""How much a structure says about the tasks, in nats."""
+"""Held-out log-likelihood gain of a structure."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ import numpy as np
 from scipy.special import betaln
 
 from .._stats.moments import Moments
-from ._segmented import SegmentedData
-from ._segments import to_columns
+from ._segments import SegmentedData, to_columns
 
 __all__ = ["GaussianGain", "StructureGain"]
 
-# Coefficients come from a tenth of the sequences, but from ten for each column.
-SHARE_TO_FIT, SEQUENCES_PER_COLUMN = 0.1, 10
+# Coefficients are estimated from a tenth of the sequences, so that a superfluous column costs
+# ten times as much likelihood as with all of them, but from at least ten per column.
+FRACTION_TO_FIT, SEQUENCES_PER_COLUMN = 0.1, 10
 
-# Shares of the mean variance of the predictors that the ridge penalty may have.
+# Ridge penalties relative to the mean eigenvalue of the predictors' scatter: from practically
+# least squares to practically no predictors.
 PENALTIES = np.logspace(-6, 4, 41)
 
 
 class StructureGain:
-    """Log-likelihood that the tasks gain from their steps, per sequence.
+    """Log-likelihood gain of the tasks from their steps, per sequence.
 
-    A task is predicted from its steps and from the step after each run of them, which
-    its last action may have driven. So a structure with superfluous steps gains nothing
-    by them, and pays for their coefficients; as these come from a tenth of the
-    sequences, it pays enough to be told from the true one. That such a split is
-    consistent for selection, where leaving one out is not, is shown in [1]_. The nats that
-    it takes to say which of its segments a task has are taken off, spread over the
-    sequences: of two structures with the same steps the one of fewer segments is better.
+    A task is predicted from its steps and from the step after each run of them, which may
+    be driven by its last action. Superfluous steps therefore gain no likelihood, but cost
+    that of their estimated coefficients. As the coefficients are estimated from a tenth of
+    the sequences, the cost separates such a structure from the true one: this split is
+    consistent for model selection, whereas leave-one-out is not [1]_. The code length of
+    the segments of each task is subtracted, divided by the number of sequences: of two
+    structures with the same steps, the one with fewer segments is better.
 
     Parameters
     ----------
-    problem : SegmentedData
-        The sequences.
+    data : SegmentedData
+        Sequences and tasks.
     structure : ndarray of bool of shape (n_segments, n_tasks)
-        The segments of each task.
+        Relevant segments of each task.
 
     References
     ----------
@@ -44,20 +45,21 @@ class StructureGain:
        Statistical Association 88, 1993.
     """
 
-    def __init__(self, problem: SegmentedData, structure: np.ndarray) -> None:
-        n_columns = len(problem.moments.mean)
-        moments = problem.folded.part(
-            max(int(SHARE_TO_FIT * problem.moments.n), SEQUENCES_PER_COLUMN * n_columns)
+    def __init__(self, data: SegmentedData, structure: np.ndarray) -> None:
+        n_columns = len(data.moments.mean)
+        moments = data.folded.part(
+            max(int(FRACTION_TO_FIT * data.moments.n), SEQUENCES_PER_COLUMN * n_columns)
         )
         n_segments, n_relevant = len(structure), structure.sum(axis=0)
-        names = -np.log(n_segments + 1) - betaln(n_segments - n_relevant + 1, n_relevant + 1)
-        self.cost = float(names.sum()) / problem.moments.n
+        # log binom(K, k), the nats that encode which k of K segments are relevant.
+        code_lengths = -np.log(n_segments + 1) - betaln(n_segments - n_relevant + 1, n_relevant + 1)
+        self.cost = float(code_lengths.sum()) / data.moments.n
         self.gains = []
-        for relevant, columns in zip(structure.T, problem.task_columns, strict=True):
-            steps = np.zeros(problem.n_timesteps + 1, dtype=bool)
-            for first, stop in problem.segments[relevant]:
-                steps[first : stop + 1] = True
-            predictors = to_columns(np.flatnonzero(steps[:-1])[None], problem.n_features)[0]
+        for relevant, columns in zip(structure.T, data.task_columns, strict=True):
+            steps = np.zeros(data.n_timesteps + 1, dtype=bool)
+            for first, stop in data.segments[relevant]:
+                steps[first : stop + 1] = True  # and the step after the segment
+            predictors = to_columns(np.flatnonzero(steps[:-1])[None], data.n_features)[0]
             self.gains.append(GaussianGain(predictors, columns[columns >= 0]).fit(moments))
 
     def gain(self, moments: Moments) -> float:
@@ -66,18 +68,18 @@ class StructureGain:
 
 
 class GaussianGain:
-    """Log-likelihood that a task gains from some columns, per sample.
+    """Log-likelihood gain of a task from predictors, per sample.
 
     The task's columns given the predictors are Gaussian with a linear mean; the ridge
-    penalty is chosen by generalized cross-validation [1]_. All of it is computed from
-    sufficient statistics, so that the data are not needed twice.
+    penalty is chosen by generalized cross-validation [1]_. Everything is computed from
+    sufficient statistics.
 
     Parameters
     ----------
     predictors : ndarray of int of shape (n_predictors,)
-        Columns that speak for the task; may be empty, the gain is then zero.
+        Columns that predict the task; the gain is zero without any.
     responses : ndarray of int of shape (n_responses,)
-        The task's columns.
+        Columns of the task.
 
     References
     ----------
@@ -93,7 +95,7 @@ class GaussianGain:
         x, y = self.predictors, self.responses
         self.mean_ = moments.mean
         total = moments.scatter[np.ix_(y, y)]
-        # On unit variances, so that the penalty does not depend on the features' units.
+        # Predictors have unit variance, so that the penalty does not depend on their units.
         spread = np.sqrt(np.diag(moments.scatter)[x] / moments.n)
         unit = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 0.0)
         values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)] * unit[:, None] * unit)
@@ -104,13 +106,16 @@ class GaussianGain:
         self.coef_ = np.zeros((len(x), len(y)))
         self.covariance_, freedom = total / max(moments.n - 1, 1), 0.0
         for penalty in PENALTIES * values.mean() if len(x) else ():
+            # In the eigenbasis of the scatter the ridge solution is diagonal.
             shrunk = 1.0 / (values + max(penalty, 1e-300))
             coef = shrunk[:, None] * projected
             cross = projected.T @ coef
             residual = total - 2 * cross + coef.T @ (values[:, None] * coef)
+            # n minus the trace of the hat matrix, one of which is the mean's.
             freedom = moments.n - 1 - (values * shrunk).sum()
             if freedom <= 1.0:
                 continue
+            # Generalized cross-validation [1], up to a constant.
             criterion = np.trace(residual) / freedom**2
             if criterion < best:
                 best = criterion
@@ -120,8 +125,9 @@ class GaussianGain:
         return self
 
     def gain(self, moments: Moments) -> float:
-        """Return the mean gain of the samples of new data, from their statistics."""
+        """Return the mean gain of held-out samples, from their statistics."""
         x, y = self.predictors, self.responses
+        # Second moments about the means of the training data, which the model predicts from.
         offset = moments.mean - self.mean_
         second = moments.scatter + moments.n * np.outer(offset, offset)
         total, cross = second[np.ix_(y, y)], second[np.ix_(x, y)].T @ self.coef_
@@ -133,7 +139,7 @@ class GaussianGain:
 
 def _log_density(second: np.ndarray, covariance: np.ndarray) -> float:
     """Return the mean log-density, up to a constant, of residuals with these second moments."""
-    # A floor keeps a task that the training data explain without error finite.
+    # The floor keeps the density finite for a task without any residual in the training data.
     floor = 1e-12 * max(np.trace(covariance) / len(covariance), 1e-300)
     cholesky = np.linalg.cholesky(covariance + floor * np.eye(len(covariance)))
     whitened = np.linalg.solve(cholesky, np.linalg.solve(cholesky, second).T)

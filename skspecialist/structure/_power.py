@@ -1,4 +1,4 @@
-"""How many sequences are needed to find a segment."""
+"""Sample size that detects a segment with a given power."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .._base.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = ["sequences_needed"]
 
+# Upper end of the search; beyond it, the distributions lose precision.
 MOST_SEQUENCES = 10**9
 
 
@@ -22,7 +23,7 @@ MOST_SEQUENCES = 10**9
         "n_segments": [Interval(Integral, 1, None, closed="left")],
         "n_features": [Interval(Integral, 1, None, closed="left")],
         "segment_length": [Interval(Integral, 1, None, closed="left")],
-        "segment_steps": [StrOptions({"interior", "all", "last"})],
+        "segment_steps": [StrOptions({"auto", "interior", "all", "last"})],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "power": [Interval(Real, 0, 1, closed="neither")],
     },
@@ -34,14 +35,14 @@ def sequences_needed(
     n_segments: int = 10,
     n_features: int = 1,
     segment_length: int = 2,
-    segment_steps: str = "interior",
+    segment_steps: str = "auto",
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> int:
-    r"""Return how many sequences the direct criterion needs to find a segment.
+    r"""Return the number of sequences that the direct criterion needs to find a segment.
 
     The test of a segment against a task is the F test of a regression: with :math:`p`
-    columns in the segment's evidence, :math:`r` in its band and a multiple partial
+    tested columns of the segment, :math:`r` columns in its band and a multiple partial
     correlation :math:`\rho`, its statistic has the noncentral F distribution with
     :math:`p` and :math:`n - p - r - 1` degrees of freedom and noncentrality
     :math:`n \rho^2 / (1 - \rho^2)` [1]_. The level is that of Benjamini-Hochberg in the
@@ -52,7 +53,7 @@ def sequences_needed(
     effect_size : float
         Multiple partial correlation of the segment and the task, in (0, 1), such as
         ``effect_sizes_`` of :class:`TaskStructureIdentifier` in a pilot study (which
-        overstates weak ones: of p columns with nothing it is about
+        overestimates weak ones: for p irrelevant columns it is about
         :math:`\sqrt{p / n}`).
     n_segments : int, default=10
         Number of segments that are tested for the task.
@@ -60,31 +61,31 @@ def sequences_needed(
         Features of a step.
     segment_length : int, default=2
         Steps in a segment.
-    segment_steps : {"interior", "all", "last"}, default="interior"
+    segment_steps : {"auto", "interior", "all", "last"}, default="auto"
         As in :class:`TaskStructureIdentifier`.
     alpha : float, default=0.05
-        Level, in (0, 1).
+        Significance level, in (0, 1).
     power : float, default=0.8
         Probability of finding the segment, in (0, 1).
 
     Returns
     -------
     n_sequences : int
-        The fewest sequences that suffice.
+        Smallest sufficient number of sequences.
 
     Raises
     ------
     ValueError
-        If a billion sequences are too few.
+        If a billion sequences are not sufficient.
 
     See Also
     --------
-    TaskStructureIdentifier : Finds the segments.
+    TaskStructureIdentifier : Identifies the segments.
 
     References
     ----------
     .. [1] J. Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd
-       edition, 1988, chapter 9, for predictors that are taken as fixed.
+       edition, 1988, chapter 9, for fixed predictors.
 
     Examples
     --------
@@ -92,9 +93,11 @@ def sequences_needed(
     >>> sequences_needed(0.3), sequences_needed(0.1), sequences_needed(0.1, n_features=8)
     (139, 1322, 2276)
     """
-    steps = {"interior": max(segment_length - 1, 1), "all": segment_length}
-    p = steps.get(segment_steps, 1) * n_features
+    interior = max(segment_length - 1, 1)
+    steps = {"auto": interior, "interior": interior, "all": segment_length, "last": 1}
+    p = steps[segment_steps] * n_features
     r = 2 * n_features
+    # Cohen's effect size f^2, equation (9.2.1) of [1].
     strength = effect_size**2 / (1 - effect_size**2)
 
     def shortfall(n: float) -> float:
@@ -107,6 +110,7 @@ def sequences_needed(
         return fewest
     if shortfall(MOST_SEQUENCES) < 0:
         raise ValueError(
-            f"effect_size={effect_size} is too weak: {MOST_SEQUENCES} sequences would not do."
+            f"effect_size={effect_size} is too weak to be detected with {MOST_SEQUENCES:.0e} "
+            "sequences: use a larger effect_size or alpha, or a smaller power."
         )
     return int(np.ceil(brentq(shortfall, fewest, MOST_SEQUENCES, xtol=1e-3)))

@@ -1,35 +1,47 @@
-"""Segments and bands: which steps, which pairs, which conditioning sets.
+"""Segments of aligned sequences: their steps, their bands, and the columns of both.
 
-Steps and sets of steps are integer arrays; -1 stands for no step, so that sets of
-different sizes fit one array.
+Sets of steps are integer arrays in which -1 stands for an absent step, so that sets of
+different sizes fit into one array.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 
+from .._data.tasks import TaskTargets, pad_columns
 from .._data.validation import naming
+from .._stats.moments import FoldedMoments, Moments, fold_of
 
 __all__ = [
+    "SegmentedData",
+    "at_mean",
     "collider_sets",
-    "direct_sets",
     "evidence_blocks",
     "make_segments",
+    "match_tasks",
+    "resolve_segment_steps",
+    "tested_steps",
     "to_columns",
     "validate_segments",
 ]
 
 
 def make_segments(n_timesteps: int, segment_length: int) -> np.ndarray:
-    """Cut time into runs of steps.
+    """Split the time steps into segments of equal length.
 
     Parameters
     ----------
     n_timesteps : int
         Number of steps.
     segment_length : int
-        Steps in a segment; the last one has what remains.
+        Steps in a segment; the last segment has the remaining steps.
 
     Returns
     -------
@@ -57,52 +69,62 @@ def make_segments(n_timesteps: int, segment_length: int) -> np.ndarray:
     return np.stack([starts, np.minimum(starts + segment_length, n_timesteps)], axis=1)
 
 
-def validate_segments(segments: ArrayLike, n_timesteps: int) -> np.ndarray:
-    """Return the user's own segments as an array.
+def validate_segments(segment_length: ArrayLike, n_timesteps: int) -> np.ndarray:
+    """Validate segments that are given as (start, stop) pairs.
 
     Parameters
     ----------
-    segments : array-like of int of shape (n_segments, 2)
+    segment_length : array-like of int of shape (n_segments, 2)
         First step of each segment and the step after its last, in time order. Steps
-        may be left out between them.
+        between two segments may be left out.
     n_timesteps : int
         Number of steps.
 
     Returns
     -------
     segments : ndarray of int of shape (n_segments, 2)
-        The same.
+        The pairs.
 
     Raises
     ------
     ValueError
-        If they are no such pairs, overlap, or reach beyond the steps.
+        If these are not pairs of integers, overlap, or exceed the steps.
     """
-    with naming("segments"):
-        pairs = np.asarray(segments)
+    with naming("segment_length"):
+        pairs = np.asarray(segment_length)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
         raise ValueError(
-            "segments must be pairs of integers, the first step of a segment and the step after "
-            f"its last, as in [(0, 3), (3, 8)]; got {segments!r}."
+            "segment_length must be a number of steps, 'auto', or pairs of integers, the first "
+            "step of a segment and the step after its last, as in [(0, 3), (3, 8)]; got "
+            f"{segment_length!r}."
         )
     ends = pairs.ravel()
     if (np.diff(ends)[::2] < 1).any() or (np.diff(ends)[1::2] < 0).any():
         raise ValueError(
-            "segments must be in time order, without overlap, and have a step each; "
-            f"got {pairs.tolist()}."
+            "The segments of segment_length must be in time order, without overlap, and have at "
+            f"least one step; got {pairs.tolist()}."
         )
     if ends[0] < 0 or ends[-1] > n_timesteps:
         raise ValueError(
-            f"segments must lie within the {n_timesteps} steps of the sequences, "
-            f"got {pairs.tolist()}."
+            f"The segments of segment_length must lie within the {n_timesteps} steps of the "
+            f"sequences, got {pairs.tolist()}."
         )
     return pairs.astype(int)
+
+
+def resolve_segment_steps(segment_steps: str, segments: np.ndarray) -> str:
+    """Return the steps that enter the tests: "auto" is "all" for segments of one step."""
+    if segment_steps != "auto":
+        return segment_steps
+    # The first step of a longer segment may be driven by the action before it, which belongs
+    # to another segment. A segment of one step has no other step to judge it by.
+    return "all" if np.diff(segments).max() == 1 else "interior"
 
 
 def evidence_blocks(
     segments: np.ndarray, n_timesteps: int, segment_steps: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the steps that speak for each segment, and their band.
+    """Return the steps of each segment that enter its tests, and their band.
 
     Parameters
     ----------
@@ -111,15 +133,15 @@ def evidence_blocks(
     n_timesteps : int
         Number of steps.
     segment_steps : {"interior", "all", "last"}
-        All steps but the first, all steps, or the last one. A segment of one step has
-        only this step.
+        All steps but the first, all steps, or the last one. The only step of a segment
+        of one step always enters.
 
     Returns
     -------
     blocks : ndarray of shape (n_segments, width)
-        Steps of each segment's evidence.
+        Steps of each segment that enter its tests.
     bands : ndarray of shape (n_segments, 2)
-        The steps that separate it from the rest of the chain: the one before its
+        The steps that separate the block from the rest of the chain: the one before its
         first and the one after its last.
     """
     first, stop = segments[:, 0], segments[:, 1]
@@ -133,33 +155,14 @@ def evidence_blocks(
     return blocks, np.stack([first - 1, after], axis=1)
 
 
-def direct_sets(
-    segments: np.ndarray, n_timesteps: int, segment_steps: str, n_tasks: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the tests of the direct criterion: segment against task given the band.
-
-    Returns
-    -------
-    x : ndarray of shape (n_segments * n_tasks, width)
-        Steps of the segment, segments first.
-    task : ndarray of shape (n_segments * n_tasks,)
-        The task.
-    z : ndarray of shape (n_segments * n_tasks, 2)
-        Steps of the band.
-    """
-    blocks, bands = evidence_blocks(segments, n_timesteps, segment_steps)
-    task = np.tile(np.arange(n_tasks), len(segments))
-    return np.repeat(blocks, n_tasks, axis=0), task, np.repeat(bands, n_tasks, axis=0)
-
-
 def collider_sets(
     segments: np.ndarray, n_timesteps: int, segment_steps: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the tests of the collider criterion: segment against later segment.
+    """Return the tests of the collider criterion: each segment against each later one.
 
-    Where two segments touch, the first step of the later one is part of the earlier
-    one's band: it is conditioned on and left out of the later one's evidence. Pairs
-    with nothing left to test are dropped.
+    If two segments touch, the first step of the later one belongs to the band of the
+    earlier one: it is conditioned on and does not enter the test. Pairs without any step
+    left to test are dropped.
 
     Returns
     -------
@@ -175,6 +178,7 @@ def collider_sets(
     x, y = blocks[pairs[:, 0]], blocks[pairs[:, 1]]
     z = bands[pairs].reshape(len(pairs), 4)
     z = _without(z, x)
+    # For neighbors, a step may be in both bands: it is kept where it comes first.
     for j in range(1, 4):
         z[:, j : j + 1] = _without(z[:, j : j + 1], z[:, :j])
     y = _without(y, z)
@@ -183,8 +187,34 @@ def collider_sets(
 
 
 def _without(steps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Replace by -1 each step that is among the others of the same row."""
+    """Replace each step that is among the others of the same row by -1."""
     return np.where((steps[:, :, None] == others[:, None, :]).any(axis=2), -1, steps)
+
+
+def tested_steps(steps: np.ndarray, informative: np.ndarray, n_timesteps: int) -> np.ndarray:
+    """Return which steps entered any test that could be carried out.
+
+    Parameters
+    ----------
+    steps : ndarray of int of shape (n_tests, width)
+        Steps of each test.
+    informative : ndarray of bool of shape (n_tests, n_tasks)
+        Whether the test could be carried out.
+    n_timesteps : int
+        Number of steps.
+
+    Returns
+    -------
+    tested : ndarray of bool of shape (n_timesteps, n_tasks)
+        One row per step.
+    """
+    # Counted per column of steps, as ufunc.at is slow for a million pairs. Absent steps (-1)
+    # are counted in an additional first row.
+    counts = np.zeros((n_timesteps + 1, informative.shape[1]))
+    for column in steps.T + 1:
+        for task, weights in enumerate(informative.T):
+            counts[:, task] += np.bincount(column, weights, minlength=n_timesteps + 1)
+    return counts[1:] > 0
 
 
 def to_columns(steps: np.ndarray, n_features: int) -> np.ndarray:
@@ -192,3 +222,121 @@ def to_columns(steps: np.ndarray, n_features: int) -> np.ndarray:
     columns = steps[:, :, None] * n_features + np.arange(n_features)
     kept = np.where(steps[:, :, None] >= 0, columns, -1)
     return kept.reshape(len(steps), steps.shape[1] * n_features)
+
+
+def match_tasks(reference: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the tasks found in the order of the reference tasks that they agree with most.
+
+    Parameters
+    ----------
+    reference : ndarray of bool of shape (n_segments, n_tasks)
+        Structure whose tasks give the order.
+    found : ndarray of bool of shape (n_segments, n_found)
+        Structure whose tasks have no order.
+
+    Returns
+    -------
+    matched : ndarray of bool of shape (n_segments, max(n_tasks, n_found))
+        The tasks of ``found``; a task without a partner is last, a reference task without
+        a partner is matched with an empty one.
+    """
+    width = max(reference.shape[1], found.shape[1])
+    reference, found = (
+        np.pad(structure, ((0, 0), (0, width - structure.shape[1])))
+        for structure in (reference, found)
+    )
+    agreement = (reference[:, :, None] == found[:, None, :]).sum(axis=0)
+    return found[:, linear_sum_assignment(agreement, maximize=True)[1]]
+
+
+@dataclass(frozen=True)
+class SegmentedData:
+    """Statistics of flat sequences beside the columns of their tasks, with segments.
+
+    Attributes
+    ----------
+    folded : FoldedMoments
+        Statistics of the columns, missing steps imputed by their mean.
+    segments : ndarray of shape (n_segments, 2)
+        First step of each segment and the step after its last.
+    n_timesteps, n_features : int
+        Number of steps, and of features of a step.
+    task_columns : ndarray of shape (n_tasks, width)
+        Columns of each task, padded with -1.
+    X : ndarray of shape (n_sequences, n_timesteps * n_features) or None
+        The sequences of all folds, with NaN for missing steps; None if only their
+        statistics were kept.
+    tasks : ndarray of shape (n_sequences, n_task_columns) or None
+        The columns of the tasks.
+    has_missing : bool
+        Whether ``X`` has NaN.
+    """
+
+    folded: FoldedMoments
+    segments: np.ndarray
+    n_timesteps: int
+    n_features: int
+    task_columns: np.ndarray
+    X: np.ndarray | None = None
+    tasks: np.ndarray | None = None
+    has_missing: bool = False
+
+    @classmethod
+    def from_arrays(
+        cls, X: np.ndarray, tasks: np.ndarray, targets: TaskTargets | None, segments: np.ndarray
+    ) -> Self:
+        """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing."""
+        flat = X.reshape(len(X), -1)
+        filled = at_mean(flat)
+        folded = FoldedMoments.from_data(filled, tasks)
+        shape = X.shape[1], X.shape[2]
+        statistics = cls.from_statistics(folded, shape, targets, segments)
+        return replace(statistics, X=flat, tasks=tasks, has_missing=filled is not flat)
+
+    @classmethod
+    def from_statistics(
+        cls,
+        folded: FoldedMoments,
+        shape: tuple[int, int],
+        targets: TaskTargets | None,
+        segments: np.ndarray,
+    ) -> Self:
+        """Build from the statistics of sequences of ``shape`` (n_timesteps, n_features)."""
+        groups = [] if targets is None else targets.groups
+        return cls(folded, segments, *shape, pad_columns(groups, shape[0] * shape[1]))
+
+    @property
+    def moments(self) -> Moments:
+        """Statistics of all columns over all sequences."""
+        return self.folded.total
+
+    @cached_property
+    def data(self) -> np.ndarray | None:
+        """All columns of the sequences of these folds, for tests that need the samples."""
+        if self.X is None or self.tasks is None:
+            return None
+        fold = fold_of(np.arange(len(self.X)), self.folded.n_folds)
+        rows = np.isin(fold, list(self.folded.folds))
+        return np.hstack([self.X[rows], self.tasks[rows]], dtype=np.float64)
+
+    def with_segments(self, segments: np.ndarray) -> Self:
+        """Return the same sequences with other segments."""
+        return replace(self, segments=segments)
+
+    def subset(self, folds: Collection[int]) -> Self:
+        """Return the sequences of some folds only."""
+        return replace(self, folded=self.folded.subset(folds))
+
+
+def at_mean(X: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
+    """Impute missing steps of flat sequences by their mean; the same array if none is missing."""
+    # The sum is NaN if any value is, and needs no array of the size of X.
+    if not np.isnan(X.sum()):
+        return X
+    missing = np.isnan(X)
+    if not missing.any():
+        return X
+    if means is None:
+        counts = (~missing).sum(axis=0)
+        means = np.where(missing, 0.0, X).sum(axis=0) / np.maximum(counts, 1)
+    return np.where(missing, means, X)

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.inspection import PairEvidenceDisplay
+from skspecialist.structure import Selection
 
 NAN = np.nan
 SCORES = np.array([[NAN, 1.0, 4.0], [1.0, NAN, NAN], [4.0, NAN, NAN]])[:, :, None]
@@ -111,7 +112,7 @@ def test_selection_shows_pairs_that_do_not_touch_given_all_else(n_features):
     )
     # As the search would leave it, which takes long.
     identifier = TaskStructureIdentifier().fit(data.X, np.arange(2000.0))
-    identifier.criterion_, identifier.structure_ = "selection", data.structure
+    identifier.criterion_, identifier.structure_ = Selection(), data.structure
     scores, dots, framed = drawn(PairEvidenceDisplay.from_estimator(identifier, data.X))
     first, second = np.indices(scores.shape)
     np.testing.assert_array_equal(np.isnan(scores), abs(first - second) < 2)
@@ -132,10 +133,10 @@ def test_from_estimator_refuses_what_has_no_pairs():
     with pytest.raises(NotFittedError):
         PairEvidenceDisplay.from_estimator(TaskStructureIdentifier())
     direct = TaskStructureIdentifier().fit(DATA.X, DATA.y)
-    with pytest.raises(ValueError, match="criterion='direct' tests no pairs of segments"):
+    with pytest.raises(ValueError, match=r"criterion=Direct\(\) does not test pairs"):
         PairEvidenceDisplay.from_estimator(direct)
-    direct.criterion_ = "selection"
-    with pytest.raises(ValueError, match="X is needed with criterion='selection'"):
+    direct.criterion_ = Selection()
+    with pytest.raises(ValueError, match="X is required with criterion='selection'"):
         PairEvidenceDisplay.from_estimator(direct)
     with pytest.raises(ValueError, match="expects n_timesteps=12"):
         PairEvidenceDisplay.from_estimator(direct, DATA.X[:, :5])

@@ -34,7 +34,7 @@ def draw_sequences(seed, n_sequences=60, n_timesteps=5, n_features=2, n_tasks=2)
 
 
 def identify(X, y, **params):
-    return TaskStructureIdentifier(1, segment_steps="all", **params).fit(X, y)
+    return TaskStructureIdentifier(1, **params).fit(X, y)
 
 
 def assert_same_answer(found, expected, rtol=1e-6):

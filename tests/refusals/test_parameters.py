@@ -11,6 +11,7 @@ from skspecialist.baselines import (
     ChangePointBaseline,
     GroupLassoBaseline,
 )
+from skspecialist.structure import Collider
 from tests.refusals._estimators import (
     INF,
     NAN,
@@ -174,13 +175,17 @@ def parameters(where, new, mistakes, X=X, y=Y):
 
 
 parameters(
+    "Collider",
+    lambda **params: new_identifier(criterion=Collider(**params)),
+    {"aggregation": ["mean"]},
+)
+parameters(
     "TaskStructureIdentifier",
     new_identifier,
     {
-        "segment_length": [5],
         "independence_test": ["fisher", "", "no.such"],
-        "aggregation": ["mean"],
-        "segments": [
+        "segment_length": [
+            5,
             [],
             [0, 2],
             [[0, 2, 4]],

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression
 from skspecialist import TaskLocalizer, TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.inspection import PairEvidenceDisplay, TaskStructureDisplay, TaskTimelineDisplay
+from skspecialist.structure import Selection
 from tests.refusals._drawings import NAMES, SQUARE, WEIGHTS
 from tests.refusals._estimators import INF, LABELS, NAN, X, Y, changed, identifier, pipeline
 from tests.refusals._refusals import Refusals, check_refusals
@@ -53,7 +54,7 @@ SELECTED = make_collider_sequences(200, 6, 1, selection=True, random_state=0).X
 
 @cache
 def of_selection():
-    return TaskStructureIdentifier(criterion="selection", n_tasks=1, n_subsamples=0).fit(SELECTED)
+    return TaskStructureIdentifier(criterion=Selection(n_tasks=1), n_subsamples=0).fit(SELECTED)
 
 
 @cache

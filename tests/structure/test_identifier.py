@@ -258,9 +258,9 @@ def test_works_in_pipelines_and_searches(data):
 
 def test_segments_of_the_users_own(data):
     pairs = [(t, t + 2) for t in range(0, 12, 2)]
-    own = TaskStructureIdentifier(segments=pairs).fit(data.X, data.y)
+    own = TaskStructureIdentifier(pairs).fit(data.X, data.y)
     assert_array_equal(own.pvalues_, TaskStructureIdentifier().fit(data.X, data.y).pvalues_)
-    some = TaskStructureIdentifier(segments=[(2, 4), (4, 9)]).fit(data.X, data.y)
+    some = TaskStructureIdentifier([(2, 4), (4, 9)]).fit(data.X, data.y)
     assert some.structure_.shape == (2, 3)
     assert not some.support_[[0, 1, 9, 10, 11]].any()
 

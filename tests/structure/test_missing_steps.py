@@ -72,7 +72,7 @@ def test_order_of_the_sequences_does_not_matter(data):
     assert_allclose(one.pvalues_, other.pvalues_, rtol=1e-6, atol=1e-300)
 
 
-def test_few_sequences_with_a_step_are_told(data):
+def test_few_sequences_with_a_step_trigger_a_warning(data):
     X = data.X.copy()
     X[20:, 11] = np.nan
     with pytest.warns(SpecialistWarning, match="fewest: 20"):
@@ -89,9 +89,9 @@ def test_tests_of_the_samples_skip_missing_steps_too(data):
     assert (found.n_sequences_ < 400).all()
 
 
-def test_selection_and_batches_need_whole_sequences(data):
+def test_selection_and_batches_need_complete_sequences(data):
     X = without(data.X, 0.1)
-    with pytest.raises(ValueError, match="whole sequences"):
+    with pytest.raises(ValueError, match="complete sequences"):
         TaskStructureIdentifier().partial_fit(X, data.y)
-    with pytest.raises(ValueError, match="whole sequences"):
+    with pytest.raises(ValueError, match="complete sequences"):
         TaskStructureIdentifier().fit(X)

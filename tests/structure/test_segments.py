@@ -5,7 +5,7 @@ import pytest
 
 from skspecialist.structure._segments import (
     collider_sets,
-    direct_sets,
+    evidence_blocks,
     make_segments,
     to_columns,
     validate_segments,
@@ -30,11 +30,10 @@ def test_the_last_segment_has_what_remains():
         ("all", [[0, 1, 2], [3, 4, 5], [6, 7, 8]], [[3], [2, 6], [5]]),
     ],
 )
-def test_direct_sets(segment_steps, x, z):
-    blocks, task, bands = direct_sets(make_segments(9, 3), 9, segment_steps, n_tasks=1)
+def test_evidence_blocks_and_their_bands(segment_steps, x, z):
+    blocks, bands = evidence_blocks(make_segments(9, 3), 9, segment_steps)
     assert sets(blocks) == x
     assert sets(bands) == z
-    assert task.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("segment_steps", ["last", "interior"])
@@ -86,7 +85,7 @@ def test_columns_of_steps():
 
 def test_segments_of_the_users_own_have_a_band_where_steps_are_left_out():
     segments = validate_segments([(0, 3), (4, 6)], 8)
-    blocks, _, bands = direct_sets(segments, 8, "interior", n_tasks=1)
+    blocks, bands = evidence_blocks(segments, 8, "interior")
     assert (sets(blocks), sets(bands)) == ([[1, 2], [5]], [[0, 3], [4, 6]])
 
 
@@ -98,7 +97,7 @@ def test_segments_of_the_users_own_have_a_band_where_steps_are_left_out():
         ([], "pairs of integers"),
         ([(0, 3), (2, 5)], "without overlap"),
         ([(3, 5), (0, 3)], "time order"),
-        ([(2, 2)], "a step each"),
+        ([(2, 2)], "at least one step"),
         ([(0, 9)], "within the 8 steps"),
         ([(-1, 2)], "within the 8 steps"),
     ],

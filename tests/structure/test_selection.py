@@ -10,7 +10,7 @@ from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
 from skspecialist.structure._segments import make_segments
 from skspecialist.structure.selection import SelectionModel
-from skspecialist.structure.selection.gaussian import Parameters, chain_entries, cost, fit_chain
+from skspecialist.structure.selection._gaussian import Parameters, chain_entries, cost, fit_chain
 
 DIRECT = {"action_noise": 0.0, "action_effect": 0.0}
 

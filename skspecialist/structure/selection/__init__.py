@@ -1,5 +1,5 @@
-"""Structure when tasks are not observed: sequences recorded because their tasks succeeded."""
+"""Structure of tasks that are not observed, in sequences selected for their success."""
 
-from .model import SelectionModel
+from ._model import SelectionModel
 
 __all__ = ["SelectionModel"]

@@ -1,4 +1,4 @@
-"""Gaussian model of sequences that were recorded because their tasks succeeded."""
+"""Gaussian model of selected sequences."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..._stats.moments import Moments, complementary_halves
-from ...metrics._structure import match_columns
-from .moves import Tests
-from .search import Search
-from .support import Layout, Problem
+from .._segments import match_tasks
+from ._gaussian import Layout, Problem
+from ._search import Search, Tests
 
 __all__ = ["SelectionModel"]
 
@@ -21,11 +20,10 @@ __all__ = ["SelectionModel"]
 class SelectionModel:
     r"""Gaussian model of sequences that were recorded because their tasks succeeded.
 
-    A task's value depends on the actions of its segments. Recorded are only sequences in
-    which all tasks took a certain value, and the values are not known. The states of a
-    task's segments then depend on each other given all other states, however far apart
-    they are. With one row of ``W`` for each number of each state, the precision matrix of
-    states of unit variance is
+    A task's value depends on the actions of its segments. Only sequences in which all tasks
+    took a certain, unknown value are recorded. The states of a task's segments are then
+    dependent given all other states, however far apart they are. With one row of ``W`` per
+    feature of each state, the precision matrix of states of unit variance is
 
     .. math::
 
@@ -33,64 +31,63 @@ class SelectionModel:
 
     The first part is a Markov chain: only steps that follow each other are coupled. The
     second couples the segments of each task, whose rows of a column of ``W`` are not zero.
-    Actions have noise of their own, in the same proportion :math:`\nu` to the variance of
-    the states at all steps; two tasks with a common segment share it, which makes R no
-    diagonal matrix. Where actions drive the next state, this tells of the action, and the
-    blocks C carry a task's loadings to the step after its segment.
+    Actions have their own noise, whose variance is :math:`\nu` times that of the states at
+    all steps; two tasks with a common segment share it, so that R is not diagonal. If
+    actions drive the next state, that state carries information on the action, and the
+    blocks C propagate a task's loadings to the step after its segment.
 
     Parameters
     ----------
     segments : ndarray of int of shape (n_segments, 2)
         First step of each segment and the step after its last.
     n_features : int
-        Numbers in a state.
+        Features of a state.
     segment_steps : {"interior", "all", "last"}, default="interior"
-        Which steps speak for a segment. Unless it is "all", the step after a task's
-        segment may tell of its last action, and does not count as evidence for the segment
+        Steps that are evidence for a segment. Unless it is "all", the step after a task's
+        segment may be driven by its last action, and is then not evidence for the segment
         that it begins. A segment of one step has no other evidence.
     n_tasks : int, default=None
-        Number of tasks, at most; None finds it.
+        Maximum number of tasks; None chooses it by the criterion.
     n_starts : int, default=24
-        Starts of the search, random ones and ones near the best so far in turn. Most
-        problems need a few; the search ends when ten in a row bring nothing.
+        Number of starts of the search, which are random and near the best solution in
+        turn. Most problems need a few; the search ends after ten without improvement.
     random_state : int, RandomState instance or None, default=0
-        Source of the starts.
+        Seed of the starts.
     verbose : int, default=0
-        Whether to show the progress.
+        Verbosity level.
 
     Attributes
     ----------
     structure_ : ndarray of bool of shape (n_segments, n_tasks)
-        Which segments each task has. The order of the tasks means nothing.
+        Relevant segments of each task. The order of the tasks is arbitrary.
     n_tasks_ : int
-        Number of tasks found; none where the chain alone is the better model.
+        Number of tasks found; 0 if the chain alone is the better model.
     loadings_ : ndarray of shape (n_columns, n_tasks)
-        What each task needs of the states, in the data's units; a task's sign means
-        nothing.
+        Loadings W in the data's units; the sign of a task is arbitrary.
     effect_sizes_ : ndarray of shape (n_segments, n_tasks)
         Strength of each segment in each task as a correlation, in [0, 1): the root of
-        x / (x + n), with x the Wald statistic of the segment's loadings if it has any and
-        their score statistic else.
+        x / (x + n), with x the Wald statistic of the segment's loadings if it is in the
+        structure and their score statistic otherwise.
     precision_ : ndarray of shape (n_columns, n_columns)
         Precision matrix, in the data's units.
     chain_precision_ : ndarray of shape (n_columns, n_columns)
-        That of the best model without tasks.
+        Precision matrix of the best model without tasks.
     action_noise_ : float
-        Noise of the actions, relative to the standard deviation of the states.
+        Standard deviation of the actions' noise, relative to that of the states.
     criterion_ : float
-        Bayesian information criterion of the structure.
+        Extended Bayesian information criterion of the structure.
 
     Notes
     -----
     The support of W is the one with the best extended Bayesian information criterion [1]_
     that is found. Solutions with a group penalty on each segment in each task, from random
-    starts and with more tasks than there are, are pruned by Wald tests, refitted without
-    penalty, and changed by one segment or task's end at a time as long as that is for the
-    better.
+    starts and with a surplus of tasks, are pruned by Wald tests, refitted without penalty,
+    and changed by one segment of a task at a time as long as the criterion improves.
 
-    What the chain can do as well is not identified: a task with one segment of two
-    steps, and the order, the signs and the scales of the tasks. Sequences that were not
-    selected have nothing to find, for colliders leave no trace in what they collide.
+    Tasks that a chain can represent are not identified: a task with one segment of two
+    steps. Neither are the order, the signs and the scales of the tasks. In sequences that
+    were not selected there is nothing to find: colliders do not change the marginal
+    distribution of their causes.
 
     References
     ----------
@@ -132,8 +129,8 @@ class SelectionModel:
         Parameters
         ----------
         folds : sequence of Moments
-            Statistics of disjoint parts of the sequences, flat, with the columns of a
-            step side by side.
+            Statistics of disjoint folds of the flat sequences, in which the columns of a
+            step are adjacent.
 
         Returns
         -------
@@ -163,19 +160,19 @@ class SelectionModel:
         return self
 
     def gain(self, moments: Moments) -> float:
-        """Return what the tasks say about new sequences.
+        """Return the held-out log-likelihood gain over the chain without tasks.
 
         Parameters
         ----------
         moments : Moments
-            Statistics of sequences that ``fit`` did not see.
+            Statistics of sequences that were not used in ``fit``.
 
         Returns
         -------
         gain : float
-            Log-likelihood gained over the chain without tasks, in nats per sequence; zero
-            if no task was found.
+            Mean gain, in nats per sequence; zero if no task was found.
         """
+        # Second moments about the mean of fit, which is part of the fitted density.
         difference = moments.mean - self._mean
         S = moments.scatter / moments.n + np.outer(difference, difference)
         return _log_likelihood(self.precision_, S) - _log_likelihood(self.chain_precision_, S)
@@ -183,20 +180,20 @@ class SelectionModel:
     def selection_frequency(self, folds: Sequence[Moments], n_subsamples: int) -> np.ndarray:
         """Return how often each segment of each task is found in half of the sequences.
 
-        Halves come in pairs that complement each other. The search in each begins at
-        and near the solution of all, and its tasks are assigned to those of all.
+        Halves are drawn in complementary pairs. The search in each half starts at and near
+        the solution for all sequences, and its tasks are matched with those.
 
         Parameters
         ----------
         folds : sequence of Moments
-            Those that ``fit`` got.
+            The folds of ``fit``.
         n_subsamples : int
-            Number of halves; one more if it is odd.
+            Number of halves; rounded up to an even number.
 
         Returns
         -------
         frequency : ndarray of shape (n_segments, n_tasks)
-            Shares of the halves; NaN without halves.
+            Fraction of the halves; NaN without halves.
         """
         rng = check_random_state(self.random_state)
         total, n_halves = np.zeros(self.structure_.shape), 0
@@ -204,15 +201,15 @@ class SelectionModel:
             moments = reduce(Moments.merge, (folds[fold] for fold in half))
             found = Search(self._problem(moments), rng).resume(self._solution)
             cells = found.cells[self._layout.is_segment]
-            total += match_columns(self.structure_, cells)[:, : self.n_tasks_]
+            total += match_tasks(self.structure_, cells)[:, : self.n_tasks_]
             n_halves += 1
         return total / n_halves if n_halves else np.full(total.shape, np.nan)
 
     def _problem(self, moments: Moments) -> Problem:
         """Return the problem of the correlation matrix.
 
-        It counts one more sequence, of independent columns, so that it is positive
-        definite also of few sequences and of constant columns.
+        One pseudo-sequence of independent columns is added, so that the matrix is positive
+        definite also for few sequences and for constant columns.
         """
         scale = _scale(moments)
         scatter = moments.scatter * np.outer(scale, scale) + np.eye(len(scale))
@@ -220,10 +217,11 @@ class SelectionModel:
 
 
 def _scale(moments: Moments) -> np.ndarray:
-    """Return the factors that bring columns to unit variance; one for a constant column."""
+    """Return the factors that scale columns to unit variance; 1 for a constant column."""
     varies = np.diag(moments.correlation()) > 0
     return 1 / np.sqrt(np.where(varies, np.diag(moments.scatter) / moments.n, 1.0))
 
 
 def _log_likelihood(precision: np.ndarray, S: np.ndarray) -> float:
+    # Of a Gaussian with mean zero, up to a constant: (log det P - trace(P S)) / 2.
     return 0.5 * float(np.linalg.slogdet(precision)[1] - (precision * S).sum())
