@@ -106,7 +106,7 @@ def test_the_output_of_the_module_in_evaluation_mode(mlp, steps):
     assert_allclose(found, forward(mlp, steps), rtol=1e-6)
 
 
-def test_a_layer_gives_what_it_gave_before_later_layers_worked_in_place(mlp, steps):
+def test_the_output_of_a_layer_precedes_later_work_in_place(mlp, steps):
     found = TorchGeneralist(mlp, layer="first").fit_transform(steps)
     assert_allclose(found, forward(mlp.first, steps), rtol=1e-6)
     assert found.min() < 0
@@ -291,7 +291,7 @@ def test_threads_do_not_disturb_each_other(mlp, steps):
     assert hooks(mlp) == 0
 
 
-def test_what_other_threads_do_with_the_module_is_not_read(mlp, steps):
+def test_outputs_in_other_threads_are_not_read(mlp, steps):
     def intrude(*_):
         thread = threading.Thread(target=mlp.first, args=(torch.zeros(50, N_FEATURES),))
         thread.start()
@@ -430,7 +430,7 @@ def nan_in_two_rows(x):
         ({"module": 3}, r"'module' parameter of TorchGeneralist must be a callable"),
     ],
 )
-def test_errors_say_what_is_wrong(mlp, steps, params, message):
+def test_errors_name_the_cause(mlp, steps, params, message):
     generalist = TorchGeneralist(**({"module": mlp} | params))
     with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)):
         generalist.fit(steps)

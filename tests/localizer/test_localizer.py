@@ -81,7 +81,7 @@ def test_amounts_come_apart():
         assert not localizer.predict(X).any()
 
 
-def test_what_is_new_at_a_step_is_found_among_traces_of_the_past():
+def test_innovations_are_found_among_traces_of_the_past():
     X, steps = draw(400)
     X_test, steps_test = draw(seed=1)
     scores = {}
@@ -92,7 +92,7 @@ def test_what_is_new_at_a_step_is_found_among_traces_of_the_past():
     assert scores[True] > 0.9 > scores[False] + 0.3
 
 
-def test_smoothing_finds_what_lasts():
+def test_smoothing_finds_tasks_that_last():
     rng = np.random.default_rng(0)
 
     def lasting(n):
@@ -239,7 +239,7 @@ def test_several_classes_are_several_tasks():
     assert_allclose(localizer.step_weights(X)[..., 0], localizer.predict_proba(X).max(axis=2))
 
 
-def test_unknown_values_do_not_count():
+def test_missing_values_do_not_count():
     X, steps = draw()
     y = steps.any(axis=1).astype(object)
     y[:150, 0] = None

@@ -86,7 +86,7 @@ def test_names_are_kept_unless_they_are_taken(data, fitted):
 
 
 @pytest.mark.slow
-def test_what_the_latents_do_not_tell_comes_from_the_generalist(data):
+def test_a_task_beyond_the_latents_comes_from_the_generalist(data):
     X = data.X[:, None]
     narrow = pipeline(strategy="best", estimator=Ridge()).fit(X, data.y[:, :4])
     irrelevant = data.latents[:, ~data.relevant][:, 0]

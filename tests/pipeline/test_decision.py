@@ -62,7 +62,7 @@ def test_pairs_of_indices_are_a_split_too():
     assert_array_equal(parts.held_out, np.arange(150, 200))
 
 
-def test_a_stratified_splitter_sees_the_labels():
+def test_a_stratified_splitter_receives_the_labels():
     y = np.arange(200) % 2
     for parts in split_sequences(StratifiedKFold(4), sample(y=y), seed=0):
         assert y[parts.held_out].mean() == 0.5

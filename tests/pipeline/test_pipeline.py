@@ -1,4 +1,4 @@
-"""SpecialistPipeline: specializes where it helps, keeps the generalist where it does not."""
+"""SpecialistPipeline: candidates, decisions, features and predictions."""
 
 import pickle
 
@@ -103,7 +103,7 @@ def test_steps_weighed_in_many_ways_are_read_as_they_are():
     assert pipeline.score(X[300:], y[300:]) > never.score(X[300:], y[300:])
 
 
-def test_dense_routing_lets_every_task_read_what_some_task_reads(digits, fitted):
+def test_all_task_features_are_those_of_any_task(digits, fitted):
     dense = clone(fitted).set_params(task_features="all").fit(digits.X, digits.y)
     assert_array_equal(dense.step_mask_[:, 0], fitted.structure_.step_mask_.any(axis=1))
     expected = dense.step_mask_[:, 0].sum() * dense.encoder_.support_.sum()
@@ -166,7 +166,7 @@ class Identity(Everything):
         return X
 
 
-def test_what_holds_in_one_environment_only_is_dropped():
+def test_a_feature_stable_in_one_environment_only_is_dropped():
     rng = np.random.default_rng(0)
     environments = np.repeat(["home", "abroad"], 300)
     X = rng.normal(size=(600, 4))
@@ -182,7 +182,7 @@ def test_what_holds_in_one_environment_only_is_dropped():
         pipeline.fit(X, y, environments=np.zeros(600))
 
 
-def test_what_loses_too_much_is_left_to_the_generalist():
+def test_a_specialist_that_loses_too_much_is_not_used():
     class FirstHalf(Everything):
         def step_weights(self, X):
             return super().step_weights(X) * (np.arange(X.shape[1]) < 4)[:, None]
@@ -210,7 +210,7 @@ def test_never_is_the_generalist_alone(digits):
     assert pipeline.fallback_reason_ == ["strategy='generalist'"] * 2
 
 
-def test_a_task_without_steps_falls_back_and_says_why(digits):
+def test_a_task_without_steps_falls_back_with_a_reason(digits):
     y = np.column_stack([digits.y[:, 0], np.random.default_rng(0).normal(size=len(digits.y))])
     pipeline = quick_pipeline(
         generalist=PCA(16),
@@ -247,7 +247,8 @@ def test_one_task_of_labels(chains):
 
 
 def test_same_seed_same_numbers(chains):
-    one, other = (quick_pipeline().fit(chains.X, chains.y) for _ in range(2))
+    X, y = chains.X[:120], chains.y[:120]
+    one, other = (quick_pipeline().fit(X, y) for _ in range(2))
     assert_array_equal(one.predict(chains.X), other.predict(chains.X))
 
 
@@ -291,7 +292,7 @@ def test_grid_search_over_every_part(chains):
     }
     results = [
         GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise").fit(
-            chains.X, chains.y
+            chains.X[:120], chains.y[:120]
         )
         for n_jobs in (1, 2)
     ]
@@ -317,9 +318,10 @@ def test_inside_a_scikit_learn_pipeline(chains):
 
 
 def test_a_progress_bar_names_the_stages(chains, capsys):
-    quick_pipeline(verbose=1).fit(chains.X, chains.y)
+    X, y = chains.X[:80], chains.y[:80]
+    quick_pipeline(verbose=1).fit(X, y)
     assert "8/8" in capsys.readouterr().err
-    quick_pipeline().fit(chains.X, chains.y)
+    quick_pipeline().fit(X, y)
     assert capsys.readouterr().err == ""
 
 
@@ -348,7 +350,7 @@ def test_a_class_too_rare_to_decide_on(chains):
     assert pipeline.fit(chains.X, y).score(chains.X, y) > 0.9
 
 
-def test_a_regressor_for_labels_is_said(chains):
+def test_a_regressor_for_labels_warns(chains):
     labels = (chains.y[:, 0] > 0).astype(int)
     with pytest.warns(SpecialistWarning, match="the estimator is a regressor"):
         quick_pipeline(strategy="generalist").fit(chains.X, labels)
