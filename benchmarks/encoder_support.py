@@ -24,7 +24,11 @@ from sklearn.preprocessing import scale
 from store import Store
 
 from skspecialist.datasets import make_specialist_latents
-from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from skspecialist.encoder import (
+    SparseMultiTaskSelector,
+    SparseMultiTaskSelectorCV,
+    SparseSpecialistEncoderCV,
+)
 from skspecialist.metrics import (
     block_r2,
     consistency,
@@ -62,9 +66,7 @@ def draw_known(seed, correlation, even):
 def oracle(X, y, mask, seed):
     """Return a function that predicts with heads on the true support."""
     heads = [
-        SparseSpecialistEncoder(
-            hidden_layer_sizes=None, sparsity=0.0, max_epochs=MAX_EPOCHS, random_state=seed
-        ).fit(X[:, used], y[:, task])
+        SparseMultiTaskSelector(sparsity=0.0, max_epochs=MAX_EPOCHS, random_state=seed).fit(X[:, used], y[:, task])
         for task, used in enumerate(mask)
     ]
     return lambda X: np.column_stack(
@@ -128,9 +130,7 @@ def one_known(seed, correlation, even, lassonet_seeds):
     X, y, mask = draw_known(seed, correlation, even)
     X_train, y_train, X_test, y_test = X[:N_TRAIN], y[:N_TRAIN], X[N_TRAIN:], y[N_TRAIN:]
     start = time.process_time()
-    encoder = SparseSpecialistEncoderCV(
-        hidden_layer_sizes=None, max_epochs=MAX_EPOCHS, random_state=seed
-    )
+    encoder = SparseMultiTaskSelectorCV(max_epochs=MAX_EPOCHS, random_state=seed)
     encoder.fit(X_train, y_train)
     seconds = time.process_time() - start
     best = r2_score(y_test, oracle(X_train, y_train, mask, seed)(X_test))

@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
+from skspecialist import SparseMultiTaskSelector, SpecialistPipeline
 from skspecialist.datasets import make_digit_sequences, make_specialist_latents
 
 SEEDS = range(100, 103)  # of all tables but the last
@@ -196,9 +196,7 @@ if __name__ == "__main__":
     report = Report("shift", "Shifts after training", options.output)
     compare_losses(report, "Irrelevant latents move: 8 latents, 3 relevant", latents, 4)
     compare_losses(report, "Unused steps of digit sequences move", digit_sequences, 16)
-    sparse = SparseSpecialistEncoder(
-        hidden_layer_sizes=None, heads="linear", max_epochs=max_epochs, random_state=0
-    )
+    sparse = SparseMultiTaskSelector(heads="linear", max_epochs=max_epochs, random_state=0)
     spurious_table(
         report,
         "A block of features agrees with the label in training and contradicts it afterwards; "

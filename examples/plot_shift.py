@@ -22,7 +22,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
+from skspecialist import SparseMultiTaskSelector, SpecialistPipeline
 
 rng = np.random.default_rng(0)
 
@@ -48,7 +48,7 @@ X = with_marks(pixels, odd, np.where(place == "first", 1, -1))
 # between places are dropped.
 
 pipeline = SpecialistPipeline(
-    encoder=SparseSpecialistEncoder(hidden_layer_sizes=None, heads="linear", max_epochs=10),
+    encoder=SparseMultiTaskSelector(heads="linear", max_epochs=10),
     n_timesteps=1,
     random_state=0,
 )

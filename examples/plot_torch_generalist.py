@@ -20,7 +20,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TorchGeneralist
+from skspecialist import SparseMultiTaskSelector, SpecialistPipeline, TorchGeneralist
 from skspecialist.datasets import make_digit_sequences
 from skspecialist.inspection import TaskStructureDisplay
 
@@ -64,9 +64,7 @@ for name, layer in layers.items():
     states = TorchGeneralist(network, layer=layer, input_shape=(1, 8, 8))
     pipelines[name] = SpecialistPipeline(
         generalist=PCA(10) if layer is None else make_pipeline(states, PCA(10, random_state=0)),
-        encoder=SparseSpecialistEncoder(
-            hidden_layer_sizes=None, heads="linear", sparsity=0.0, max_epochs=5
-        ),
+        encoder=SparseMultiTaskSelector(heads="linear", sparsity=0.0, max_epochs=5),
         estimator=RidgeCV(),
         random_state=0,
     ).fit(train.X, train.y)

@@ -8,8 +8,8 @@ from .structure._identifier import TaskStructureIdentifier
 from .structure._power import sequences_needed
 
 if TYPE_CHECKING:
-    from .encoder._cv import SparseSpecialistEncoderCV
-    from .encoder._encoder import SparseSpecialistEncoder
+    from .encoder._encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+    from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistPipeline
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "SparseMultiTaskSelector",
+    "SparseMultiTaskSelectorCV",
     "SparseSpecialistEncoder",
     "SparseSpecialistEncoderCV",
     "SpecialistPipeline",
@@ -30,6 +32,8 @@ __all__ = [
 
 # Torch takes seconds to import: these names are imported when they are first used.
 _LAZY = {
+    "SparseMultiTaskSelector": "encoder",
+    "SparseMultiTaskSelectorCV": "encoder",
     "SparseSpecialistEncoder": "encoder",
     "SparseSpecialistEncoderCV": "encoder",
     "SpecialistPipeline": "pipeline",

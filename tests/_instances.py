@@ -4,6 +4,8 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 from skspecialist import (
+    SparseMultiTaskSelector,
+    SparseMultiTaskSelectorCV,
     SparseSpecialistEncoder,
     SparseSpecialistEncoderCV,
     SpecialistPipeline,
@@ -32,9 +34,10 @@ INSTANCES = [
     SparseSpecialistEncoder(**SMALL),
     SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
     SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
-    SparseSpecialistEncoder(**(SMALL | {"hidden_layer_sizes": None})),
     SparseSpecialistEncoderCV(cv=2, **SMALL),
-    SparseSpecialistEncoderCV(cv=2, sparsities=[0.05], **(SMALL | {"hidden_layer_sizes": None})),
+    SparseMultiTaskSelector(max_epochs=2, random_state=0),
+    SparseMultiTaskSelector(penalty="l1", heads="linear", max_epochs=2, random_state=0),
+    SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=2, random_state=0),
     SpecialistPipeline(
         encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
         cv=(0.5, 0.25, 0.25),

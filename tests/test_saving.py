@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from skspecialist import (
+    SparseMultiTaskSelector,
     SparseSpecialistEncoder,
     SparseSpecialistEncoderCV,
     SpecialistPipeline,
@@ -35,8 +36,8 @@ from skspecialist.structure import Selection
 ENCODERS = {
     "mlp": SparseSpecialistEncoder(n_relevant=2),
     "linear": SparseSpecialistEncoder(heads="linear"),
-    "known latents": SparseSpecialistEncoder(hidden_layer_sizes=None),
-    "variational": SparseSpecialistEncoder(n_relevant=2, beta=0.1, whiten=True),
+    "selector": SparseMultiTaskSelector(),
+    "given size": SparseSpecialistEncoder(n_relevant=2),
     "cross-validated": SparseSpecialistEncoderCV(cv=2, n_subsamples=2),
 }
 NAMES = [*ENCODERS, "labels", "observed", "selection", "pipeline"]
@@ -197,7 +198,7 @@ def test_loading_leaves_the_random_numbers_alone(fitted):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", ["mlp", "linear", "known latents"])
+@pytest.mark.parametrize("name", ["mlp", "linear", "selector"])
 def test_a_copied_module_is_equal_and_shares_nothing(fitted, name):
     module = fitted(name)[0].module_
     twin = copy.deepcopy(module)

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import assert_all_finite
+from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from .validation import check_same_length, is_missing, naming, refuse_huge
+from .validation import check_numbers, check_same_length, is_missing, naming, refuse_huge
 
 __all__ = ["Task", "TaskTargets", "pad_columns"]
 
@@ -72,18 +72,23 @@ class Task:
             return codes * self.scale + self.mean
         return self.classes[codes]
 
-    def score(self, truth: np.ndarray, prediction: np.ndarray) -> float:
+    def score(
+        self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None = None
+    ) -> float:
         """Return R2, or the accuracy where the values are class labels; missing do not count."""
         present = ~is_missing(truth)
+        if weights is not None:
+            present &= weights > 0
+            weights = weights[present]
         truth, prediction = truth[present], prediction[present]
         if not present.any():
             return float("nan")
         if self.is_classification:
             # Not accuracy_score, which refuses labels in an array of objects.
-            return float(np.mean(truth == prediction))
+            return float(np.average(truth == prediction, weights=weights))
         if len(truth) < 2:
             return float("nan")  # as scikit-learn's r2_score, without its warning
-        return float(r2_score(_as_floats(truth), prediction.astype(float)))
+        return float(r2_score(_as_floats(truth), prediction.astype(float), sample_weight=weights))
 
 
 class TaskTargets:
@@ -202,20 +207,27 @@ class TaskTargets:
         dtype = None if len(kinds) == 1 else object
         return np.column_stack([column.astype(dtype or column.dtype) for column in columns])
 
-    def score(self, y: Any, prediction: np.ndarray) -> float:
+    def score(self, y: Any, prediction: np.ndarray, sample_weight: Any = None) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels)."""
         truths = self.split(y, like=prediction)
         columns = [prediction] if self.is_1d else list(prediction.T)
+        weights = None
+        if sample_weight is not None:
+            weights = check_numbers(
+                sample_weight, "sample_weight", ensure_2d=False, ensure_non_negative=True
+            )
+            check_same_length(X=prediction, sample_weight=weights)
+            weights = column_or_1d(weights)
         scores = [
-            task.score(truth, column)
+            task.score(truth, column, weights)
             for task, truth, column in zip(self.tasks, truths, columns, strict=True)
         ]
         return float(np.mean(scores))
 
     @staticmethod
-    def count(y: Any) -> int:
-        """Return the number of tasks in ``y``."""
-        return len(_split_columns(y, allow_missing=True)[0])
+    def columns(y: Any) -> list[np.ndarray]:
+        """Return the values of each task in ``y``, which may be missing."""
+        return _split_columns(y, allow_missing=True)[0]
 
     @staticmethod
     def labels(y: Any) -> list[np.ndarray | None]:

@@ -1,6 +1,11 @@
-"""Which latents each task uses."""
+"""Sparse encoders and selectors: the part of a representation that each task uses."""
 
-from ._cv import SparseSpecialistEncoderCV
-from ._encoder import SparseSpecialistEncoder
+from ._encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from ._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
 
-__all__ = ["SparseSpecialistEncoder", "SparseSpecialistEncoderCV"]
+__all__ = [
+    "SparseMultiTaskSelector",
+    "SparseMultiTaskSelectorCV",
+    "SparseSpecialistEncoder",
+    "SparseSpecialistEncoderCV",
+]

@@ -1,21 +1,25 @@
-"""The autoencoder: relevant latents, their complement, and the decoder of both."""
+"""Autoencoder around the latents of the tasks, its training, and its application to arrays.
+
+Arrays are passed in double precision: in single precision the same row differs by 1e-7
+between batches of different sizes, more than scikit-learn's tolerance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-from ..networks.layers import Encoders, GroupedMLP
-from ..networks.portable import Portable
-from ._bottlenecks import Bottlenecks, divergence
+from ..networks.layers import CHUNK, ArrayModule, Bottlenecks, Encoders, GroupedMLP, to_double
+from ..networks.training import SpecialistNet, StepData, Trainer
 
 
-class SpecialistAutoencoder(Portable):
-    """Latents that the tasks read, latents that only the decoder reads, and the decoder.
+class SpecialistAutoencoder(ArrayModule):
+    """Latents that the tasks use, latents for reconstruction only, and a decoder of both.
 
-    The first latents are learned from the tasks and stay as they are while the others
-    learn what else reconstruction needs: it can pull nothing into the first.
+    The first latents are learned from the tasks and stay fixed while the others learn what
+    else the reconstruction needs: it cannot change the first.
 
     Parameters
     ----------
@@ -24,15 +28,15 @@ class SpecialistAutoencoder(Portable):
     n_features : int
         Number of features.
     hidden : sequence of int or None
-        Hidden layers of the complement's encoder and, reversed, of the decoder. None:
-        the latents are the features, and there is nothing else.
+        Hidden layers of the complement's encoder and, reversed, of the decoder. None: the
+        latents are the features, without complement and decoder.
     n_latents : int
         Number of all latents.
-    beta : float
-        Weight of the divergence of the latents from a standard normal distribution.
     independence_weight : float
         Weight of the dependence between the two groups of latents.
     """
+
+    loss_names = ("reconstruction_loss", "dependence_loss")
 
     def __init__(
         self,
@@ -41,17 +45,16 @@ class SpecialistAutoencoder(Portable):
         hidden: Sequence[int] | None,
         n_latents: int,
         *,
-        beta: float = 0.0,
         independence_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.bottleneck = bottleneck.requires_grad_(False)
-        self.n_latents, self.beta, self.independence_weight = n_latents, beta, independence_weight
+        self.n_latents, self.independence_weight = n_latents, independence_weight
         self.n_relevant = bottleneck.encoders.n_latents
         n_others = n_latents - self.n_relevant
         self.complement = self.decoder = None
         if n_others > 0:
-            self.complement = Encoders(n_features, hidden, n_others, variational=beta > 0)
+            self.complement = Encoders(n_features, hidden, n_others)
         if hidden is not None:
             self.decoder = GroupedMLP([n_latents, *hidden[::-1], n_features], 1)
 
@@ -62,9 +65,9 @@ class SpecialistAutoencoder(Portable):
 
     def encode(self, rows: torch.Tensor) -> torch.Tensor:
         """Return all latents of ``rows``, (n_rows, n_latents)."""
-        parts = [self.bottleneck.encoders(rows)[0][0]]
+        parts = [self.bottleneck.encoders(rows)[0]]
         if self.complement is not None:
-            parts.append(self.complement(rows)[0][0])
+            parts.append(self.complement(rows)[0])
         return torch.cat(parts, dim=1)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -72,37 +75,33 @@ class SpecialistAutoencoder(Portable):
         return latents if self.decoder is None else self.decoder(latents)[0]
 
     def train(self, mode: bool = True) -> SpecialistAutoencoder:
-        """Switch all parts but the relevant latents, which are never trained here."""
+        """Set the mode of all parts but the bottleneck, which is never trained here."""
         super().train(mode)
         self.bottleneck.eval()
         return self
 
     def forward(self, X: torch.Tensor, step_weights: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what the losses need."""
+        """Return the errors of the reconstruction, and the dependence of the latents."""
         rows = X.flatten(0, 1)
         with torch.no_grad():
-            relevant = self.bottleneck.encoders(rows)[0][0]
+            relevant = self.bottleneck.encoders(rows)[0]
         result, parts = {}, [relevant]
         if self.complement is not None:
-            means, log_variances = self.complement(rows)
-            parts.append(means[0])
-            if log_variances is not None:
-                result["divergence"] = divergence(means, log_variances)
-                if self.training:
-                    noise = (log_variances[0] / 2).exp() * torch.randn_like(means[0])
-                    parts[1] = parts[1] + noise
+            others = self.complement(rows)
+            parts.append(others[0])
             if self.independence_weight > 0 and relevant.shape[1] > 0:
-                result["dependence"] = kernel_alignment(relevant, means[0])
+                result["dependence"] = kernel_alignment(relevant, others[0])
         result["errors"] = self.decode(torch.cat(parts, dim=1)) - rows
         return result
 
     def losses(
         self, forward: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Return the parts of the objective, each a mean over what it runs over."""
-        parts = {"reconstruction_loss": (forward["errors"] ** 2).mean()}
-        if "divergence" in forward:
-            parts["divergence_loss"] = self.beta * forward["divergence"]
+        """Return the parts of the objective."""
+        weights = truth["row_weights"]
+        n_timesteps = len(forward["errors"]) // len(weights)
+        weights = weights.repeat_interleave(n_timesteps)[:, None]
+        parts = {"reconstruction_loss": (forward["errors"] ** 2 * weights).mean()}
         if "dependence" in forward:
             parts["dependence_loss"] = self.independence_weight * forward["dependence"]
         return parts
@@ -111,15 +110,99 @@ class SpecialistAutoencoder(Portable):
 def kernel_alignment(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return the cosine between the centered Gaussian kernel matrices of two sets of columns.
 
-    It is the Hilbert-Schmidt independence criterion scaled to [0, 1]: near 0 for
-    independent columns, whatever their relation. Columns should have unit variance.
+    It is the Hilbert-Schmidt independence criterion scaled to [0, 1], the centered kernel
+    alignment of Cortes, Mohri and Rostamizadeh (2012): near 0 for independent columns, and
+    positive for any relation. Columns should have unit variance.
     """
     kernels = []
     for columns in (x, y):
         squares = columns.square().sum(dim=1)
         distances = squares[:, None] + squares - 2 * columns @ columns.T
+        # The mean squared distance of two rows is 2 d for d columns of unit variance: the
+        # bandwidth grows with it, or the kernel of many columns would be the identity.
         kernel = (-distances / (2 * columns.shape[1])).exp()
         kernel = kernel - kernel.mean(dim=0) - kernel.mean(dim=1)[:, None] + kernel.mean()
         kernels.append(kernel)
     first, second = kernels
     return (first * second).sum() / (first.norm() * second.norm()).clamp(min=1e-12)
+
+
+def fit_autoencoder(
+    data: StepData,
+    bottleneck: Bottlenecks,
+    trainer: Trainer,
+    *,
+    hidden: Sequence[int],
+    n_latents: int,
+    independence_weight: float,
+) -> tuple[SpecialistAutoencoder, SpecialistNet]:
+    """Return the trained autoencoder around a trained bottleneck, and its net."""
+    module = SpecialistAutoencoder(
+        bottleneck,
+        data.X.shape[2],
+        hidden,
+        n_latents,
+        independence_weight=independence_weight,
+    )
+    net = trainer.train(module, data, may_stop_early=True)
+    if module.complement is not None:
+        module.complement.freeze(data.rows, data.step_row_weights)
+    return module, net
+
+
+@torch.no_grad()
+def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
+    """Return the latents of ``(..., n_features)`` rows."""
+    rows = to_double(X).reshape(-1, X.shape[-1])
+    latents = torch.cat([module.encode(chunk) for chunk in rows.split(CHUNK)])
+    return latents.reshape(*X.shape[:-1], -1).numpy()
+
+
+@torch.no_grad()
+def decode(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
+    """Return the standardized features of ``(n_rows, n_latents)`` latents."""
+    return torch.cat([module.decode(chunk) for chunk in to_double(latents).split(CHUNK)]).numpy()
+
+
+@torch.no_grad()
+def predict_tasks(
+    module: SpecialistAutoencoder, X: np.ndarray, step_weights: np.ndarray
+) -> list[np.ndarray]:
+    """Return, task by task, standardized values or class probabilities.
+
+    Parameters
+    ----------
+    module : SpecialistAutoencoder
+        In double precision.
+    X : ndarray of shape (n_samples, n_timesteps, n_features)
+        Sequences.
+    step_weights : ndarray of shape (n_samples, n_timesteps, n_tasks)
+        Weights of the steps.
+
+    Returns
+    -------
+    outputs : list of ndarray of shape (n_samples,) or (n_samples, n_classes)
+        Values of continuous tasks, probabilities of the classes of the others.
+    """
+    bottleneck, size = module.bottleneck, max(1, CHUNK // X.shape[1])
+    outputs = []
+    for start in range(0, len(X), size):
+        weights = to_double(step_weights[start : start + size])
+        outputs.append(bottleneck(to_double(X[start : start + size]), weights)[0])
+    blocks = torch.cat(outputs).split(bottleneck.task_loss.n_outputs, dim=1)
+    return [
+        (block.softmax(dim=1) if count else block[:, 0]).numpy()
+        for block, count in zip(blocks, bottleneck.task_loss.n_classes, strict=True)
+    ]
+
+
+def head_slopes(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
+    """Return the derivatives of the heads, (n_rows, n_outputs, n_latents)."""
+    bottleneck = module.bottleneck
+    z = torch.from_numpy(latents[:, : module.n_relevant].copy())[None].requires_grad_()
+    ones = torch.ones(len(latents), 1, bottleneck.heads.n_tasks, dtype=z.dtype)
+    outputs = bottleneck.heads(z, ones, bottleneck.task_mask())[0]
+    rows = [torch.autograd.grad(column.sum(), z, retain_graph=True)[0][0] for column in outputs.T]
+    result = np.zeros((len(latents), len(rows), latents.shape[1]))
+    result[:, :, : module.n_relevant] = torch.stack(rows, dim=1).numpy()
+    return result

@@ -1,66 +1,227 @@
-"""What the encoders have in common: the fit, and what a fitted one can do."""
+"""Base class of the sparse encoders and selectors: the fit, the predictions, shared parameters."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import textwrap
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.model_selection import GroupKFold, KFold, check_cv
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import TaskEstimatorMixin
-from .._base.sklearn_compat import CallbackSupportMixin, Interval, StrOptions
-from .._data.sample_weights import validate_weights
-from .._data.sequences import FLOATS, validate_steps
-from .._data.step_weights import as_sequences, validate_step_weights
+from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_context
+from .._base.sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+    safe_indexing,
+)
+from .._data.sequences import validate_steps
 from .._data.tasks import TaskTargets
-from .._data.validation import check_callbacks, check_layer_sizes, check_numbers
+from .._data.validation import check_callbacks, check_same_length, naming
+from .._data.weights import (
+    as_sequences,
+    merge_samples,
+    validate_sample_weight,
+    validate_step_weights,
+    validate_task_weight,
+)
 from ..exceptions import warn
-from ..networks.data import StepData
-from ..networks.inference import decode, encode, predict_tasks
-from ._checkpoints import open_checkpoints
+from ..networks.checkpoint import Checkpoints
+from ..networks.layers import Bottlenecks
+from ..networks.training import NO_FOLD, SpecialistNet, StepData, Trainer, seeded
+from ._autoencoder import SpecialistAutoencoder, encode, predict_tasks
 from ._diagnostics import diagnose
-from ._fit import Fit, fit_specialist
-from ._training import Settings, seeded
+from ._training import (
+    Build,
+    SparsityPath,
+    build_bottlenecks,
+    noise_of,
+    train_bottlenecks,
+)
 from .penalties._base import BasePenalty
 
-__all__ = ["BaseSpecialistEncoder"]
+__all__ = ["BaseSparseSpecialist", "GivenSparsityMixin", "SearchedSparsityMixin", "fill_docstring"]
 
-EXPLAINED_VARIANCE = 0.999  # by the principal components that n_components=None counts
-MAX_COMPONENTS = 32  # it finds at most
-NOISES = (0.0, 0.3)  # of the features, that input_noise="auto" tries
+CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has already trained
+# Part of its way to zero by which the penalty must be able to move an entry. An entry begins
+# at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
+ENOUGH_TRAVEL = 0.5
+# Parameters that do not change the result of a fit, or that the data of the fit contain.
+NOT_IN_CHECKPOINTS = (
+    "callbacks",
+    "checkpoint_dir",
+    "cv",
+    "random_state",
+    "task_weight",
+    "validation_fraction",
+    "verbose",
+    "warm_start",
+)
+
+# Parameters and attributes that several classes share, filled into their docstrings.
+SHARED_DOCS = {
+    "heads": """
+        heads : {"mlp", "linear"}, default="mlp"
+            Whether the head of a task is a network of two hidden layers of 32 units, or linear.
+        """,
+    "task_weight": """
+        task_weight : array-like of shape (n_tasks,), default=None
+            Weights of the tasks. None is equal weights: losses are in units of the loss of the
+            null model, so that neither the scale of a task nor its number of labels matters.
+        """,
+    "batch_size": """
+        batch_size : int, default=128
+            Number of steps in a batch; whole sequences, at least 16 of them.
+        """,
+    "learning_rate": """
+        learning_rate : float, default=0.03
+            Largest learning rate of a one-cycle schedule, with which so large a rate is safe. A
+            smaller one ends in poor local optima more often.
+        """,
+    "early_stopping": """
+        early_stopping : bool, default=False
+            Whether each training after the search holds out a tenth of the samples, stops when
+            their loss no longer falls, and returns to the best epoch. By default all samples
+            are used.
+        """,
+    "validation_fraction": """
+        validation_fraction : float, default=0.2
+            Part of the samples, or of the groups, that the search holds out.
+        """,
+    "callbacks": """
+        callbacks : list of skorch callbacks, default=None
+            Further callbacks of the training with the penalty.
+        """,
+    "device": """
+        device : str, default="cpu"
+            Device of the training. The fitted networks are on the CPU.
+        """,
+    "checkpoint_dir": """
+        checkpoint_dir : path-like, default=None
+            Directory in which the fit is saved while it runs, every 10 seconds at most, in a
+            folder of its own. A fit that was killed continues when it is called again with the
+            same data, parameters and versions, and one that was finished returns at once; the
+            result is, to the last bit, that of an undisturbed fit on the same machine. It
+            requires an integer ``random_state``, and no ``callbacks``. Nothing is removed:
+            remove the directory when you have the result. None saves nothing.
+        """,
+    "warm_start": """
+        warm_start : bool, default=False
+            Whether the training with the penalty starts from the networks of the previous fit,
+            without a search. The data must have the same features and tasks.
+        """,
+    "random_state": """
+        random_state : int, RandomState instance or None, default=None
+            Initial weights, batches and held-out samples. The same integer gives the same
+            numbers; torch's global generator is not changed.
+        """,
+    "verbose": """
+        verbose : int, default=0
+            Whether skorch prints a line per epoch.
+        """,
+    "cv": """
+        cv : int, splitter or iterable, default=5
+            Folds: a number of random ones, which keep groups together if there are any, or
+            anything that scikit-learn's ``cv`` accepts. A sample in several test sets counts
+            in the last.
+        """,
+    "n_subsamples": """
+        n_subsamples : int, default=None
+            Number of random half-samples to which the model is fitted as well, for
+            ``selection_frequency_``. None is none; 20 give a clear picture, at a cost.
+        """,
+    "path_attributes": """
+        sparsity_ : float
+            The chosen point, a share of ``sparsity_max_``.
+        sparsity_max_ : float
+            Task loss of the null model minus that of the best point; a penalty of that weight
+            leaves nothing.
+        sparsity_path_ : ndarray of shape (n_points,), float64
+            From 0, dense, to 1, empty: the smallest share with which a point is chosen over all
+            denser ones.
+        scores_path_ : ndarray of shape (n_points, n_folds), float64
+            Held-out share of the task loss that is explained: 1 minus the loss, in units of
+            that of the null model.
+        n_active_path_ : ndarray of shape (n_points,), float64
+            Number of latents that some task uses, the mean over folds.
+        support_path_ : ndarray of shape (n_points, n_tasks, n_components), float64
+            Share of the folds in which a task may use a latent.
+        best_index_ : int
+            The chosen point.
+        """,
+    "fit_attributes": """
+        history_ : list of dict
+            Losses of each epoch of each training (``phase`` is "search", "sparse", "refit" or
+            "reconstruction"); in the search the sum over all networks that learn side by side.
+        n_iter_ : int
+            Number of epochs of the training with the penalty.
+        tasks_ : TaskTargets
+            The tasks of ``y``.
+        step_mask_ : ndarray of shape (n_timesteps, n_tasks) or None
+            Weights of the steps where they are the same for all sequences.
+        step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
+            ``step_mask_`` times the learned importance of each step in a task, whose mean square
+            over the steps of a task is 1. Negative where a step has the opposite sign. None
+            unless ``step_weights`` had one row per step.
+        module_ : torch.nn.Module
+            All networks, trained.
+        n_features_in_ : int
+            Number of features of a step.
+        feature_names_in_ : ndarray of shape (n_features_in_,)
+            Their names, if ``X`` had string column names.
+        """,
+}
 
 
-class BaseSpecialistEncoder(
-    CallbackSupportMixin,
-    TaskEstimatorMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
+def fill_docstring(*docs: dict[str, str]) -> Any:
+    """Return a class decorator that fills ``{name}`` lines of the docstring.
+
+    Parameters
+    ----------
+    *docs : dict of {str: str}
+        Entries by name, in addition to :data:`SHARED_DOCS`.
+    """
+    entries = SHARED_DOCS.copy()
+    for further in docs:
+        entries |= further
+
+    def entry(match: re.Match[str]) -> str:
+        return textwrap.indent(textwrap.dedent(entries[match[2]]).strip(), match[1])
+
+    def decorate(cls: type) -> type:
+        if cls.__doc__ is not None:  # python -OO removes docstrings
+            cls.__doc__ = re.sub(r"^( *)\{(\w+)\}$", entry, cls.__doc__, flags=re.MULTILINE)
+        return cls
+
+    return decorate
+
+
+class BaseSparseSpecialist(
+    CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator
 ):
-    """Base of the encoders; see :class:`SparseSpecialistEncoder`."""
+    """Base of the encoders and selectors; see :class:`SparseSpecialistEncoder`.
+
+    A subclass decides about the latents: ``_count_latents`` (their number), ``_hidden`` (the
+    layers of the encoder), ``_noises``, ``_default_penalty``, and ``_learn``, the trainings one
+    after the other. A mixin decides about the samples that the search holds out.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "penalty": [str, BasePenalty],
-        "beta": [Interval(Real, 0, None, closed="left")],
-        "independence_weight": [Interval(Real, 0, None, closed="left")],
         "heads": [StrOptions({"mlp", "linear"})],
-        "hidden_layer_sizes": [tuple, list, None],
-        "whiten": ["boolean"],
         "task_weight": ["array-like", None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "refit": ["boolean"],
         "early_stopping": ["boolean"],
         "callbacks": [list, None],
         "device": [str],
@@ -69,132 +230,145 @@ class BaseSpecialistEncoder(
         "verbose": ["verbose"],
     }
 
-    def _learn(
+    @all_or_nothing
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        step_weights: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> Self:
+        """Learn latents, mask and heads.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
+            Single steps, or sequences of them.
+        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
+            Tasks of each row, or sequence, of ``X``. Columns of floats are continuous tasks,
+            all others class labels; a DataFrame may have both. NaN, or None among labels, is a
+            missing value: that sample does not count for that task.
+        step_weights : array-like of shape (n_timesteps, n_tasks) or \
+                (n_sequences, n_timesteps, n_tasks), default=None
+            Non-negative weights of the steps over which the head of a task is summed. None is
+            all steps. With one row per step they are the same in all sequences, and the
+            importance of each step is learned as well, so that a wrong step does little harm.
+            A task without any step uses no latent and predicts its mean, or its most
+            frequent class. Only for sequences.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
+            Weights of the samples, or of their values in each task. An integer weight is
+            equivalent to as many repetitions of the sample, and zero to its absence; a zero for
+            one task is equivalent to a missing value. A sample counts as much for scale and
+            reconstruction of the features as for the task in which its weight is largest.
+        groups : array-like of shape (n_samples,), default=None
+            Samples of one group are held out together.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that fails leaves the estimator as it was.
+
+        Raises
+        ------
+        ValueError
+            If an array has a wrong shape, ``X`` is not finite, a task is constant, or
+            ``checkpoint_dir`` cannot be used or has a damaged file of this fit.
+
+        Warns
+        -----
+        SpecialistWarning
+            If no latent is kept, or as many as the tasks have outputs, or if the fit was
+            too short for exact zeros.
+        """
+        with callback_context(self, X, y) as task:
+            rng = check_random_state(self.random_state)
+            data = self._prepare(X, y, step_weights, sample_weight, groups, rng)
+            build = partial(
+                build_bottlenecks,
+                data,
+                n_classes=self._n_classes,
+                hidden=self._hidden(),
+                linear_heads=self.heads == "linear",
+                penalty=self._resolve_penalty(),
+                learn_steps=self._learns_steps,
+            )
+            seed = rng.randint(2**31 - 1)
+            trainer = Trainer(
+                learning_rate=self.learning_rate,
+                max_epochs=self.max_epochs,
+                batch_size=self.batch_size,
+                early_stopping=self.early_stopping,
+                device=self.device,
+                verbose=self.verbose,
+                task=task,
+                checkpoints=self._open_checkpoints(data, build, seed),
+            )
+            self.history_: list[dict[str, Any]] = []
+            with seeded(seed, self.device):
+                self._learn(data, trainer, build)
+        return self
+
+    def _prepare(
         self,
         X: Any,
         y: Any,
         step_weights: Any,
-        y_weight: Any,
-        *,
-        hold_out: Callable[..., np.ndarray],
-        previous: Any = None,
-        **settings: Any,
-    ) -> Fit:
-        """Fit, set the attributes that all encoders have, and return the rest.
-
-        Parameters
-        ----------
-        X, y, step_weights, y_weight : array-like
-            As ``fit`` has them.
-        hold_out : callable
-            From ``X``, ``y`` and a random generator to the fold that each sample is held
-            out in, -1 for none.
-        previous : SpecialistAutoencoder or None, default=None
-            Trained networks to go on from.
-        **settings : dict
-            Entries of :class:`Settings` that are not parameters of all encoders.
-        """
+        sample_weight: Any,
+        groups: Any,
+        rng: np.random.RandomState,
+    ) -> StepData:
+        """Validate the data; set tasks, scaler and number of latents; return training data."""
         X = validate_steps(self, X, ensure_min_samples=2)
         if y is None:
             raise TaskTargets.missing(self)
-        shape = (len(X), TaskTargets.count(y))
-        counts, shares = validate_weights(y_weight, self.task_weight, shape)
-        tasks = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True, weights=counts)
-        weights = validate_step_weights(step_weights, X, len(tasks))
-        rng = check_random_state(self.random_state)
-        folds = hold_out(X, y, rng)
-        self._scaler = self._make_scaler().fit(X.reshape(-1, X.shape[-1]).astype(np.float64))
+        columns = TaskTargets.columns(y)
+        check_same_length(X=X, y=columns[0], groups=groups)
+        counts = validate_sample_weight(sample_weight, (len(X), len(columns)))
+        task_weight = validate_task_weight(self.task_weight, len(columns))
+        weights = validate_step_weights(step_weights, X, len(columns))
+        is_shared = weights.strides[0] == 0  # the same steps in all sequences
+        groups = None if groups is None else np.asarray(groups)
+        folds = self._given_folds(X, y, groups)
+
+        # Equal samples become one, with the sum of their weights.
+        arrays = [X] if is_shared else [X, weights]
+        labels = [part for part in (folds, groups) if part is not None]
+        index, counts = merge_samples(counts, arrays, columns, labels)
+        if not np.array_equal(index, np.arange(len(X))):
+            X, y = X[index], safe_indexing(y, index)
+            folds = None if folds is None else folds[index]
+            groups = None if groups is None else groups[index]
+            shape = (len(X), *weights.shape[1:])
+            weights = np.broadcast_to(weights[0], shape) if is_shared else weights[index]
+
+        self.tasks_ = TaskTargets(y, allow_missing=True, weights=counts)
+        self._n_classes = [task.n_classes for task in self.tasks_.tasks]
+        if folds is None:
+            folds = self._draw_folds(len(X), groups, rng)
+        # Folds without any sample left are left out of the numbering.
+        folds = np.where(folds < 0, NO_FOLD, np.searchsorted(np.unique(folds[folds >= 0]), folds))
+
+        # The features count as the value of the task in which the weight is largest.
+        rows = counts.max(axis=1) / counts.max(axis=1).mean()
+        is_weighted = not np.all(rows == rows[0])
+        per_step = np.repeat(rows, X.shape[1]) if X.ndim == 3 else rows
+        steps = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        self._scaler = StandardScaler().fit(steps, sample_weight=per_step if is_weighted else None)
         scaled = as_sequences(self._scale(X))
-        data = StepData.from_arrays(scaled, weights, tasks.encode(y), counts, shares, folds)
-        weighs_steps = np.ndim(step_weights) == 2 and X.shape[1] > 1
-        plan = self._settings(scaled, tasks, weighs_steps=weighs_steps, **settings)
-        seed = rng.randint(2**31 - 1)
-        plan.checkpoints = open_checkpoints(self, data, plan, seed, previous)
-        with seeded(seed, self.device):
-            fit = fit_specialist(data, plan, previous)
-        self.module_, self.history_, self.n_iter_ = fit.module, fit.history, fit.n_epochs
-        self.input_noise_ = round(float(fit.module.bottleneck.encoders.noise), 6)
-        self.inseparable_groups_ = fit.inseparable
-        self.mask_ = fit.module.task_mask().detach().numpy().copy()
-        self.support_ = np.any(self.mask_, axis=0)
-        self.n_components_ = self.mask_.shape[1]
-        self._n_features_out = int(self.support_.sum())
-        self.tasks_ = tasks
-        self.step_mask_ = weights[0] if weights.strides[0] == 0 else None
-        self.step_weights_ = self._step_weights() if weighs_steps else None
+        self._n_latents = self._count_latents(scaled, per_step if is_weighted else None)
+        self._learns_steps = np.ndim(step_weights) == 2 and X.ndim == 3 and X.shape[1] > 1
         self._weights_given = step_weights is not None
-        self._warn_about_support(plan, fit.reaches_zero)
-        return fit
-
-    def _make_scaler(self) -> Any:
-        """Return what the features go through before the networks."""
-        if not self.whiten:
-            return StandardScaler()
-        return make_pipeline(StandardScaler(), PCA(EXPLAINED_VARIANCE, whiten=True))
-
-    def _settings(self, X: np.ndarray, tasks: TaskTargets, **options: Any) -> Settings:
-        hidden = check_layer_sizes(self.hidden_layer_sizes, or_none=True)
-        settings = Settings(
-            n_components=self._count_components(X),
-            penalty=self._resolve_penalty(),
-            beta=self.beta,
-            independence_weight=self.independence_weight,
-            linear_heads=self.heads == "linear",
-            noises=self._noises(hidden),
-            hidden=hidden,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            refit=self.refit,
-            early_stopping=self.early_stopping,
-            callbacks=check_callbacks(self.callbacks),
-            device=self.device,
-            verbose=self.verbose,
-            n_classes=[task.n_classes for task in tasks.tasks],
-            **options,
-        )
-        if settings.n_relevant is not None and settings.n_relevant > settings.n_components:
-            raise ValueError(
-                f"n_relevant={settings.n_relevant} exceeds the number of latents, "
-                f"{settings.n_components}: raise n_components."
-            )
-        return settings
-
-    def _noises(self, hidden: Any) -> tuple[float, ...]:
-        """Return what the search tries: one noise twice, since training can get stuck."""
-        if hidden is None:
-            return (0.0,)
-        return NOISES if self.input_noise == "auto" else (float(self.input_noise),) * 2
-
-    def _resolve_penalty(self) -> BasePenalty:
-        penalty = self.penalty
-        if isinstance(penalty, str) and penalty == "auto":
-            penalty = "hard_concrete" if self.hidden_layer_sizes is None else "l1"
-        part = BasePenalty.resolve(penalty, argument="penalty")
-        part._validate_params()
-        return part
-
-    def _count_components(self, X: np.ndarray) -> int:
-        """Return the number of latents: given, the features, or what their variance needs."""
-        n_features = X.shape[-1]
-        if self.hidden_layer_sizes is None:
-            if self.n_components not in (None, n_features):
-                warn(
-                    f"n_components={self.n_components} is ignored: with hidden_layer_sizes=None "
-                    f"the latents are the {n_features} features."
-                )
-            if getattr(self, "n_relevant", None) is not None:
-                raise ValueError(
-                    "With hidden_layer_sizes=None the penalty alone says which latents are "
-                    f"relevant: n_relevant must be None, got {self.n_relevant}."
-                )
-            return n_features
-        if self.n_components is not None:
-            return self.n_components
-        variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(X.reshape(-1, n_features).T)))[::-1]
-        needed = np.searchsorted(np.cumsum(variances), EXPLAINED_VARIANCE * variances.sum()) + 1
-        return int(
-            min(max(needed, getattr(self, "n_relevant", None) or 1), MAX_COMPONENTS, n_features)
+        self.step_mask_ = weights[0] if is_shared else None
+        return StepData.from_arrays(
+            scaled,
+            weights,
+            self.tasks_.encode(y),
+            counts,
+            task_weight,
+            folds,
+            rows if is_weighted else None,
         )
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
@@ -202,27 +376,102 @@ class BaseSpecialistEncoder(
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
         return self._scaler.transform(rows).reshape(*X.shape[:-1], -1)
 
-    def _step_weights(self) -> np.ndarray:
-        learned = self.module_.bottleneck.heads.step_importance()[0].detach().numpy()
-        return np.asarray(self.step_mask_ * learned.T)
+    def _resolve_penalty(self) -> BasePenalty:
+        penalty = self.penalty
+        if isinstance(penalty, str) and penalty == "auto":
+            penalty = self._default_penalty
+        part = BasePenalty.resolve(penalty, argument="penalty")
+        part._validate_params()
+        return part
 
-    def _warn_about_support(self, settings: Settings, reaches_zero: bool) -> None:
-        n_kept = int(self.support_.sum())
-        if not reaches_zero:
+    def _open_checkpoints(self, data: StepData, build: Any, seed: int) -> Checkpoints | None:
+        """Return the files of the fit, or None."""
+        if self.checkpoint_dir is None:
+            return None
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "With checkpoint_dir a fit continues with the same random numbers: random_state "
+                f"must be an integer, got {self.random_state!r}."
+            )
+        if self.callbacks:
+            raise ValueError(
+                "checkpoint_dir and callbacks exclude each other, because the state of a callback "
+                "is not saved: set one of them to None."
+            )
+        params = self.get_params(deep=False)
+        options = {name: params[name] for name in params.keys() - set(NOT_IN_CHECKPOINTS)}
+        options |= build.keywords | {"class": type(self).__name__, "n_latents": self._n_latents}
+        return Checkpoints(self.checkpoint_dir, data, options, seed, self._previous())
+
+    def _previous(self) -> SpecialistAutoencoder | None:
+        """Return the networks of the previous fit, to start from."""
+        return None
+
+    @property
+    def _n_outputs(self) -> int:
+        """Number of values that the tasks consist of."""
+        return sum(max(1, count - 1) for count in self._n_classes)
+
+    def _learn(self, data: StepData, trainer: Trainer, build: Build) -> None:
+        """Train all networks, and set the attributes."""
+        raise NotImplementedError
+
+    def _record(self, phase: str, *nets: SpecialistNet) -> None:
+        """Add the losses of each epoch to the history, without those of each batch."""
+        for net in nets:
+            for row in net.history:
+                losses = {key: float(row[key]) for key in sorted(row) if key.endswith("_loss")}
+                self.history_.append({"phase": phase, "epoch": row["epoch"]} | losses)
+
+    def _train(
+        self,
+        data: StepData,
+        trainer: Trainer,
+        build: Build,
+        width: int,
+        start: Bottlenecks | None,
+        *,
+        sparsity: float,
+        noise: float = 0.0,
+    ) -> Bottlenecks:
+        """Train the bottleneck of all samples with the penalty, in part from where it starts."""
+        module = build(
+            [width],
+            sparsity=[sparsity],
+            noise=noise if start is None else noise_of(start),
+        )
+        net = train_bottlenecks(
+            data,
+            trainer,
+            module,
+            start=start,
+            share=1.0 if start is None else CONTINUED_SHARE,
+            may_stop_early=True,
+            callbacks=check_callbacks(self.callbacks),
+        )
+        self._record("sparse", net)
+        self.n_iter_ = len(net.history)
+        if sparsity > 0 and width > 0 and net.travel_ <= ENOUGH_TRAVEL * width**-0.5:
             warn(
                 "The fit was too short for the penalty to take an entry of the mask to zero: "
                 "the mask may look denser than it is. Raise max_epochs."
             )
-        if n_kept == 0:
+        return net.module_
+
+    def _publish(self, module: SpecialistAutoencoder) -> None:
+        """Set the attributes of the fitted networks."""
+        self.module_ = module.double().eval()
+        self.mask_ = module.task_mask().detach().numpy().copy()
+        self.support_ = np.any(self.mask_, axis=0)
+        self._n_features_out = int(self.support_.sum())
+        self.step_weights_ = None
+        if self._learns_steps:
+            importance = module.bottleneck.heads.step_importance()[0].detach().numpy()
+            self.step_weights_ = np.asarray(self.step_mask_ * importance.T)
+        if self._n_features_out == 0:
             warn(
                 "No latent lowers the held-out task loss: the support is empty, and the tasks "
                 "predict their means or most frequent classes. More samples may find some."
-            )
-        elif self.hidden_layer_sizes is not None and n_kept == settings.n_outputs:
-            warn(
-                f"The tasks use {n_kept} latents, as many as they have outputs: the encoder may "
-                "hand over the tasks' own values instead of the latents behind them. To tell "
-                "them apart takes more tasks."
             )
 
     def latents(self, X: Any) -> np.ndarray:
@@ -242,28 +491,13 @@ class BaseSpecialistEncoder(
         X = validate_steps(self, X, reset=False)
         return encode(self.module_, self._scale(X)).astype(X.dtype, copy=False)
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the latents that some task uses.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
-            Single steps, or sequences of them.
-
-        Returns
-        -------
-        latents : ndarray of shape (..., n_support)
-            In the dtype of ``X`` (float32 or float64).
-        """
-        return self.latents(X)[..., self.support_]
-
     def diagnose(self, X: Any) -> Bunch:
-        """Check what can be checked without knowing the true latents.
+        """Check a fit without the true latents.
 
         Parameters
         ----------
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
-            At least 20 steps, best of held-out data; the first 2,000 are looked at.
+            At least 20 steps, preferably of held-out data; the first 2,000 are used.
 
         Returns
         -------
@@ -272,48 +506,23 @@ class BaseSpecialistEncoder(
 
             use : ndarray of shape (n_support,), float64
                 Mean absolute slope of the task that uses a kept latent most, in standard
-                deviations (or logits) for a standard deviation.
+                deviations (or logits) per standard deviation.
             unused : ndarray of int
                 Kept latents with less than a hundredth of the largest ``use``.
             jacobian_rank : int
-                Rank of the slopes of all tasks over all steps. The theory asks for that of the
-                support, "sufficient nonlinearity": otherwise the tasks see only so many
-                combinations of the kept latents.
+                Rank of the slopes of all tasks over all steps. The theory requires that it
+                equals the size of the support ("sufficient nonlinearity"): otherwise the tasks
+                depend only on as many combinations of the kept latents.
             duplicates : list of (int, int)
-                Kept latents of which each says 95 % of the other.
+                Pairs of kept latents of which each predicts 95 % of the variance of the other.
             leakage : ndarray of shape (n_components - n_support,), float64
                 Share of the variance of each other latent that the kept ones predict. High
-                values mean that both speak of the same: by a dependence in the data, or
-                because ``independence_weight`` is too low.
+                values mean that both contain the same: by a dependence in the data, or because
+                ``independence_weight`` is too low.
         """
         latents = self.latents(X)
         rows = latents.reshape(-1, latents.shape[-1]).astype(np.float64)
         return diagnose(self.module_, rows, np.asarray(self.support_))
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Decode the latents that some task uses, all others at their mean.
-
-        Parameters
-        ----------
-        X : array-like of shape (..., n_support)
-            Latents as :meth:`transform` returns them, of steps or of sequences.
-
-        Returns
-        -------
-        features : ndarray of shape (..., n_features)
-            Reconstructed features.
-        """
-        check_is_fitted(self)
-        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True, ensure_min_features=0)
-        if X.shape[-1] != self._n_features_out:
-            raise ValueError(
-                f"X has {X.shape[-1]} latents, but {self._n_features_out} are in the support."
-            )
-        latents = np.zeros((*X.shape[:-1], self.n_components_))
-        latents[..., self.support_] = X
-        rows = decode(self.module_, latents.reshape(-1, self.n_components_))
-        features = self._scaler.inverse_transform(rows).reshape(*X.shape[:-1], -1)
-        return features.astype(X.dtype, copy=False)
 
     def predict(self, X: Any, step_weights: Any = None) -> np.ndarray:
         """Predict the tasks.
@@ -321,7 +530,7 @@ class BaseSpecialistEncoder(
         Parameters
         ----------
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
-            Sequences, or rows that are one step of every task each.
+            Sequences, or rows that are one step of every task.
         step_weights : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Weights of the steps. None is those of ``fit``, if they were the same for all
@@ -340,13 +549,13 @@ class BaseSpecialistEncoder(
         check_is_fitted(self)
         X = validate_steps(self, X, reset=False)
         if step_weights is None and X.ndim == 3 and self._weights_given:
-            step_weights = self._remembered_step_tasks(X.shape[1])
+            step_weights = self._fitted_step_mask(X.shape[1])
         weights = validate_step_weights(step_weights, X, len(self.tasks_))
         n_learned = weights.shape[1] if self.step_weights_ is None else len(self.step_weights_)
         if weights.shape[1] not in (1, n_learned):
             raise ValueError(
-                f"X has {weights.shape[1]} steps, but fit learned how much each of {n_learned} "
-                "counts: pass as many."
+                f"X has {weights.shape[1]} steps, but fit learned the importance of each of "
+                f"{n_learned} steps: pass as many."
             )
         outputs = predict_tasks(self.module_, as_sequences(self._scale(X)), weights)
         columns = [
@@ -355,7 +564,7 @@ class BaseSpecialistEncoder(
         ]
         return self.tasks_.join(columns)
 
-    def _remembered_step_tasks(self, n_timesteps: int) -> np.ndarray:
+    def _fitted_step_mask(self, n_timesteps: int) -> np.ndarray:
         if self.step_mask_ is None:
             raise ValueError("fit had step_weights for each sequence: pass those of X as well.")
         if len(self.step_mask_) != n_timesteps:
@@ -365,7 +574,7 @@ class BaseSpecialistEncoder(
             )
         return self.step_mask_
 
-    def score(self, X: Any, y: Any, step_weights: Any = None) -> float:
+    def score(self, X: Any, y: Any, step_weights: Any = None, sample_weight: Any = None) -> float:
         """Return the mean over tasks of R2, or of accuracy where y has class labels.
 
         Parameters
@@ -376,6 +585,8 @@ class BaseSpecialistEncoder(
             True values.
         step_weights : array-like, default=None
             As for :meth:`predict`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples. None is equal weights.
 
         Returns
         -------
@@ -383,4 +594,103 @@ class BaseSpecialistEncoder(
             At most 1.
         """
         check_is_fitted(self)
-        return self.tasks_.score(y, self.predict(X, step_weights))
+        return self.tasks_.score(y, self.predict(X, step_weights), sample_weight)
+
+
+class GivenSparsityMixin:
+    """Fits of a given sparsity, whose search holds out one part of the samples."""
+
+    validation_fraction: float
+    warm_start: bool
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "sparsity": [Interval(Real, 0, 1, closed="both")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+    }
+
+    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> None:
+        """Return None: the held-out samples are drawn."""
+
+    def _draw_folds(
+        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
+    ) -> np.ndarray:
+        """Return 0 for a random part of the samples, or groups, and -1 for the others."""
+        units = np.arange(n_samples)
+        if groups is not None:
+            units = np.unique(groups, return_inverse=True)[1]
+        n_units = int(units.max()) + 1
+        if n_samples < 4:
+            return np.zeros(n_samples, dtype=int)  # too few for a split
+        if n_units < 2:
+            raise ValueError("groups has a single group, but one must be held out: pass None.")
+        # Two samples at least must be left, of which there is a variance.
+        most = n_units - (2 if groups is None else 1)
+        n_held_out = min(max(1, round(self.validation_fraction * n_units)), most)
+        return np.where(np.isin(units, rng.permutation(n_units)[:n_held_out]), 0, NO_FOLD)
+
+    def _previous(self) -> SpecialistAutoencoder | None:
+        return getattr(self, "module_", None) if self.warm_start else None
+
+
+class SearchedSparsityMixin:
+    """Fits whose sparsity is chosen by cross-validation."""
+
+    cv: Any
+    tolerance: float
+    sparsity_path_: np.ndarray
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "cv": ["cv_object"],
+        "tolerance": [Interval(Real, 0, 1, closed="left")],
+        "n_subsamples": [Interval(Integral, 2, None, closed="left"), None],
+    }
+
+    @property
+    def _positive_tolerance(self) -> float:
+        # At exactly zero there would be no penalty, and dense masks.
+        return max(self.tolerance, np.finfo(float).tiny)
+
+    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> np.ndarray | None:
+        """Return the fold in which a splitter holds out each sample; None for random folds."""
+        if self.cv is None or isinstance(self.cv, Integral):
+            return None
+        with naming("cv"):
+            return self._folds(check_cv(self.cv).split(X, y, groups), len(X))
+
+    def _draw_folds(
+        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
+    ) -> np.ndarray:
+        """Return random folds of samples, or groups."""
+        n_units = n_samples if groups is None else len(np.unique(groups))
+        splitter = KFold if groups is None else GroupKFold
+        n_splits = max(2, min(5 if self.cv is None else self.cv, n_units))
+        cv = splitter(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
+        with naming("cv"):
+            return self._folds(cv.split(np.zeros((n_samples, 1)), groups=groups), n_samples)
+
+    def _folds(self, splits: Any, n_samples: int) -> np.ndarray:
+        folds = np.full(n_samples, NO_FOLD)
+        for fold, (_, test) in enumerate(splits):
+            folds[test] = fold
+        if not (folds >= 0).any():
+            raise ValueError(f"cv={self.cv!r} holds out no sample.")
+        return folds
+
+    def _describe(self, path: SparsityPath, supports: list[np.ndarray]) -> None:
+        """Set the attributes of the path, from dense to empty.
+
+        Parameters
+        ----------
+        path : SparsityPath
+            The path.
+        supports : list of ndarray of shape (n_folds, n_tasks, n_latents)
+            Which latents each task may use, for each point.
+        """
+        self.sparsity_max_ = path.explained
+        losses = [path.losses[point] for point in path.points]
+        self.scores_path_ = 1.0 - np.array([path.by_fold(each) for each in losses])
+        self.support_path_ = np.array([support.mean(axis=0) for support in supports])
+        self.n_active_path_ = np.array([s.any(axis=1).sum(axis=1).mean() for s in supports])
+        self.best_index_ = path.points.index(path.chosen)
+        self.sparsity_ = float(self.sparsity_path_[self.best_index_])

@@ -1,22 +1,32 @@
-"""What can be said of a fitted encoder without knowing the truth."""
+"""Diagnostics of a fitted encoder, and the stability of its result over half-samples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils import Bunch
 
 from ..metrics._block_r2 import block_r2
-from ..networks.inference import head_slopes
+from ..networks.training import StepData, Trainer
+from ._autoencoder import SpecialistAutoencoder, head_slopes
+from ._training import Build, SparsityPath, noise_of, search_penalty, train_bottlenecks
 
-__all__ = ["diagnose"]
+__all__ = ["column_stability", "diagnose", "latent_stability"]
 
-FEWEST_ROWS = 20  # that block_r2 takes
-MAX_ROWS = 2000
-UNUSED = 0.01  # of the mean slope of the most used latent
+MIN_ROWS = 20  # that block_r2 needs
+MAX_ROWS = 2000  # kernel ridge takes their cube in time
+UNUSED = 0.01  # part of the mean slope of the most used latent
 DUPLICATE = 0.95  # R2 of a kept latent given another one
-RANK = 1e-3  # of the largest singular value
+RANK = 1e-3  # part of the largest singular value: single precision leaves errors of 1e-4
+RECOVERED = 0.8  # R2 of a latent, given those of a half-sample, that counts as recovery
+N_NEIGHBORS = 10
+MAX_PROBE_ROWS = 4000  # half of which the nearest neighbors are searched in
 
 
 def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
@@ -29,15 +39,15 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
     latents : ndarray of shape (n_rows, n_latents), float64
         All latents of some rows.
     support : ndarray of shape (n_latents,), bool
-        Those that some task uses.
+        Latents that some task uses.
 
     Raises
     ------
     ValueError
         If the rows are too few.
     """
-    if len(latents) < FEWEST_ROWS:
-        raise ValueError(f"X has {len(latents)} steps: {FEWEST_ROWS} or more are needed.")
+    if len(latents) < MIN_ROWS:
+        raise ValueError(f"X has {len(latents)} steps: {MIN_ROWS} or more are needed.")
     latents = latents[:MAX_ROWS]
     kept, others = latents[:, support], latents[:, ~support]
     jacobian = head_slopes(module, latents)[..., support]
@@ -53,14 +63,100 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
     )
 
 
-def _duplicates(kept: np.ndarray, names: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs of latents of which each can be read from the other."""
+def _duplicates(kept: np.ndarray, indices: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs of latents of which each predicts the other."""
     n_kept = kept.shape[1]
     r2 = np.array([block_r2(kept[:, [j]], kept) for j in range(n_kept)]).reshape(n_kept, n_kept)
     both = np.minimum(r2, r2.T)
     return [
-        (int(names[i]), int(names[j]))
+        (int(indices[i]), int(indices[j]))
         for i in range(n_kept)
         for j in range(i + 1, n_kept)
         if both[i, j] > DUPLICATE
     ]
+
+
+def column_stability(
+    data: StepData,
+    trainer: Trainer,
+    build: Build,
+    n_classes: list[int],
+    share: float,
+    n_halves: int,
+) -> np.ndarray:
+    """Return how often entries of the mask of known latents are selected in half-samples.
+
+    Parameters
+    ----------
+    data : StepData
+        All samples.
+    trainer, build, n_classes
+        As in the fit.
+    share : float
+        The chosen share of the strongest penalty.
+    n_halves : int
+        Number of half-samples, in complementary pairs (Shah and Samworth 2013).
+
+    Returns
+    -------
+    frequency : ndarray of shape (n_tasks, n_latents)
+        Share of the half-samples in whose support an entry is.
+    """
+    counts: list[np.ndarray] = []
+    for halves in _halves(data, n_halves):
+        path = SparsityPath(halves, n_classes, 0.0)
+        search_penalty(path, trainer, build, [share])
+        counts += list(path.supports[share].astype(float))
+    return np.mean(counts[:n_halves], axis=0)
+
+
+def latent_stability(
+    data: StepData, trainer: Trainer, build: Build, module: SpecialistAutoencoder, n_halves: int
+) -> np.ndarray:
+    """Return how often the latents of a fit are recovered from half-samples.
+
+    Parameters
+    ----------
+    data, trainer, build, n_halves
+        As in :func:`column_stability`.
+    module : SpecialistAutoencoder
+        The fit.
+
+    Returns
+    -------
+    frequency : ndarray of shape (n_latents,)
+        Share of the half-samples whose latents predict a latent that the tasks use, with an
+        R2 above 0.8; 0 for all other latents.
+    """
+    counts: list[np.ndarray] = []
+    for halves in _halves(data, n_halves):
+        counts += _recovered(halves, trainer, build, module)
+    return np.mean(counts[:n_halves], axis=0)
+
+
+def _halves(data: StepData, n_halves: int) -> Iterator[StepData]:
+    """Yield the samples with the halves of a random split as folds."""
+    for _ in range(-(-n_halves // 2)):
+        yield replace(data, folds=(torch.randperm(len(data)) < len(data) // 2).long())
+
+
+def _recovered(
+    halves: StepData, trainer: Trainer, build: Build, module: SpecialistAutoencoder
+) -> list[np.ndarray]:
+    """Return, for both halves, which latents of the fit are predicted by theirs."""
+    width = module.n_relevant
+    untrained = build([width] * 2, held_out=[0, 1], noise=noise_of(module.bottleneck) * 2)
+    net = train_bottlenecks(halves, trainer, untrained)
+    rows = halves.rows[torch.randperm(len(halves.rows))[:MAX_PROBE_ROWS]]
+    found = net.module_.encoders.encode_rows(rows)
+    with torch.no_grad():
+        wanted = module.encode(rows.to(next(module.parameters()).dtype))[:, :width].numpy()
+    kept = module.task_mask().any(dim=0).numpy()
+    result, half = [], len(rows) // 2
+    for latents in found.numpy():
+        # Nearest neighbors predict through any invertible map between the two blocks.
+        probe = KNeighborsRegressor(N_NEIGHBORS, weights="distance")
+        predicted = probe.fit(latents[:half], wanted[:half]).predict(latents[half:])
+        r2 = r2_score(wanted[half:], predicted, multioutput="raw_values")
+        result.append(kept * np.pad(r2 > RECOVERED, (0, len(kept) - width)).astype(float))
+    return result

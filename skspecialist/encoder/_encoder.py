@@ -1,178 +1,318 @@
-"""An encoder whose sparsity is given."""
+"""Encoders into latents of which a sparse mask determines which task uses which."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
+from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import all_or_nothing, callback_context
-from .._base.sklearn_compat import Interval, fit_context
-from ._base import BaseSpecialistEncoder
+from .._base.sklearn_compat import Interval, StrOptions
+from .._data.sequences import FLOATS
+from .._data.validation import check_layer_sizes, check_numbers
+from ..exceptions import warn
+from ..networks.layers import Bottlenecks
+from ..networks.training import NO_FOLD, StepData, Trainer
+from ._autoencoder import decode, fit_autoencoder
+from ._base import (
+    BaseSparseSpecialist,
+    GivenSparsityMixin,
+    SearchedSparsityMixin,
+    fill_docstring,
+)
+from ._diagnostics import latent_stability
+from ._rotation import rotate_latents
+from ._training import Build, SparsityPath, refit_heads, search_width
 from .penalties._base import BasePenalty
 
-__all__ = ["SparseSpecialistEncoder"]
+__all__ = ["SparseSpecialistEncoder", "SparseSpecialistEncoderCV"]
+
+EXPLAINED_VARIANCE = 0.999  # share for the principal components that n_components=None counts
+MAX_COMPONENTS = 32  # largest number of latents with n_components=None
+NOISES = (0.0, 0.3)  # noises on the features of input_noise="auto"
+
+DOCS = {
+    "n_components": """
+        n_components : int, default=None
+            Number of all latents. None is the number of principal components that explain
+            99.9 % of the variance of the features, at most 32.
+        """,
+    "penalty": """
+        penalty : {"auto", "l1", "hard_concrete"} or instance of a penalty, default="auto"
+            Penalty on the mask: "l1" is ``L1()``, a sparse group lasso, "hard_concrete" is
+            ``HardConcrete()``, random gates. "auto" is "l1". Its weight is the product of
+            sparsity (or tolerance) and ``sparsity_max_``.
+        """,
+    "independence_weight": """
+        independence_weight : float, default=0.3
+            Weight of the dependence between the latents of the tasks and the others, in units
+            of the reconstruction error: the Hilbert-Schmidt independence criterion, scaled to
+            [0, 1]. Without it the others repeat in part the content of the tasks' latents. It
+            changes the others only. Where relevant and irrelevant latents of the data depend
+            on each other, the others contain the rest of the irrelevant ones.
+        """,
+    "hidden_layer_sizes": """
+        hidden_layer_sizes : tuple of int, default=(128, 128)
+            Hidden layers of the encoder; those of the decoder are the reverse.
+        """,
+    "input_noise": """
+        input_noise : float or "auto", default="auto"
+            Standard deviation of the normal noise that is added to the standardized features
+            while the tasks are learned, against overfitting [3]_. "auto" tries 0 and 0.3 at
+            each number of latents and takes the one with better held-out predictions: curved
+            tasks with many samples need none, few or noisy samples need some. Without a search
+            "auto" is 0.
+        """,
+    "latent_attributes": """
+        mask_ : ndarray of shape (n_tasks, n_components), float64
+            How much each task uses each latent; exact zeros. Within the latents that are kept
+            the mask depends on the coordinates that the encoder chose, which are not unique.
+        support_ : ndarray of shape (n_components,), bool
+            Latents that some task uses.
+        input_noise_ : float
+            Standard deviation of the noise that the latents were learned with.
+        inseparable_groups_ : list of tuple of int
+            Groups of latents of the support that are identified together only. With heads
+            that are not linear, the whole support; with linear ones, latents that occur
+            together in too many tasks.
+        n_components_ : int
+            Number of latents.
+        """,
+    "references": """
+        .. [1] Zheng, Feng, Li, Xie, Murphy and Zhang, From generalist to specialist
+           representation, ICML 2026, arXiv:2605.12733.
+        .. [2] Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural
+           networks, NeurIPS 2021.
+        .. [3] Bishop, Training with noise is equivalent to Tikhonov regularization, Neural
+           Computation 7, 1995.
+        """,
+}
 
 
-class SparseSpecialistEncoder(BaseSpecialistEncoder):
-    """Learn latents of which a sparse mask says which task uses which.
+class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
+    """Base of the encoders: latents are learned, and decoded again."""
 
-    An encoder of the features and one small head for each task, which reads the latents
-    that a non-negative mask between tasks and latents lets through [1]_; further latents,
-    which no task reads, and a decoder of all of them. The latents that some task uses are
-    then identified as a block, apart from everything else in the data: provided that
-    there are at least as many task outputs as such latents, or the encoder may hand over
-    the task functions themselves.
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseSparseSpecialist._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "independence_weight": [Interval(Real, 0, None, closed="left")],
+        "hidden_layer_sizes": [tuple, list],
+        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+    }
+    _default_penalty = "l1"
 
-    ``fit`` takes four steps. (1) *How many*: encoders to different numbers of latents
+    def _hidden(self) -> tuple[int, ...]:
+        return check_layer_sizes(self.hidden_layer_sizes) or ()
+
+    @property
+    def _noises(self) -> tuple[float, float]:
+        """Noises in the search: a given one twice, since a training can end in a poor optimum."""
+        return NOISES if self.input_noise == "auto" else (float(self.input_noise),) * 2
+
+    def _count_latents(self, X: np.ndarray, row_weights: np.ndarray | None) -> int:
+        n_relevant = getattr(self, "n_relevant", None) or 1
+        if self.n_components is None:
+            n_features = X.shape[-1]
+            covariance = np.cov(X.reshape(-1, n_features).T, aweights=row_weights)
+            variances = np.linalg.eigvalsh(np.atleast_2d(covariance))[::-1]
+            total = EXPLAINED_VARIANCE * variances.sum()
+            needed = int(np.searchsorted(np.cumsum(variances), total)) + 1
+            n_latents = min(max(needed, n_relevant), MAX_COMPONENTS, n_features)
+        else:
+            n_latents = int(self.n_components)
+        if n_relevant > n_latents:
+            raise ValueError(
+                f"n_relevant={n_relevant} exceeds the number of latents, {n_latents}: raise "
+                "n_components."
+            )
+        return n_latents
+
+    def _learn(self, data: StepData, trainer: Trainer, build: Build) -> None:
+        # 1. The number of latents, and networks to start from.
+        self.n_components_ = self._n_latents
+        width, start, weight = self._find_width(data, trainer, build)
+        everything = replace(data, folds=torch.full_like(data.folds, NO_FOLD))
+
+        # 2. The latents and the mask. Linear heads need no penalty: the rotation that follows
+        # makes them sparse.
+        rotates = self.heads == "linear" and weight > 0 and width > 1
+        bottleneck = self._train(
+            everything,
+            trainer,
+            build,
+            width,
+            start,
+            sparsity=0.0 if rotates else weight,
+            noise=self._noises[0],
+        )
+        if rotates:
+            self.inseparable_groups_ = rotate_latents(everything, bottleneck, self._n_classes)
+        else:
+            kept = bottleneck.task_mask()[0].any(dim=0).nonzero()[:, 0].tolist()
+            self.inseparable_groups_ = [tuple(kept)] if len(kept) > 1 else []
+
+        # 3. The heads without penalty, on the latents that they kept.
+        if width > 0:
+            net = refit_heads(everything, trainer, bottleneck, from_scratch=rotates)
+            self._record("refit", net)
+
+        # 4. The other latents and the decoder.
+        module, net = fit_autoencoder(
+            everything,
+            bottleneck,
+            trainer,
+            hidden=self._hidden(),
+            n_latents=self.n_components_,
+            independence_weight=self.independence_weight,
+        )
+        self._record("reconstruction", net)
+        self.input_noise_ = round(float(bottleneck.encoders.noise), 6)
+        self._publish(module)
+        n_kept = self._n_features_out
+        if n_kept and n_kept == self._n_outputs:
+            warn(
+                f"The tasks use {n_kept} latents, as many as they have outputs: the latents may "
+                "be the tasks' own values instead of the latents behind them. To separate "
+                "them takes more tasks."
+            )
+        self._check_stability(everything, trainer, build)
+
+    def _find_width(
+        self, data: StepData, trainer: Trainer, build: Build
+    ) -> tuple[int, Bottlenecks | None, float]:
+        """Return the number of latents, trained networks, and the weight of the penalty."""
+        raise NotImplementedError
+
+    def _search_width(
+        self, data: StepData, trainer: Trainer, build: Build, tolerance: float
+    ) -> tuple[SparsityPath, int, Bottlenecks | None]:
+        path = SparsityPath(data, self._n_classes, tolerance)
+        # More latents than outputs are never needed: the outputs themselves would do.
+        max_width = min(self.n_components_, self._n_outputs)
+        narrow = search_width(path, trainer, build, max_width, self._noises)
+        self._record("search", *path.nets)
+        return path, 0 if narrow is None else narrow.encoders.n_latents, narrow
+
+    def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
+        """Fit to half-samples, if that was asked for."""
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the latents that some task uses.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
+            Single steps, or sequences of them.
+
+        Returns
+        -------
+        latents : ndarray of shape (..., n_support)
+            In the dtype of ``X`` (float32 or float64).
+        """
+        return self.latents(X)[..., self.support_]
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Decode the latents that some task uses, all others at their mean.
+
+        Parameters
+        ----------
+        X : array-like of shape (..., n_support)
+            Latents as :meth:`transform` returns them, of steps or of sequences.
+
+        Returns
+        -------
+        features : ndarray of shape (..., n_features)
+            Reconstructed features.
+        """
+        check_is_fitted(self)
+        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True, ensure_min_features=0)
+        if X.shape[-1] != self._n_features_out:
+            raise ValueError(
+                f"X has {X.shape[-1]} latents, but {self._n_features_out} are in the support."
+            )
+        latents = np.zeros((*X.shape[:-1], self.n_components_))
+        latents[..., self.support_] = X
+        rows = decode(self.module_, latents.reshape(-1, self.n_components_))
+        features = self._scaler.inverse_transform(rows).reshape(*X.shape[:-1], -1)
+        return features.astype(X.dtype, copy=False)
+
+
+@fill_docstring(DOCS)
+class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
+    """Sparse specialist encoder: latents, and a mask of the latents that each task uses.
+
+    An encoder of the features and one small head per task, which reads the latents that a
+    non-negative mask between tasks and latents admits [1]_; further latents, which no task
+    reads, and a decoder of all of them. The latents that some task uses are then identified as
+    a block, apart from everything else in the data: provided that there are at least as many
+    task outputs as such latents; otherwise the encoder may return the task functions themselves.
+
+    ``fit`` takes four steps. (1) *Number of latents*: encoders into different numbers of latents
     learn the tasks, side by side, and the smallest number is taken that predicts held-out
     samples about as well as the best. A mask alone often keeps one latent too many, which
-    then carries what no task uses. (2) *Which*: the best of these goes on, now with the
-    penalty on its mask; a proximal step in the metric of Adam [2]_ sets entries to exactly
+    then contains what no task uses. (2) *Mask*: the best of these is trained further, now with
+    the penalty on its mask; a proximal step in the metric of Adam [2]_ sets entries to exactly
     zero. (3) *Refit*: the heads again, without penalty, on the latents they kept.
-    (4) *The rest*: these latents stay as they are while others, made independent of them,
-    learn what else the decoder needs. Reconstruction can therefore pull nothing into the
-    latents of the tasks.
+    (4) *Reconstruction*: these latents stay fixed while others, made independent of them,
+    learn what else the decoder needs. Reconstruction therefore cannot change the latents of
+    the tasks.
 
     Parameters
     ----------
-    n_components : int, default=None
-        Number of all latents. None is as many as principal components explain 99.9 % of the
-        variance of the features, at most 32. Known latents are as many as there are features.
+    {n_components}
     n_relevant : int, default=None
-        Number of latents that the tasks may read, where it is known: without step 1. None
-        finds it.
+        Number of latents that the tasks may use, where it is known: without step 1. None
+        estimates it.
     sparsity : float, default=0.02
-        From 0, dense, to 1, empty: the share of what the tasks' best model explains that
-        may be lost for fewer latents (one standard error is granted besides). The same
-        share of ``sparsity_max_`` weighs the penalty. In trials the last relevant latent
-        explained 2.5 % or more, and a superfluous one hardly 1 %. 0 takes as many latents as
-        the tasks have outputs, without step 1 or penalty.
-    penalty : {"auto", "l1", "hard_concrete"} or instance of a penalty, default="auto"
-        Penalty on the mask: "l1" is ``L1()``, a sparse group lasso, "hard_concrete" is
-        ``HardConcrete()``, random gates. "auto" is the gates for known latents, where they
-        found the support at a wider range of strengths, and the lasso otherwise.
-    beta : float, default=0.0
-        Weight of the divergence of the latents from a standard normal distribution, as in
-        a variational autoencoder. The default is a deterministic encoder.
-    independence_weight : float, default=0.3
-        Weight of the dependence between the latents of the tasks and the others, in units
-        of the reconstruction error: the Hilbert-Schmidt independence criterion, scaled to
-        [0, 1]. Without it the others repeat in part what the tasks' latents say. It
-        changes the others only. Where relevant and irrelevant latents of the world depend
-        on each other, the others hold what remains of the irrelevant ones.
-    heads : {"mlp", "linear"}, default="mlp"
-        Whether a head is a network of two hidden layers of 32 units, or linear in the
-        latents.
-    hidden_layer_sizes : tuple of int or None, default=(128, 128)
-        Hidden layers of the encoder; those of the decoder are the reverse. None: the
-        latents are known, they are the standardized features themselves, and the mask
-        alone is learned.
-    whiten : bool, default=False
-        Whether the networks see the principal components that explain 99.9 % of the
-        variance, at unit variance, instead of the standardized features. For hundreds of
-        correlated columns, if their small components matter; they are amplified,
-        noise or not.
-    task_weight : array-like of shape (n_tasks,), default=None
-        How much each task counts. None is equally: losses are in units of what knowing
-        nothing costs, so neither scale nor number of labels counts.
+        From 0, dense, to 1, empty: the share of the task loss explained by the best model that
+        may be lost for fewer latents (one standard error is granted in addition). The same
+        share of ``sparsity_max_`` is the weight of the penalty. In trials the last relevant
+        latent explained 2.5 % or more, and a superfluous one hardly 1 %. 0 takes as many
+        latents as the tasks have outputs, without step 1 or penalty.
+    {penalty}
+    {heads}
+    {hidden_layer_sizes}
+    {independence_weight}
+    {task_weight}
     max_epochs : int, default=None
-        Epochs of a fit from scratch, such as step 4; step 1 takes 0.6 of them, step 2 0.8 if
-        it goes on from step 1 and step 3 a third. None is as many as make 25 updates times
+        Epochs of a training from scratch, such as step 4; step 1 takes 0.6 of them, step 2 0.8
+        if it continues step 1 and step 3 a third. None is as many as make 25 updates times
         the root of the number of samples: 2,500 at 10,000.
-    batch_size : int, default=128
-        Number of steps in a batch; whole sequences, at least 16 of them.
-    learning_rate : float, default=0.03
-        Largest learning rate of a one-cycle schedule, which makes so large a rate safe. A
-        smaller one is stuck more often.
-    input_noise : float or "auto", default="auto"
-        Standard deviation of the normal noise that is added to the standardized features while
-        the tasks are learned, so that networks do not learn rows by heart [3]_. "auto" tries 0
-        and 0.3 at each number of latents of step 1 and takes what predicts held-out samples
-        better: curved tasks of many samples want none, few or noisy samples want some. Without
-        step 1 "auto" is 0. Known latents have none.
-    refit : bool, default=True
-        Whether to train the heads again without penalty.
-    early_stopping : bool, default=False
-        Whether to hold out a tenth of the samples after step 1 too, stop when their loss
-        no longer falls, and go back to the best epoch. By default all are learned from.
-    validation_fraction : float, default=0.2
-        Part of the samples that step 1 holds out.
-    callbacks : list of skorch callbacks, default=None
-        Further callbacks for step 2.
-    device : str, default="cpu"
-        Where to train. The fitted networks are on the CPU.
-    checkpoint_dir : path-like, default=None
-        Directory in which the fit is saved while it runs, every 10 seconds at most, in a
-        folder of its own. A fit that was killed goes on when it is called again with the
-        same data, parameters and versions, and one that was finished returns at once; to the
-        last bit what an undisturbed fit gives on the same machine. It needs an integer
-        ``random_state``, and no ``callbacks``. Nothing is removed: remove the directory when
-        you have the result. None saves nothing.
-    warm_start : bool, default=False
-        Whether step 2 starts from the networks and the number of latents of the previous
-        fit, without step 1. The data must have the same features and tasks.
-    random_state : int, RandomState instance or None, default=None
-        Initial weights, batches and held-out samples. The same integer gives the same
-        numbers; torch's global generator is not touched.
-    verbose : int, default=0
-        Whether skorch prints a line for each epoch.
+    {batch_size}
+    {learning_rate}
+    {input_noise}
+    {early_stopping}
+    {validation_fraction}
+    {callbacks}
+    {device}
+    {checkpoint_dir}
+    {warm_start}
+    {random_state}
+    {verbose}
 
     Attributes
     ----------
     width_losses_ : dict of {int: float} or None
-        Held-out task loss by number of latents, for those that step 1 looked at; knowing
-        nothing costs 1. None without step 1.
+        Held-out task loss by number of latents, for those that step 1 tried, in units of the
+        loss of the null model. None without step 1.
     sparsity_max_ : float or None
-        What ``sparsity`` is a share of: the task loss that the best model saves. None
-        without step 1.
-    mask_ : ndarray of shape (n_tasks, n_components), float64
-        How much each task uses each latent; exact zeros. Within the latents that are kept
-        the mask depends on the coordinates that the encoder chose, which are not unique.
-    support_ : ndarray of shape (n_components,), bool
-        Latents that some task uses.
-    input_noise_ : float
-        Standard deviation of the noise that the latents were learned with.
-    inseparable_groups_ : list of tuple of int
-        Groups of latents of the support that are identified together only. With heads
-        that are not linear, the whole support; with linear ones, latents that occur
-        together in too many tasks. None of them for known latents.
-    n_components_ : int
-        Number of latents.
-    history_ : list of dict
-        Losses of each epoch of each step (``phase`` is "search", "sparse", "refit" or
-        "reconstruction"); in the search the sum over all that learn side by side.
-    n_iter_ : int
-        Number of epochs of step 2.
-    tasks_ : TaskTargets
-        The tasks of ``y``.
-    step_mask_ : ndarray of shape (n_timesteps, n_tasks) or None
-        Weights of the steps where they are the same for all sequences.
-    step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
-        These, times how much each step was learned to count in a task; the mean square of that
-        is 1 over the steps of a task. Negative where a step counts the other way. None unless
-        ``step_weights`` had one row for each step.
-    module_ : torch.nn.Module
-        All networks, trained: latents of the tasks and their heads, the other latents, decoder.
-    n_features_in_ : int
-        Number of features of a step.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if ``X`` had string column names.
+        The task loss of the null model minus that of the best model. None without step 1.
+    {latent_attributes}
+    {fit_attributes}
 
     See Also
     --------
-    SparseSpecialistEncoderCV : Cross-validation chooses the sparsity.
+    SparseSpecialistEncoderCV : Sparsity chosen by cross-validation.
+    SparseMultiTaskSelector : The columns of the input as latents.
 
     References
     ----------
-    .. [1] Zheng, Feng, Li, Xie, Murphy and Zhang, From generalist to specialist
-       representation, ICML 2026, arXiv:2605.12733.
-    .. [2] Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural
-       networks, NeurIPS 2021.
-    .. [3] Bishop, Training with noise is equivalent to Tikhonov regularization, Neural
-       Computation 7, 1995.
+    {references}
 
     Examples
     --------
@@ -185,11 +325,9 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseSpecialistEncoder._parameter_constraints,
+        **_LatentEncoder._parameter_constraints,
+        **GivenSparsityMixin._parameter_constraints,
         "n_relevant": [Interval(Integral, 1, None, closed="left"), None],
-        "sparsity": [Interval(Real, 0, 1, closed="both")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "warm_start": ["boolean"],
     }
 
     def __init__(
@@ -199,17 +337,14 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         n_relevant: int | None = None,
         sparsity: float = 0.02,
         penalty: str | BasePenalty = "auto",
-        beta: float = 0.0,
-        independence_weight: float = 0.3,
         heads: str = "mlp",
-        hidden_layer_sizes: tuple[int, ...] | None = (128, 128),
-        whiten: bool = False,
+        hidden_layer_sizes: tuple[int, ...] = (128, 128),
+        independence_weight: float = 0.3,
         task_weight: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 0.03,
         input_noise: float | str = "auto",
-        refit: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.2,
         callbacks: list[Any] | None = None,
@@ -223,17 +358,14 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.n_relevant = n_relevant
         self.sparsity = sparsity
         self.penalty = penalty
-        self.beta = beta
-        self.independence_weight = independence_weight
         self.heads = heads
         self.hidden_layer_sizes = hidden_layer_sizes
-        self.whiten = whiten
+        self.independence_weight = independence_weight
         self.task_weight = task_weight
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.input_noise = input_noise
-        self.refit = refit
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.callbacks = callbacks
@@ -243,75 +375,162 @@ class SparseSpecialistEncoder(BaseSpecialistEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    @all_or_nothing
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, step_weights: Any = None, y_weight: Any = None) -> Self:
-        """Learn latents and mask.
+    def _find_width(
+        self, data: StepData, trainer: Trainer, build: Build
+    ) -> tuple[int, Bottlenecks | None, float]:
+        previous = self._previous()
+        self.width_losses_, self.sparsity_max_ = None, None
+        if previous is not None:
+            return previous.n_relevant, previous.bottleneck, self.sparsity
+        if self.n_relevant is not None:
+            return self.n_relevant, None, self.sparsity
+        if self.sparsity == 0:
+            return min(self.n_components_, self._n_outputs), None, 0.0
+        path, width, narrow = self._search_width(data, trainer, build, self.sparsity)
+        self.width_losses_ = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
+        self.sparsity_max_ = path.explained
+        return width, narrow, self.sparsity * path.explained
 
-        Parameters
-        ----------
-        X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
-            Single steps, or sequences of them.
-        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            A row for each row, or sequence, of ``X``. Columns of floats are continuous
-            tasks, all others class labels; a DataFrame may have both. NaN, or None among
-            labels, is a missing value: that sample does not count for that task.
-        step_weights : array-like of shape (n_timesteps, n_tasks) or \
-                (n_sequences, n_timesteps, n_tasks), default=None
-            Non-negative weights: the steps over which a task's head is summed. None is
-            all of them. With one row for each step they are the same steps in all sequences,
-            and how much each counts is learned besides, so that a wrong one does little harm.
-            A task without any step uses no latent and predicts its mean, or its most
-            frequent class. Only for sequences.
-        y_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
-            How much each value of ``y`` counts within its task; zero is as if it were
-            missing. It is not called ``sample_weight`` because by scikit-learn's contract a
-            sample of weight two would have to give what two samples give, to the last digit,
-            which training in random batches does not.
 
-        Returns
-        -------
-        self : SparseSpecialistEncoder
-            Fitted. A fit that fails leaves the estimator as it was.
+@fill_docstring(DOCS)
+class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
+    """Sparse specialist encoder that chooses its sparsity by cross-validation.
 
-        Raises
-        ------
-        ValueError
-            If an array has a wrong shape, ``X`` is not finite, a task is constant, or
-            ``checkpoint_dir`` cannot be used or holds a damaged file of this fit.
+    The path from dense to empty is one of the number of latents that the tasks may use. The
+    sparsest point is taken whose held-out task loss exceeds that of the best by no more than
+    ``tolerance`` of the loss that the best explains and one standard error [4]_. The standard
+    error is one over folds: over samples it shrinks with their number, but the randomness of
+    the training does not, and one latent too many would often be kept. All folds and points of
+    the path learn side by side. Then the encoder is fitted to all samples, as
+    :class:`SparseSpecialistEncoder`.
 
-        Warns
-        -----
-        SpecialistWarning
-            If no latent is kept, or as many as the tasks have outputs, or if the fit was
-            too short for exact zeros.
-        """
-        with callback_context(self, X, y) as task:
-            fit = self._learn(
-                X,
-                y,
-                step_weights,
-                y_weight,
-                hold_out=self._hold_out,
-                previous=getattr(self, "module_", None) if self.warm_start else None,
-                n_relevant=self.n_relevant,
-                sparsity=self.sparsity,
-                shares=(),
-                n_halves=0,
-                task=task,
+    Parameters
+    ----------
+    {n_components}
+    {cv}
+    tolerance : float, default=0.02
+        Share of the task loss explained by the best point that may be lost for a sparser one.
+        In trials the last relevant latent explained 2.5 % or more, and a superfluous one hardly
+        1 %. The same share of ``sparsity_max_`` is the weight of the penalty.
+    {n_subsamples}
+    {penalty}
+    {heads}
+    {hidden_layer_sizes}
+    {independence_weight}
+    {task_weight}
+    max_epochs : int, default=None
+        Epochs of a training from scratch, such as that of reconstruction; the path takes 0.6 of
+        them, the fit to all samples 0.8 and heads without penalty a third. None is as many as
+        make 25 updates times the root of the number of samples: 2,500 at 10,000.
+    {batch_size}
+    {learning_rate}
+    {input_noise}
+    {early_stopping}
+    {callbacks}
+    {device}
+    {checkpoint_dir}
+    {random_state}
+    {verbose}
+
+    Attributes
+    ----------
+    {path_attributes}
+    selection_frequency_ : ndarray of shape (n_components,) or None
+        Share of the half-samples from which a kept latent is recovered: the latents found there
+        predict its values with an R2 of 0.8. None without ``n_subsamples``.
+    {latent_attributes}
+    {fit_attributes}
+
+    See Also
+    --------
+    SparseSpecialistEncoder : Given sparsity.
+    SparseMultiTaskSelectorCV : The columns of the input as latents.
+
+    References
+    ----------
+    {references}
+    .. [4] Breiman, Friedman, Olshen and Stone, Classification and regression trees,
+       Wadsworth 1984, section 3.4.3: the rule of one standard error.
+
+    Examples
+    --------
+    >>> from skspecialist.datasets import make_specialist_latents
+    >>> from skspecialist.encoder import SparseSpecialistEncoderCV
+    >>> data = make_specialist_latents(400, 4, 2, n_layers=1, random_state=0)
+    >>> encoder = SparseSpecialistEncoderCV(cv=2, max_epochs=30, random_state=0)
+    >>> encoder = encoder.fit(data.X, data.y)
+    >>> int(encoder.support_.sum())
+    2
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_LatentEncoder._parameter_constraints,
+        **SearchedSparsityMixin._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        cv: Any = 5,
+        tolerance: float = 0.02,
+        n_subsamples: int | None = None,
+        penalty: str | BasePenalty = "auto",
+        heads: str = "mlp",
+        hidden_layer_sizes: tuple[int, ...] = (128, 128),
+        independence_weight: float = 0.3,
+        task_weight: Any = None,
+        max_epochs: int | None = None,
+        batch_size: int = 128,
+        learning_rate: float = 0.03,
+        input_noise: float | str = "auto",
+        early_stopping: bool = False,
+        callbacks: list[Any] | None = None,
+        device: str = "cpu",
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.cv = cv
+        self.tolerance = tolerance
+        self.n_subsamples = n_subsamples
+        self.penalty = penalty
+        self.heads = heads
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.independence_weight = independence_weight
+        self.task_weight = task_weight
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.input_noise = input_noise
+        self.early_stopping = early_stopping
+        self.callbacks = callbacks
+        self.device = device
+        self.checkpoint_dir = checkpoint_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _find_width(
+        self, data: StepData, trainer: Trainer, build: Build
+    ) -> tuple[int, Bottlenecks | None, float]:
+        tolerance = self._positive_tolerance
+        path, width, narrow = self._search_width(data, trainer, build, tolerance)
+        shape = (1, len(self.tasks_), self.n_components_)
+        supports = [
+            np.broadcast_to(np.arange(self.n_components_) < point, shape) for point in path.points
+        ]
+        # The loss of a point is the smallest share at which no denser point is better by more.
+        losses = path.mean_losses
+        lost = (losses - np.minimum.accumulate(losses)) / (path.explained or 1.0)
+        self.sparsity_path_ = np.maximum.accumulate(lost).clip(0.0, 1.0)
+        self.sparsity_path_[-1] = 1.0
+        self._describe(path, supports)
+        return width, narrow, tolerance * path.explained
+
+    def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
+        self.selection_frequency_ = None
+        if self.n_subsamples and self.module_.n_relevant > 0:
+            self.selection_frequency_ = latent_stability(
+                data, trainer, build, self.module_, self.n_subsamples
             )
-            path = fit.path
-            self.width_losses_ = None
-            self.sparsity_max_ = None if path is None else path.explained
-            if path is not None and self.hidden_layer_sizes is not None:
-                self.width_losses_ = {w: float(path.losses[w].mean()) for w in sorted(path.losses)}
-        return self
-
-    def _hold_out(self, X: np.ndarray, y: Any, rng: np.random.RandomState) -> np.ndarray:
-        """Return 0 for a random part of the samples and -1 for the others."""
-        if len(X) < 4:
-            return np.zeros(len(X), dtype=int)  # too few for a split
-        n_held_out = min(max(1, round(self.validation_fraction * len(X))), len(X) - 2)
-        folds = np.full(len(X), -1)
-        folds[rng.permutation(len(X))[:n_held_out]] = 0
-        return folds

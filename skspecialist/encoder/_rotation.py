@@ -1,26 +1,38 @@
-"""Turn a block of latents so that each linear task needs few of them."""
+"""Rotation of latents after which each linear task needs few of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from .._data.validation import check_numbers, naming
+from ..networks.layers import Bottlenecks, MaskedHeads
+from ..networks.training import StepData
+from ._separability import inseparable_groups, select_support
 
 __all__ = ["SparseRotation", "sparse_rotation"]
 
-N_SUBSETS = 10_000
-MAX_SWEEPS = 20
-POLISHING_STEPS = 20
-# A coefficient of this many standard errors counts as half a coefficient.
+N_SUBSETS = 10_000  # random sets of rows, each with a candidate direction
+MAX_SWEEPS = 20  # passes of improvement over all directions
+POLISHING_STEPS = 20  # steps of iteratively reweighted least squares
+# Coefficient, in standard errors, at which the cost is half of its maximum: an estimate of a
+# true zero exceeds it with probability 0.003.
 HALF_ZERO = 3.0
-# No latent has more than 99 % of its variance in common with the others.
+# Smallest distance of a unit vector from the span of the others, sqrt(1 - R2): a latent has at
+# most 99 % of its variance in common with the others.
 MIN_DISTANCE = 0.1
-# Noise of the coefficients as a part of what the task explains: if not told, and at least.
-USUAL_NOISE, LEAST_NOISE = 0.01, 0.001
+# Noise of the coefficients as a part of the explained standard deviation: by default, and at
+# least, since float32 latents carry errors of about this size.
+DEFAULT_NOISE, LEAST_NOISE = 0.01, 0.001
+SUPPORT_TOLERANCE = 0.01  # share of a task's explained variance that a sparse support may lose
+# A smaller share where latents that occur together are sought: a support that drops one of
+# them for its small coefficient would pass as evidence that they are separable.
+GROUP_TOLERANCE = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +62,12 @@ def sparse_rotation(
     task with coefficients :math:`c` of :math:`s` has :math:`b = M^{-1} c` of :math:`z`,
     few in number only in the true latents. If the tasks vary enough, so that for every
     latent the tasks that do not use it use all others between them, the coefficients are
-    fewest in the true latents and, up to order and scale, in no others [1]_. Errors of
-    the latents do no harm if ``coefficients`` are those of least squares: these are
+    fewest in the true latents and, up to order and scale, in no others [1]_. Errors in
+    the latents are harmless if ``coefficients`` are those of least squares: these are
     :math:`b = P c` with the same :math:`P` for all tasks, the regression of :math:`s` on
     :math:`z`, and the new latents estimate the true ones as well as a linear map can.
+    Noise in the tasks is not harmless: the standard errors of the coefficients should be a
+    few hundredths of the coefficients or less.
 
     With :math:`B` the matrix of all tasks and :math:`A` the rotation, the coefficients of
     latent :math:`j` are :math:`B q_j`, where :math:`q_j` is column :math:`j` of
@@ -70,15 +84,14 @@ def sparse_rotation(
     Parameters
     ----------
     coefficients : array-like of shape (n_outputs, n_latents)
-        A row for each task, or for each of its columns. The units of a task do not
-        matter.
+        One row per task, or per column of a task. The units of a task do not matter.
     covariance : array-like of shape (n_latents, n_latents)
         Covariance of the latents, positive definite.
     noise : float or array-like of shape (n_outputs,), default=None
         Standard error of each row's coefficients for uncorrelated latents of unit variance,
         which is the residual standard deviation over the root of the number of samples.
-        Also tells which directions no task uses. None is a hundredth of the standard
-        deviation that the row explains. Never taken for less than a thousandth.
+        It also separates directions that no task uses from the others. None is a hundredth
+        of the standard deviation that the row explains, and the minimum is a thousandth.
 
     Returns
     -------
@@ -95,18 +108,18 @@ def sparse_rotation(
 
     See Also
     --------
-    select_support : Which coefficients are needed.
-    inseparable_groups : Which latents the tasks do not tell apart.
+    select_support : Selection of the coefficients that are needed.
+    inseparable_groups : Groups of latents that the tasks cannot separate.
 
     Notes
     -----
-    Of ``n_latents`` tasks or fewer, each can have a latent of its own: there is no
-    evidence in their sparsity. With fewer (not counting rows of zeros) the latents stay as they
+    With ``n_latents`` tasks or fewer, each can have a latent of its own, and their sparsity
+    is not evidence. With fewer (not counting rows of zeros) the latents stay as they
     are, scaled to unit variance. With as many, each becomes a latent; any
     ``n_latents - 1`` zeros of a latent are free, and only further ones are evidence.
 
-    The random draws have a seed of their own: the same input gives the same result, and
-    the order of the tasks does not matter.
+    The random draws have a fixed seed: the same input gives the same result, and the order of
+    the tasks does not matter.
 
     References
     ----------
@@ -171,10 +184,10 @@ def _check_noise(noise: ArrayLike | None, n_rows: int) -> np.ndarray | None:
 
 
 def _standardize(whitened: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-    """Return the rows that are not zero in standard errors, in an order of their own."""
+    """Return the rows that are not zero, in standard errors, in lexicographic order."""
     explained = np.linalg.norm(whitened, axis=1)
     if noise is None:
-        noise = USUAL_NOISE * explained
+        noise = DEFAULT_NOISE * explained
     scales = np.maximum(noise, LEAST_NOISE * explained)
     whitened = whitened[explained > 0] / scales[explained > 0, None]
     return whitened[np.lexsort(whitened.T)]
@@ -184,7 +197,8 @@ def _complete_with_unused(rows: np.ndarray) -> np.ndarray:
     """Return directions as rows: sparse ones where there are tasks, then those without any."""
     n_rows, n_latents = rows.shape
     _, values, basis = np.linalg.svd(rows, full_matrices=True)
-    # What noise alone reaches.
+    # The largest singular value of an n x d matrix of standard normal noise is at most about
+    # sqrt(n) + sqrt(d) (Davidson and Szarek 2001): directions below it are unused.
     n_used = int((values > np.sqrt(n_rows) + np.sqrt(n_latents)).sum())
     if n_used == 0:
         return np.eye(n_latents)
@@ -194,8 +208,10 @@ def _complete_with_unused(rows: np.ndarray) -> np.ndarray:
 
 def _sparse_directions(rows: np.ndarray) -> np.ndarray:
     """Return as many independent unit vectors as there are columns, as rows."""
+    # (1) Candidates, (2) the best basis of them.
     directions = _orthogonal_directions(rows)
     directions = directions[_best_basis(directions, _count(directions @ rows.T))]
+    # (3) Each vector in turn is replaced by a cheaper one, until none is found.
     for _ in range(MAX_SWEEPS):
         before = _count(directions @ rows.T).sum()
         polished = _polish(rows, directions)
@@ -209,7 +225,11 @@ def _sparse_directions(rows: np.ndarray) -> np.ndarray:
 
 
 def _count(coefficients: np.ndarray) -> np.ndarray:
-    """Return how many coefficients along the last axis are not zero, small ones in part."""
+    """Return the number of nonzero coefficients along the last axis, small ones in part.
+
+    The cost u^2 / (9 + u^2) of Geman and McClure (1987): quadratic for noise, constant for
+    coefficients far from zero.
+    """
     squares = (coefficients / HALF_ZERO) ** 2
     return (squares / (1 + squares)).sum(axis=-1)
 
@@ -220,16 +240,20 @@ def _orthogonal_directions(rows: np.ndarray) -> np.ndarray:
     if size == 1:
         return np.ones((1, 1))
     order = np.random.RandomState(0).random_sample((N_SUBSETS, n_rows)).argsort(axis=1)
+    # The last column of a complete QR decomposition is orthogonal to the size - 1 given ones.
     subsets = rows[order[:, : size - 1]].swapaxes(1, 2)
     return np.linalg.qr(subsets, mode="complete")[0][:, :, -1]
 
 
 def _best_basis(directions: np.ndarray, costs: np.ndarray) -> list[int]:
-    """Return the cheapest directions of which none is nearly in the span of those before."""
+    """Return the cheapest directions of which none is nearly in the span of those before.
+
+    Independent sets are a matroid, for which the greedy choice has the least sum of costs.
+    """
     rest, chosen = directions.copy(), []
     for _ in range(directions.shape[1]):
         distances = np.linalg.norm(rest, axis=1)
-        # If all are near, the farthest.
+        # If all are near, the farthest is taken.
         far = distances > min(MIN_DISTANCE, 0.999 * distances.max())
         best = int(np.argmin(np.where(far, costs, np.inf)))
         chosen.append(best)
@@ -243,6 +267,8 @@ def _polish(rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
     size = rows.shape[1]
     products = (rows[:, :, None] * rows[:, None, :]).reshape(len(rows), -1)
     for _ in range(POLISHING_STEPS):
+        # The derivative of the cost with respect to u^2, up to a factor, weighs each row; the
+        # eigenvector of the least eigenvalue minimizes the weighted sum of squares.
         weights = 1 / (1 + (directions @ rows.T / HALF_ZERO) ** 2) ** 2
         moments = (weights @ products).reshape(-1, size, size)
         directions = np.linalg.eigh(moments)[1][:, :, 0]
@@ -250,17 +276,17 @@ def _polish(rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 
 def _mixtures(rows: np.ndarray, directions: np.ndarray, place: int, partner: int) -> np.ndarray:
-    """Return a direction plus multiples of another, for each task that which it then ignores."""
+    """Return a direction minus multiples of another, one per task that then does not use it."""
     own, other = rows @ directions[place], rows @ directions[partner]
-    of_use = np.abs(other) > 1e-6 * np.abs(other).max()
-    ratios = own[of_use] / other[of_use]
+    is_used = np.abs(other) > 1e-6 * np.abs(other).max()
+    ratios = own[is_used] / other[is_used]
     mixtures = directions[place] - ratios[:, None] * directions[partner]
     lengths = np.linalg.norm(mixtures, axis=1, keepdims=True)
     return mixtures[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
 
 
 def _improve(rows: np.ndarray, directions: np.ndarray, place: int, candidates: np.ndarray) -> None:
-    """Put the cheapest candidate in its place if it is cheaper and not near the others."""
+    """Replace a direction by the cheapest candidate that is cheaper and not near the others."""
     others = np.linalg.qr(np.delete(directions, place, axis=0).T)[0]
     far = np.linalg.norm(candidates - candidates @ others @ others.T, axis=1) > MIN_DISTANCE
     costs = np.where(far, _count(candidates @ rows.T), np.inf)
@@ -269,8 +295,103 @@ def _improve(rows: np.ndarray, directions: np.ndarray, place: int, candidates: n
 
 
 def _arrange(rotation: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Order and sign the new latents as those that they correlate with."""
+    """Order and sign the new latents as the given ones with which they correlate most."""
     correlations = covariance @ rotation / np.sqrt(np.diag(covariance))[:, None]
     order = linear_sum_assignment(np.abs(correlations), maximize=True)[1]
     signs = np.where(np.diag(correlations[:, order]) < 0, -1.0, 1.0)
     return rotation[:, order] * signs
+
+
+def rotate_latents(
+    data: StepData, module: Bottlenecks, n_classes: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """Rotate the latents of one group, and restrict its mask to the support.
+
+    Parameters
+    ----------
+    data : StepData
+        Training data, to which linear heads are fitted by least squares.
+    module : Bottlenecks
+        Trained, of one group, with linear heads. Its heads must be trained again afterwards.
+    n_classes : sequence of int
+        Number of classes of each task, 0 for a continuous one.
+
+    Returns
+    -------
+    inseparable : list of tuple of int
+        Groups of latents that the tasks cannot separate.
+    """
+    designs, targets = _regressions(data, module, n_classes)
+    fits = [_least_squares(*pair) for pair in zip(designs, targets, strict=True)]
+    covariance = np.cov(module.encoders.encode_rows(data.rows)[0].double().numpy().T)
+    found = sparse_rotation(
+        np.vstack([fit[0] for fit in fits]),
+        covariance,
+        noise=np.concatenate([fit[1] for fit in fits]),
+    )
+    supports = {
+        share: np.vstack(
+            [
+                select_support(
+                    design @ found.rotation,
+                    values,
+                    groups=[np.arange(values.shape[1])],
+                    tolerance=share,
+                )
+                for design, values in zip(designs, targets, strict=True)
+            ]
+        )
+        for share in (SUPPORT_TOLERANCE, GROUP_TOLERANCE)
+    }
+    _rotate(data, module, found.rotation, supports[SUPPORT_TOLERANCE])
+    ends = np.cumsum([values.shape[1] for values in targets])
+    columns = np.split(np.arange(ends[-1]), ends[:-1])
+    return inseparable_groups(supports[GROUP_TOLERANCE], groups=columns)
+
+
+def _regressions(
+    data: StepData, module: Bottlenecks, n_classes: Sequence[int]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return, for each task, its latents summed over its steps, and its target columns."""
+    designs, targets = [], []
+    latents = module.encoders.encode_rows(data.rows)[0].view(*data.X.shape[:2], -1)
+    for task, count in enumerate(n_classes):
+        present = data.weights[:, task] > 0
+        weights = data.step_weights[present][:, :, task, None]
+        if module.heads.importance is not None:
+            weights = weights * module.heads.step_importance()[0, task, :, None].detach()
+        designs.append((latents[present] * weights).sum(dim=1).double().numpy())
+        values = data.targets[present, task].double().numpy()[:, None]
+        targets.append(values if count == 0 else (values == np.arange(1, count)).astype(float))
+    return designs, targets
+
+
+def _least_squares(design: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return coefficients (n_columns, n_latents) and their standard errors (n_columns,).
+
+    The error of a coefficient is sd(residual) / (sd(latent) * sqrt(n)), with the root mean
+    square over the latents in the place of sd(latent).
+    """
+    design = design - design.mean(axis=0)
+    values = values - values.mean(axis=0)
+    coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
+    spread = (values - design @ coefficients).std(axis=0)
+    scale = np.sqrt((design**2).mean() * len(design))
+    return coefficients.T, spread / max(scale, 1e-12)
+
+
+@torch.no_grad()
+def _rotate(data: StepData, module: Bottlenecks, rotation: np.ndarray, support: np.ndarray) -> None:
+    encoders = module.encoders
+    # The rotation is one of standardized latents: raw ones are scaled first.
+    turn = torch.tensor(rotation, dtype=torch.float32) / encoders.variance[0].sqrt().T
+    assert encoders.layers is not None
+    weight, bias = encoders.layers.last
+    weight.copy_(weight @ turn)
+    bias.copy_((bias - encoders.mean) @ turn)
+    encoders.freeze(data.rows, data.step_row_weights)
+    module.allowed.copy_(module.allowed * torch.tensor(support, dtype=torch.float32))
+    module.mask.copy_(module.allowed)
+    heads = MaskedHeads(encoders.n_latents, module.task_loss.n_outputs, ())
+    heads.copy_steps(module.heads)
+    module.heads = heads

@@ -1,255 +1,151 @@
-"""The fits: bottlenecks on the tasks, their heads again, and what reconstruction adds."""
+"""Training on the tasks: bottlenecks, their heads, and the search along a path of sparsity."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from threading import RLock
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import EarlyStopping
 
-from .._base.estimator import NO_CALLBACKS, TaskContext
-from ..networks.checkpoint import Checkpoints
-from ..networks.data import StepData, n_batches
-from ..networks.layers import Encoders
-from ..networks.nets import SpecialistNet, train_net
-from ._autoencoder import SpecialistAutoencoder
-from ._bottlenecks import Bottlenecks
-from ._heads import MaskedHeads, TaskLoss
+from .._stats.one_standard_error import tolerated_loss
+from ..networks.layers import (
+    CHUNK,
+    HEAD_UNITS,
+    Bottlenecks,
+    Encoders,
+    MaskedHeads,
+    TaskLoss,
+)
+from ..networks.training import LEARNS_FROM_ALL, WARMUP, SpecialistNet, StepData, Trainer
 from .penalties._base import BasePenalty
 
-UPDATES_PER_ROOT = 25  # gradient steps, times the root of the number of samples
-HEAD_UNITS = (32, 32)
-MIN_SEQUENCES = 16  # in a batch, however long they are
-NOBODY = -1  # leaves a sample out, where this is its fold
-NO_FOLD = -2  # is left out by a group
-EARLY_STOPPING_FRACTION = 0.1  # of the samples, held out to see when to stop
-WARMUP = 0.3  # share of a fit before the penalty sets in
+SEARCH_SHARE = 0.6  # part of the epochs in the search: the best net is trained further
+MAX_GROUPS = 12  # widths times folds in one training, per noise: more would not be faster
+
+# Builds untrained bottlenecks of given widths; see ``build_bottlenecks``.
+Build = Callable[..., Bottlenecks]
 
 
-# Torch's generator is one for all threads: fits take turns, so that each has its own numbers.
-_TURN = RLock()
-
-
-@contextmanager
-def seeded(seed: int, device: str) -> Iterator[None]:
-    """Seed torch, and leave its global generators as they were.
-
-    Raises
-    ------
-    ValueError
-        If there is no such device.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"device={device!r} is not to be had: {error}") from error
-    devices = range(torch.cuda.device_count()) if torch.device(device).type == "cuda" else []
-    with _TURN, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@dataclass
-class Settings:
-    """What the fits are told."""
-
-    n_components: int
-    n_relevant: int | None
-    sparsity: float
-    shares: Sequence[float]
-    n_halves: int
-    penalty: BasePenalty
-    beta: float
-    independence_weight: float
-    linear_heads: bool
-    noises: Sequence[float]  # that the search tries; without a search the first
-    hidden: Sequence[int] | None
-    max_epochs: int | None
-    batch_size: int
-    learning_rate: float
-    refit: bool
-    early_stopping: bool
-    callbacks: list[Any]
-    device: str
-    verbose: int
-    n_classes: Sequence[int] = field(default_factory=list)
-    weighs_steps: bool = False  # all sequences share the weights, and the heads learn more
-    checkpoints: Checkpoints | None = None
-    task: TaskContext = NO_CALLBACKS
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of values that the tasks consist of."""
-        return sum(max(1, count - 1) for count in self.n_classes)
-
-    @property
-    def max_width(self) -> int:
-        """Largest number of latents that the tasks can need: that of their outputs."""
-        if self.hidden is None:
-            return self.n_components
-        return min(self.n_components, self.n_outputs)
-
-    def samples_per_batch(self, data: StepData) -> int:
-        """Return how many samples make ``batch_size`` steps; not too few sequences."""
-        return max(self.batch_size // data.X.shape[1], min(self.batch_size, MIN_SEQUENCES))
-
-    def epochs(self, data: StepData, share: float = 1.0) -> int:
-        """Return the number of epochs of a fit, or of a share of one."""
-        if self.max_epochs is not None:
-            return max(1, round(share * self.max_epochs))
-        n_updates = UPDATES_PER_ROOT * len(data) ** 0.5
-        per_epoch = n_batches(len(data), self.samples_per_batch(data))
-        return int(np.clip(round(share * n_updates / per_epoch), 3, 500))
-
-    def train(
-        self, module: Any, data: StepData, *, epochs: int, stop_early: bool = False, **options: Any
-    ) -> SpecialistNet:
-        """Train a module; to the epoch of the least held-out loss where it may stop early."""
-        callbacks, valid = options.pop("callbacks", []), None
-        if stop_early:
-            stop = EarlyStopping(patience=max(5, epochs // 3), load_best=True, sink=_silent)
-            callbacks = [("early_stopping", stop), *callbacks]
-            data, valid = _hold_out(data)
-        if self.checkpoints is not None:
-            callbacks = [*callbacks, ("checkpoint", self.checkpoints.next())]
-        return train_net(
-            module,
-            data,
-            task=self.task,
-            lr=options.pop("lr", self.learning_rate),
-            max_epochs=epochs,
-            batch_size=self.samples_per_batch(data),
-            device=self.device,
-            verbose=self.verbose,
-            callbacks=callbacks,
-            valid=valid,
-            **options,
-        )
-
-
-def train_bottlenecks(
+def build_bottlenecks(
     data: StepData,
-    settings: Settings,
     widths: Sequence[int],
     *,
-    held_out: Sequence[int] = (NO_FOLD,),
+    n_classes: Sequence[int],
+    hidden: Sequence[int] | None,
+    linear_heads: bool,
+    penalty: BasePenalty,
+    learn_steps: bool = False,
+    held_out: Sequence[int] = (LEARNS_FROM_ALL,),
     sparsity: Sequence[float] = (0.0,),
-    noise: Sequence[float] | None = None,
-    start: Bottlenecks | None = None,
-    epochs_share: float = 1.0,
-    **options: Any,
-) -> SpecialistNet:
-    """Return trained bottlenecks, a group for each width.
+    noise: float | Sequence[float] = 0.0,
+) -> Bottlenecks:
+    """Return untrained bottlenecks, one group per width.
 
     Parameters
     ----------
     data : StepData
-        What to learn from.
-    settings : Settings
-        How.
+        Training data, for its sizes and the entropies of the labels.
     widths : sequence of int
         Number of latents of each group.
-    held_out : sequence of int, default=(NO_FOLD,)
-        One for each group, or for all: the fold that it does not learn from.
+    n_classes : sequence of int
+        Number of classes of each task, 0 for a continuous one.
+    hidden : sequence of int or None
+        Hidden layers of the encoders. None takes the features as the latents.
+    linear_heads : bool
+        Whether heads are linear.
+    penalty : BasePenalty
+        Penalty on the mask.
+    learn_steps : bool, default=False
+        Whether heads learn the importance of each step.
+    held_out : sequence of int, default=(LEARNS_FROM_ALL,)
+        Fold that each group, or all, does not learn from.
     sparsity : sequence of float, default=(0.0,)
-        One for each group, or for all: the weight of the penalty on the mask.
-    noise : sequence of float or None, default=None
-        One for each group: the noise on the features. None is that of ``start`` or, without
-        one, the first of the settings.
-    start : Bottlenecks or None, default=None
-        Trained ones to go on from, at a third of the learning rate.
-    epochs_share : float, default=1.0
-        Part of the usual number of epochs.
-    **options : dict
-        Passed on to the net.
+        Weight of the penalty of each group, or of all.
+    noise : float or sequence of float, default=0.0
+        Noise on the features of all groups, or of each.
     """
-    if noise is None and start is not None:
-        noise = noise_of(start)
-    module = new_bottlenecks(
-        data, settings, widths, held_out=held_out, sparsity=sparsity, noise=noise
-    )
-    if start is not None:
-        continue_from(module, start)
-    net = settings.train(
-        module,
-        data,
-        epochs=settings.epochs(data, epochs_share),
-        warmup=WARMUP,
-        lr=settings.learning_rate if start is None else settings.learning_rate / 3,
-        **options,
-    )
-    finish_bottlenecks(net.module_, data)
-    return net
-
-
-def new_bottlenecks(
-    data: StepData,
-    settings: Settings,
-    widths: Sequence[int],
-    *,
-    held_out: Sequence[int] = (NO_FOLD,),
-    sparsity: Sequence[float] = (0.0,),
-    noise: Sequence[float] | None = None,
-) -> Bottlenecks:
-    """Return untrained bottlenecks, a group for each width."""
     n_groups, width = len(widths), max(widths)
-    task_loss = TaskLoss(settings.n_classes, data.targets, data.weights)
+    task_loss = TaskLoss(n_classes, data.targets, data.weights)
     heads = MaskedHeads(
         width,
         task_loss.n_outputs,
-        () if settings.linear_heads else HEAD_UNITS,
+        () if linear_heads else HEAD_UNITS,
         n_groups,
-        data.step_weights[0] if settings.weighs_steps else None,
+        data.step_weights[0] if learn_steps else None,
     )
     heads.step_scale.copy_(_step_scale(data.step_weights))
+    # A task without steps, or without values, uses no latent.
     active = data.step_weights.any(dim=1).any(dim=0) & (data.weights > 0).any(dim=0)
     readable = (torch.arange(width) < torch.tensor(widths)[:, None]).float()
     return Bottlenecks(
-        Encoders(
-            data.X.shape[2],
-            settings.hidden,
-            width,
-            n_groups,
-            settings.beta > 0,
-            settings.noises[0] if noise is None else noise,
-        ),
+        Encoders(data.X.shape[2], hidden, width, n_groups, noise),
         heads,
         task_loss,
-        penalty=settings.penalty,
+        penalty=penalty,
         sparsity=torch.tensor(sparsity, dtype=torch.float32).expand(n_groups).clone(),
-        beta=settings.beta,
         allowed=active.float()[None, :, None] * readable[:, None],
         held_out=torch.tensor(held_out).expand(n_groups).clone(),
     )
 
 
+def train_bottlenecks(
+    data: StepData,
+    trainer: Trainer,
+    module: Bottlenecks,
+    *,
+    start: Bottlenecks | None = None,
+    **options: Any,
+) -> SpecialistNet:
+    """Train bottlenecks on the tasks.
+
+    Parameters
+    ----------
+    data : StepData
+        Training data.
+    trainer : Trainer
+        Parameters of the training.
+    module : Bottlenecks
+        Untrained.
+    start : Bottlenecks or None, default=None
+        Trained ones whose weights the training starts from, at a third of the learning rate:
+        they need refinement, not exploration.
+    **options : dict
+        Passed to :meth:`Trainer.train`.
+    """
+    if start is not None:
+        copy_weights(module, start)
+    lr_divisor = 1.0 if start is None else 3.0
+    net = trainer.train(module, data, warmup=WARMUP, lr_divisor=lr_divisor, **options)
+    finish_bottlenecks(net.module_, data)
+    return net
+
+
 def noise_of(module: Bottlenecks) -> list[float]:
-    """Return the noise that each group learned with."""
+    """Return the noise that each group was trained with."""
     return module.encoders.noise.flatten().tolist()
 
 
 def finish_bottlenecks(module: Bottlenecks, data: StepData) -> None:
-    """Fix the variance of the latents; tasks without a latent predict their mean."""
-    module.close_gates()
-    module.encoders.freeze(data.rows)
-    module.heads.silence(~module.task_mask().any(dim=2), module.task_loss.chance_outputs)
+    """Fix mask and variance of the latents; tasks without a latent predict a constant."""
+    module.merge_gates()
+    module.encoders.freeze(data.rows, data.step_row_weights)
+    without = ~module.task_mask().any(dim=2)
+    module.heads.set_constant(without, module.task_loss.null_outputs)
 
 
-def continue_from(module: Bottlenecks, start: Bottlenecks) -> None:
-    """Take over the weights of an earlier fit, but not what belongs to its data."""
+def copy_weights(module: Bottlenecks, start: Bottlenecks) -> None:
+    """Copy the weights of an earlier fit, but nothing that belongs to its data."""
     weights = dict(start.named_parameters())
     own = {name: p for name, p in module.named_parameters() if name != "gate_logits"}
     shapes = {name: parameter.shape for name, parameter in own.items()}
     if shapes != {name: parameter.shape for name, parameter in weights.items()}:
         raise ValueError(
             "warm_start=True needs the features, tasks and layers of the previous fit: set "
-            "warm_start=False to start anew."
+            "warm_start=False to train from scratch."
         )
     with torch.no_grad():
         for name, parameter in own.items():
@@ -257,12 +153,13 @@ def continue_from(module: Bottlenecks, start: Bottlenecks) -> None:
 
 
 def refit_heads(
-    data: StepData, module: Bottlenecks, settings: Settings, *, anew: bool = False
+    data: StepData, trainer: Trainer, module: Bottlenecks, *, from_scratch: bool = False
 ) -> SpecialistNet:
-    """Train the heads again, without penalty, on the latents that they kept; or anew.
+    """Train the heads again, without penalty, on the latents that the mask kept.
 
-    The penalty shrinks what it keeps; this undoes the shrinkage and keeps the zeros. The
-    latents of all groups must be the same.
+    The penalty shrinks the entries that it keeps; the refit undoes the shrinkage and keeps the
+    zeros, as the relaxed lasso does (Meinshausen 2007). The latents of all groups must be the
+    same.
     """
     latents = module.encoders.encode_rows(data.rows)[0]
     mask = module.task_mask().detach()
@@ -272,7 +169,6 @@ def refit_heads(
         module.task_loss,
         penalty=module.penalty,
         sparsity=torch.zeros_like(module.sparsity),
-        beta=0.0,
         allowed=(mask > 0).float(),
         held_out=module.held_out,
     )
@@ -280,15 +176,10 @@ def refit_heads(
         heads.heads.bias.requires_grad_(False)
     with torch.no_grad():
         heads.mask.copy_(mask)
-    train = data.with_features(latents.view(*data.X.shape[:2], -1))
-    # Unless anew, they start near where they end: a third of the learning rate and the time.
-    net = settings.train(
-        heads,
-        train,
-        epochs=settings.epochs(data, 1 / 3),
-        stop_early=settings.early_stopping,
-        lr=settings.learning_rate if anew else settings.learning_rate / 3,
-    )
+    train = replace(data, X=latents.view(*data.X.shape[:2], -1))
+    # Trained heads start near their optimum: a third of the learning rate and of the epochs.
+    lr_divisor = 1.0 if from_scratch else 3.0
+    net = trainer.train(heads, train, share=1 / 3, lr_divisor=lr_divisor, may_stop_early=True)
     finish_bottlenecks(net.module_, train)
     with torch.no_grad():
         module.mask.copy_(net.module_.task_mask())
@@ -296,41 +187,225 @@ def refit_heads(
     return net
 
 
-def fit_complement(
-    data: StepData, bottleneck: Bottlenecks, settings: Settings
-) -> tuple[SpecialistAutoencoder, SpecialistNet | None]:
-    """Return the autoencoder around a trained bottleneck, and its net; known latents need none."""
-    module = SpecialistAutoencoder(
-        bottleneck,
-        data.X.shape[2],
-        settings.hidden,
-        settings.n_components,
-        beta=settings.beta,
-        independence_weight=settings.independence_weight,
-    )
-    if module.decoder is None:
-        return module.eval(), None
-    epochs = settings.epochs(data)
-    net = settings.train(module, data, epochs=epochs, stop_early=settings.early_stopping)
-    if module.complement is not None:
-        module.complement.freeze(data.rows)
-    return module, net
-
-
-def _hold_out(data: StepData) -> tuple[StepData, StepData]:
-    """Return a random split into training and held-out samples."""
-    if len(data) < 4:
-        return data, data  # too few for a split: one sample has no variance
-    n_valid = min(max(1, round(EARLY_STOPPING_FRACTION * len(data))), len(data) - 2)
-    order = torch.randperm(len(data))
-    return data.take(order[n_valid:]), data.take(order[:n_valid])
-
-
 def _step_scale(step_weights: torch.Tensor) -> torch.Tensor:
-    """Return what keeps a head's sum over steps of unit size, whatever their number."""
+    """Return the root mean square over samples of the norm of the weights of the steps.
+
+    Divided by it, a sum of uncorrelated contributions of unit variance has unit variance,
+    whatever the number of steps.
+    """
     scale = (step_weights**2).sum(dim=1).mean(dim=0).sqrt()
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def _silent(*args: Any) -> None:
-    """Stand in for the printing of skorch's callbacks."""
+class SparsityPath:
+    """Held-out task losses along a path from the empty model to the dense one.
+
+    A point is a number of latents, or a share of the strongest penalty; the losses of a point
+    are those of groups that leave out one fold each, sample by sample.
+
+    Parameters
+    ----------
+    data : StepData
+        With the fold in which each sample is held out.
+    n_classes : sequence of int
+        Number of classes of each task, 0 for a continuous one.
+    tolerance : float
+        Share of the explained loss that may be lost for sparsity.
+
+    Attributes
+    ----------
+    losses : dict of {float: ndarray of shape (n_held_out,)}
+        Losses of each point.
+    supports : dict of {float: ndarray of shape (n_folds, n_tasks, n_latents)}
+        For shares of a penalty: the latents that each task uses.
+    nets : list of SpecialistNet
+        Nets that were trained for the path.
+    """
+
+    def __init__(self, data: StepData, n_classes: Sequence[int], tolerance: float) -> None:
+        self.data, self.tolerance = data, tolerance
+        held_out = (data.folds >= 0).nonzero()[:, 0]
+        self.rows = held_out[torch.argsort(data.folds[held_out], stable=True)]
+        self.n_folds = int(data.folds.max()) + 1
+        folds = data.folds[self.rows].numpy()
+        self.starts = np.searchsorted(folds, np.arange(self.n_folds))
+        self.task_loss = TaskLoss(n_classes, data.targets, data.weights)
+        self.losses: dict[float, np.ndarray] = {}
+        self.supports: dict[float, np.ndarray] = {}
+        self.nets: list[SpecialistNet] = []
+
+    @torch.no_grad()
+    def held_out_losses(self, module: Bottlenecks) -> np.ndarray:
+        """Return losses (n_groups / n_folds, n_held_out); groups are ordered by fold."""
+        parts = []
+        for rows in self.rows.split(max(1, CHUNK // self.data.X.shape[1])):
+            outputs = module(self.data.X[rows], self.data.step_weights[rows])
+            outputs = outputs.unflatten(0, (self.n_folds, -1))
+            # Of each sample the outputs of the groups that did not learn from its fold.
+            own = outputs[self.data.folds[rows], :, torch.arange(len(rows))]
+            parts.append(self._losses(own.transpose(0, 1), rows))
+        return torch.cat(parts, dim=1).numpy()
+
+    @cached_property
+    def null_losses(self) -> np.ndarray:
+        """Losses (n_held_out,) of the null model."""
+        outputs = self.task_loss.null_outputs.expand(1, len(self.rows), -1)
+        return self._losses(outputs, self.rows)[0].numpy()
+
+    def _losses(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        losses = self.task_loss(outputs, self.data.targets[rows])
+        return (losses * self.data.weights[rows]).mean(dim=2)
+
+    def by_fold(self, losses: np.ndarray) -> np.ndarray:
+        """Return means over the samples (last axis) of each fold."""
+        sizes = np.diff([*self.starts, losses.shape[-1]])
+        return np.add.reduceat(losses, self.starts, axis=-1) / sizes
+
+    @property
+    def best(self) -> np.ndarray:
+        """Losses of the best point."""
+        return min(self.losses.values(), key=lambda losses: losses.mean())
+
+    @property
+    def explained(self) -> float:
+        """Task loss of the null model minus that of the best point."""
+        return max(0.0, float((self.null_losses - self.best).mean()))
+
+    def is_good(self, point: float) -> bool:
+        """Return whether a point is about as good as the best one.
+
+        It may lose ``tolerance`` of the explained loss, and one standard error (Breiman et al.
+        1984, section 3.4.3). That is the error of the difference or, if less, of the best: a
+        point that fails in a single fold has a large error of the difference.
+        """
+        best, lost = self.best, self.losses[point] - self.best
+        if self.n_folds > 1:
+            # The error over samples shrinks with their number, but the randomness of the
+            # training, which differs between folds, does not.
+            error = tolerated_loss(self.by_fold(best), self.by_fold(lost))
+        else:
+            error = tolerated_loss(best, lost)
+        return bool(lost.mean() <= self.tolerance * self.explained + error)
+
+    @property
+    def chosen(self) -> float:
+        """The sparsest good point: fewest latents, or strongest penalty."""
+        points = [point for point in self.losses if self.is_good(point)]
+        return max(points) if self.supports else min(points)
+
+    @property
+    def points(self) -> list[float]:
+        """The points, from dense to empty."""
+        return sorted(self.losses, reverse=not self.supports)
+
+    @property
+    def mean_losses(self) -> np.ndarray:
+        """Mean loss of each point, from dense to empty."""
+        return np.array([self.losses[point].mean(dtype=float) for point in self.points])
+
+
+def search_width(
+    path: SparsityPath, trainer: Trainer, build: Build, max_width: int, noises: Sequence[float]
+) -> Bottlenecks | None:
+    """Add numbers of latents to a path until the chosen one is settled.
+
+    Bottlenecks of several widths learn side by side, each from all folds but one, with each
+    noise, of which the better counts. The next widths lie between the largest that is not good
+    and the smallest that is, until nothing is left between them: a bisection with as many
+    points as learn at once.
+
+    Returns
+    -------
+    narrow : Bottlenecks or None
+        The best bottleneck of the chosen width; None for the empty model.
+    """
+    data, n_folds, trained = path.data, path.n_folds, {}
+    path.losses[0] = path.null_losses
+    at_once = max(2, MAX_GROUPS // n_folds)
+    low, high = 0, max_width
+    while high - low > 1 or high not in path.losses:
+        widths = _spread(low, high, at_once)
+        if high in path.losses:
+            widths = [width for width in widths if width < high]
+        noise = np.repeat(noises, len(widths)).tolist()
+        widths *= len(noises)
+        module = build(
+            widths * n_folds,
+            held_out=np.repeat(np.arange(n_folds), len(widths)).tolist(),
+            noise=noise * n_folds,
+        )
+        net = train_bottlenecks(data, trainer, module, share=SEARCH_SHARE)
+        for place, losses in enumerate(path.held_out_losses(net.module_)):
+            width = widths[place]
+            if width not in path.losses or losses.mean() < path.losses[width].mean():
+                path.losses[width] = losses
+                trained[width] = net.module_, place, len(widths)
+        path.nets.append(net)
+        high = int(path.chosen)
+        low = int(max([width for width in path.losses if width < high], default=high))
+    if high == 0:
+        return None
+    # Of the groups of the chosen width, the one whose fold it predicts best: it goes on.
+    module, place, n_widths = trained[high]
+    relative = path.by_fold(path.losses[high]) / path.by_fold(path.losses[0])
+    module.select(int(relative.argmin()) * n_widths + place, high)
+    return module
+
+
+def _spread(low: int, high: int, count: int) -> list[int]:
+    """Return at most ``count`` widths above ``low`` up to ``high``, evenly spread."""
+    return sorted({int(w) for w in np.linspace(low, high, min(count, high - low) + 1).round()[1:]})
+
+
+def search_penalty(
+    path: SparsityPath, trainer: Trainer, build: Build, shares: Sequence[float] = ()
+) -> Bottlenecks:
+    """Add the dense and the empty model, and shares of the strongest penalty, to a path.
+
+    For features that are the latents. Every point starts from the same dense heads, and is
+    refitted without penalty on the latents that it kept.
+
+    Returns
+    -------
+    dense : Bottlenecks
+        The best dense heads.
+    """
+    data, n_folds, n_latents = path.data, path.n_folds, path.data.X.shape[2]
+    module = build([n_latents] * n_folds, held_out=list(range(n_folds)))
+    net = train_bottlenecks(data, trainer, module)
+    dense = net.module_
+    path.nets.append(net)
+    path.losses |= {0.0: path.held_out_losses(dense)[0], 1.0: path.null_losses}
+    shape = (n_folds, *dense.allowed.shape[1:])
+    path.supports |= {0.0: np.ones(shape, bool), 1.0: np.zeros(shape, bool)}
+    if shares:
+        _add_shares(path, trainer, build, dense, shares)
+    relative = path.by_fold(path.losses[0.0]) / path.by_fold(path.losses[1.0])
+    dense.select(int(relative.argmin()), n_latents)
+    return dense
+
+
+def _add_shares(
+    path: SparsityPath,
+    trainer: Trainer,
+    build: Build,
+    dense: Bottlenecks,
+    shares: Sequence[float],
+) -> None:
+    """Add shares of the strongest penalty to a path; all learn side by side."""
+    folds = np.repeat(np.arange(path.n_folds), len(shares)).tolist()
+    widths = [path.data.X.shape[2]] * len(folds)
+    start = build(widths, held_out=folds)
+    with torch.no_grad():
+        for new, old in zip(start.parameters(), dense.parameters(), strict=True):
+            new.copy_(old.repeat_interleave(len(shares), dim=0))
+    # At a weight of the explained loss the dense mask is worth no more than the empty one.
+    weights = [share * path.explained for _ in range(path.n_folds) for share in shares]
+    module = build(widths, held_out=folds, sparsity=weights)
+    net = train_bottlenecks(path.data, trainer, module, start=start)
+    module = net.module_
+    path.nets += [net, refit_heads(path.data, trainer, module)]
+    losses = path.held_out_losses(module)
+    supports = (module.task_mask() > 0).unflatten(0, (path.n_folds, len(shares))).numpy()
+    for place, share in enumerate(shares):
+        path.losses[share], path.supports[share] = losses[place], supports[:, place]

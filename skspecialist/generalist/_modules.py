@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..encoder._training import seeded
+from ..networks.training import seeded
 
 __all__ = ["call", "find_layer", "module_at_work", "owner_of", "placed", "pool_tokens", "watched"]
 

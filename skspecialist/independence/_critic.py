@@ -15,9 +15,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 
-from ..encoder._training import seeded
-from ..networks.data import WholeBatches, n_batches
-from ..networks.nets import SpecialistNet
+from ..networks.training import SpecialistNet, WholeBatches, n_batches, seeded
 
 __all__ = ["Candidates", "sequential_scores"]
 

@@ -116,7 +116,7 @@ class SparsityPathDisplay:
 
         Parameters
         ----------
-        encoder : SparseSpecialistEncoderCV
+        encoder : SparseSpecialistEncoderCV or SparseMultiTaskSelectorCV
             A fitted one.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
@@ -127,13 +127,13 @@ class SparsityPathDisplay:
             The display, drawn.
         """
         check_is_fitted(encoder, "scores_path_")
-        known = encoder.hidden_layer_sizes is None
         display = cls(
             encoder.scores_path_,
             encoder.n_active_path_,
             best_index=encoder.best_index_,
-            sparsity_path=encoder.sparsity_path_ if known else None,
-            tolerance=encoder.tolerance_,
+            # Selectors have a path of the penalty, encoders one of the number of latents.
+            sparsity_path=None if hasattr(encoder, "n_components_") else encoder.sparsity_path_,
+            tolerance=encoder.tolerance,
         )
         return display.plot(ax=ax)
 

@@ -17,9 +17,9 @@ from .._data.ragged import RaggedSequences, is_ragged_list
 from .._data.sequences import n_dimensions
 from .._data.tasks import TaskTargets
 from .._data.validation import check_same_length
-from ..encoder._training import seeded
 from ..exceptions import warn
 from ..networks.layers import only_group
+from ..networks.training import seeded
 from ._calibration import HeldOut, held_out_folds
 from ._features import StepFeatures
 from ._networks import StepScorer, train_scorers

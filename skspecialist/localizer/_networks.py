@@ -14,17 +14,19 @@ from torch.nn import functional
 
 from .._base.estimator import TaskContext
 from .._data.ragged import RaggedSequences
-from .._data.step_weights import weighted_means
 from .._data.validation import check_callbacks, check_layer_sizes
-from ..encoder._bottlenecks import Bottlenecks
-from ..encoder._heads import MaskedHeads
-from ..encoder._training import HEAD_UNITS, NOBODY, WARMUP
+from .._data.weights import weighted_means
 from ..encoder.penalties.l1 import L1
-from ..networks.data import StepData, n_batches
-from ..networks.inference import to_double
-from ..networks.layers import CHUNK, Encoders
-from ..networks.nets import train_net
-from ..networks.portable import Portable
+from ..networks.layers import (
+    CHUNK,
+    HEAD_UNITS,
+    ArrayModule,
+    Bottlenecks,
+    Encoders,
+    MaskedHeads,
+    to_double,
+)
+from ..networks.training import LEARNS_FROM_ALL, WARMUP, StepData, n_batches, train_net
 from ._features import CHUNK as SEQUENCE_CHUNK
 from ._features import StepFeatures
 from ._weak_labels import WeakLabels
@@ -125,7 +127,7 @@ class PooledHeads(MaskedHeads):
         return torch.where(self.is_amount[:, None], amounts, logits).transpose(1, 2)
 
 
-class PooledLoss(Portable):
+class PooledLoss(ArrayModule):
     """Loss of each task relative to the null model.
 
     Squared error of an amount over its variance, or cross entropy over that of the share of
@@ -268,10 +270,8 @@ def _new_scorers(localizer: Any, data: StepData, is_amount: Sequence[bool]) -> B
         PooledLoss(heads.is_amount, data.targets, data.weights),
         penalty=L1(),
         sparsity=torch.full((n_groups,), localizer.sparsity),
-        beta=0.0,
         allowed=torch.ones(n_groups, len(is_amount), n_latents),
-        # The first group learns from all folds: no fold has a number that small.
-        held_out=torch.tensor([NOBODY - 1, *range(n_groups - 1)]),
+        held_out=torch.tensor([LEARNS_FROM_ALL, *range(n_groups - 1)]),
     )
 
 
@@ -316,7 +316,7 @@ class StepScorer:
             rows = to_double(self.features.transform(sequences.X[part])).flatten(0, 1)
             present = to_double(sequences.there[part])
             steps = [
-                heads.per_step(self.module.encoders(chunk)[0], mask)[..., 0]
+                heads.per_step(self.module.encoders(chunk), mask)[..., 0]
                 for chunk in rows.split(CHUNK)
             ]
             scores = torch.cat(steps, dim=2).unflatten(2, present.shape)

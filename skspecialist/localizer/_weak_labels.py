@@ -9,7 +9,7 @@ import numpy as np
 
 from .._data.ragged import RaggedSequences
 from .._data.tasks import TaskTargets
-from ..networks.data import StepData
+from ..networks.training import StepData
 
 __all__ = ["WeakLabels", "training_data"]
 

@@ -1,4 +1,4 @@
-"""Half-trained networks on disk: a fit that was killed goes on where it was."""
+"""Half-trained networks on disk, from which a fit that was killed continues."""
 
 from __future__ import annotations
 
@@ -20,34 +20,32 @@ from torch import nn
 from .._data.validation import UNREADABLE
 
 if TYPE_CHECKING:
-    from ..encoder._training import Settings
-    from .data import StepData
-    from .nets import SpecialistNet
+    from .training import SpecialistNet, StepData
 
-INTERVAL = 10.0  # seconds between two writings of a running training, at least
+INTERVAL = 10.0  # least number of seconds between two writes of a running training
 DIGEST_SIZE = hashlib.sha256().digest_size
-REFUSED = (*UNREADABLE, pickle.UnpicklingError)
+LOADING_ERRORS = (*UNREADABLE, pickle.UnpicklingError)
 
 
 class Checkpoints:
-    """Hands out the files of the trainings of one fit, in their order.
+    """Files of the trainings of one fit, in their order.
 
-    They are in a folder of their own, named after all that the fit depends on: another fit
-    has another folder, and one that ran before finds its own. Trainings follow
-    each other in the same order whenever that is the same, so their numbers name them.
+    They are in a folder named after everything that the fit depends on: another fit has
+    another folder, and one that ran before finds its own. The trainings of a fit have the same
+    order in every run, so that their numbers identify them.
 
     Parameters
     ----------
     directory : path-like
-        Where the folders are.
+        Directory of the folders.
     data : StepData
-        What the fit learns from.
-    settings : Settings
-        How.
+        Training data.
+    options : dict
+        Parameters of the fit.
     seed : int
-        Of the fit.
+        Seed of the fit.
     start : Module or None
-        Trained networks that it goes on from.
+        Trained networks from which the fit starts.
 
     Raises
     ------
@@ -56,9 +54,14 @@ class Checkpoints:
     """
 
     def __init__(
-        self, directory: Any, data: StepData, settings: Settings, seed: int, start: nn.Module | None
+        self,
+        directory: Any,
+        data: StepData,
+        options: Mapping[str, Any],
+        seed: int,
+        start: nn.Module | None,
     ) -> None:
-        self.fit = fingerprint(data, settings, seed, start)
+        self.fit = fingerprint(data, options, seed, start)
         self.folder = Path(directory) / self.fit[:32]
         self.n_trainings = 0
         try:
@@ -77,16 +80,16 @@ class Checkpoints:
 
 
 class Checkpoint(Callback):
-    """Saves a training at ends of epochs, and takes up what was saved before.
+    """Save a training at the ends of epochs, and restore what was saved before.
 
-    It must come after all other callbacks, to see what they did.
+    It must come after all other callbacks, whose state it saves.
 
     Parameters
     ----------
     path : Path
         The file.
     title : str
-        Names the training in the file, which is refused if it names another.
+        Name of the training, which is compared with the one in the file.
     """
 
     def __init__(self, path: Path, title: str) -> None:
@@ -94,7 +97,7 @@ class Checkpoint(Callback):
         self.title = title
 
     def on_train_begin(self, net: SpecialistNet, **kwargs: Any) -> None:
-        """Take up what was saved."""
+        """Restore what was saved."""
         self.saved_at_ = time.monotonic()
         self.is_finished_ = False
         try:
@@ -103,26 +106,26 @@ class Checkpoint(Callback):
             return
         try:
             self.is_finished_ = restore(net, self._unpack(content))
-        except REFUSED as error:
+        except LOADING_ERRORS as error:
             raise ValueError(
                 f"{self.path} is damaged, or was not written by this fit: remove the directory "
-                f"{self.path.parent} to start the fit anew, or pass another checkpoint_dir. "
+                f"{self.path.parent} to start the fit again, or pass another checkpoint_dir. "
                 f"{type(error).__name__}: {error}"
             ) from error
 
     def on_epoch_end(self, net: SpecialistNet, **kwargs: Any) -> None:
-        """Save, unless that was done a moment ago."""
+        """Save, at most once per interval."""
         if time.monotonic() - self.saved_at_ >= INTERVAL:
             self._write(snapshot(net, finished=False))
             self.saved_at_ = time.monotonic()
 
     def on_train_end(self, net: SpecialistNet, **kwargs: Any) -> None:
-        """Save what later trainings need."""
+        """Save the result."""
         if not self.is_finished_:
             self._write(snapshot(net, finished=True))
 
     def _write(self, state: dict[str, Any]) -> None:
-        """Replace the file at once: a kill at any moment leaves the old one or the new one."""
+        """Replace the file atomically: a kill at any moment leaves the old one or the new one."""
         buffer = io.BytesIO()
         torch.save({"title": self.title, "state": state}, buffer)
         payload = buffer.getvalue()
@@ -136,25 +139,26 @@ class Checkpoint(Callback):
         os.replace(file.name, self.path)
 
     def _unpack(self, content: bytes) -> dict[str, Any]:
-        """Return what was saved."""
+        """Return the saved state."""
         digest, payload = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
         if hashlib.sha256(payload).digest() != digest:
-            raise ValueError("its digest is another")
-        # Tensors, containers and numbers only: nothing in the file can run.
+            raise ValueError("its digest does not match")
+        # With weights_only nothing but tensors, containers and numbers is unpickled: a file
+        # cannot run code.
         saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         if saved["title"] != self.title:
-            raise ValueError("it is of another training")
+            raise ValueError("it belongs to another training")
         state: dict[str, Any] = saved["state"]
         return state
 
 
 def snapshot(net: SpecialistNet, *, finished: bool) -> dict[str, Any]:
-    """Return all that a training goes on from, or what is left of one that is finished."""
+    """Return the state from which a training continues, or the result of a finished one."""
     state = {
         "finished": finished,
         "module": net.module_.state_dict(),
         "is_penalized": getattr(net.module_, "is_penalized", None),
-        # Without the single batches, which nobody looks at afterwards.
+        # Without the single batches, which no later step needs.
         "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
         "n_steps": net.n_steps_,
         "travel": net.travel_,
@@ -172,12 +176,12 @@ def snapshot(net: SpecialistNet, *, finished: bool) -> dict[str, Any]:
 
 
 def restore(net: SpecialistNet, state: dict[str, Any]) -> bool:
-    """Bring a new net, and torch's random numbers, to where a snapshot was taken.
+    """Bring a new net, and torch's random numbers, to the state of a snapshot.
 
     Returns
     -------
     finished : bool
-        Whether that is the end of the training.
+        Whether the training is finished.
     """
     net.module_.load_state_dict(state["module"])
     if state["is_penalized"] is not None:
@@ -197,17 +201,22 @@ def restore(net: SpecialistNet, state: dict[str, Any]) -> bool:
     return bool(state["finished"])
 
 
-def fingerprint(data: StepData, settings: Settings, seed: int, start: nn.Module | None) -> str:
-    """Return a hash of all that the result of a fit depends on."""
+def fingerprint(
+    data: StepData, options: Mapping[str, Any], seed: int, start: nn.Module | None
+) -> str:
+    """Return a hash of everything that the result of a fit depends on."""
     from .. import __version__
 
-    options = vars(settings) | {"penalty": None, "verbose": None, "task": None}
-    penalty = type(settings.penalty), settings.penalty.get_params()
     versions = __version__, torch.__version__, np.__version__
-    digest = hashlib.sha256(repr((versions, seed, options, penalty)).encode())
+    # The representation of a part leaves out its default parameters, or all of them.
+    named = {
+        name: (type(value).__name__, value.get_params()) if hasattr(value, "get_params") else value
+        for name, value in sorted(options.items())
+    }
+    digest = hashlib.sha256(repr((versions, seed, named)).encode())
     tensors = dict(vars(data)) if start is None else vars(data) | start.state_dict()
     for name, tensor in tensors.items():
-        # Weights of steps that all samples share are there once.
+        # Weights of steps that all samples share are stored once.
         once = tensor[:1] if tensor.dim() and tensor.stride(0) == 0 else tensor
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(once.detach().cpu().contiguous().numpy())
@@ -222,7 +231,7 @@ def _random_states(device: str) -> dict[str, torch.Tensor]:
 
 
 def _plain(value: Any) -> Any:
-    """Return the same in types that torch loads without unpickling anything else."""
+    """Return the same values in types that torch loads with ``weights_only``."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

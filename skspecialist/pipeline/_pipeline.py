@@ -27,6 +27,7 @@ from .._base.sklearn_compat import (
 from .._data.sequences import validate_sequences
 from .._data.tasks import TaskTargets
 from ..encoder._encoder import SparseSpecialistEncoder
+from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
 from ._decision import (
@@ -454,7 +455,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         fitted = self._representation
         given = self._encoder_or_default().get_params(deep=False)
         params = {name: value for name, value in given.items() if name in FOR_ADDED_TASKS}
-        selector = SparseSpecialistEncoder(hidden_layer_sizes=None, **params)
+        selector = SparseMultiTaskSelector(**params)
         return Representation(
             fitted.generalist,
             clone_with_seed(self.structure_, seed),

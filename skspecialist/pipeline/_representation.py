@@ -12,9 +12,9 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .._base.sklearn_compat import safe_indexing
-from .._data.step_weights import weighted_means
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length
+from .._data.weights import weighted_means
 from ._invariance import stable_features
 
 __all__ = ["LabeledSequences", "Representation", "Stage"]

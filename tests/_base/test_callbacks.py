@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skspecialist import (
+    SparseMultiTaskSelector,
     SparseSpecialistEncoder,
     SparseSpecialistEncoderCV,
     SpecialistPipeline,
@@ -29,7 +30,7 @@ QUICK = {"heads": "linear", "max_epochs": 2, "random_state": 0}
 CASES = {
     "encoder": (SparseSpecialistEncoder(**QUICK), STEPS, VALUES),
     "early stopping": (SparseSpecialistEncoder(**QUICK, early_stopping=True), STEPS, VALUES),
-    "known latents": (SparseSpecialistEncoder(hidden_layer_sizes=None, **QUICK), STEPS, VALUES),
+    "selector": (SparseMultiTaskSelector(**QUICK), STEPS, VALUES),
     "encoder CV": (SparseSpecialistEncoderCV(cv=2, **QUICK), STEPS, VALUES),
     "localizer": (TaskLocalizer(max_epochs=2, random_state=0), SEQUENCES, AMOUNTS),
     "pipeline": (
@@ -157,7 +158,7 @@ def test_bars(n_jobs, capsys):
     pytest.importorskip("rich")
     encoder = SparseSpecialistEncoder(n_relevant=1, **QUICK)
     search = GridSearchCV(
-        encoder, {"beta": [0.0]}, cv=2, scoring=lambda e, X, y: 0.0, n_jobs=n_jobs
+        encoder, {"learning_rate": [0.03]}, cv=2, scoring=lambda e, X, y: 0.0, n_jobs=n_jobs
     )
     search.set_callbacks(callback.ProgressBar()).fit(STEPS, VALUES)
     shown = capsys.readouterr().out
@@ -172,7 +173,9 @@ def test_a_fit_that_fails_tears_down_and_leaves_no_trace(case):
     failing = clone(estimator).set_callbacks(recorder)
     before = dict(vars(failing))
     with (
-        patch("skspecialist.networks.nets.SpecialistNet.train_step", side_effect=OSError("broken")),
+        patch(
+            "skspecialist.networks.training.SpecialistNet.train_step", side_effect=OSError("broken")
+        ),
         pytest.raises(OSError, match="broken"),
     ):
         failing.fit(X, y)

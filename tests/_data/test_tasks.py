@@ -270,7 +270,7 @@ def weights(data):
 
 def test_missing_values_need_no_weight(data, weights):
     y = np.where(weights > 0, data.y, np.nan)
-    first, second = (quick().fit(data.X, y, y_weight=w) for w in (None, weights))
+    first, second = (quick().fit(data.X, y, sample_weight=w) for w in (None, weights))
     np.testing.assert_array_equal(first.predict(data.X), second.predict(data.X))
 
 
@@ -278,7 +278,7 @@ def test_missing_values_need_no_weight(data, weights):
 def test_values_without_weight_are_as_if_they_were_missing(data, weights, value):
     missing = np.where(weights > 0, data.y, np.nan)
     there = np.where(weights > 0, data.y, data.y if value is None else value)
-    first, second = (quick().fit(data.X, y, y_weight=weights) for y in (missing, there))
+    first, second = (quick().fit(data.X, y, sample_weight=weights) for y in (missing, there))
     np.testing.assert_array_equal(first.predict(data.X), second.predict(data.X))
 
 
@@ -302,15 +302,17 @@ def test_an_encoder_of_missing_labels(data, nothing):
 
 @pytest.mark.parametrize("factor", [7.0, 0.3])
 def test_the_scale_of_weights_does_not_matter(data, factor):
-    y_weight = np.random.RandomState(0).uniform(size=data.y.shape)
+    sample_weight = np.random.RandomState(0).uniform(size=data.y.shape)
     task_weight = np.array([1.0, 2.0, 3.0, 0.0])
-    first = quick(task_weight=task_weight).fit(data.X, data.y, y_weight=y_weight)
+    first = quick(task_weight=task_weight).fit(data.X, data.y, sample_weight=sample_weight)
     second = quick(task_weight=factor * task_weight).fit(
-        data.X, data.y, y_weight=y_weight * [factor, 1, factor, 2]
+        data.X, data.y, sample_weight=sample_weight * [factor, 1, factor, 2]
     )
     # Weights in single precision differ in their last digit, and updates amplify it.
     np.testing.assert_allclose(first.predict(data.X), second.predict(data.X), atol=1e-3)
-    equal = quick(task_weight=np.full(4, factor)).fit(data.X, data.y, y_weight=np.full(300, factor))
+    equal = quick(task_weight=np.full(4, factor)).fit(
+        data.X, data.y, sample_weight=np.full(300, factor)
+    )
     unweighted = quick().fit(data.X, data.y)
     np.testing.assert_allclose(equal.predict(data.X), unweighted.predict(data.X), atol=1e-3)
 
@@ -327,14 +329,14 @@ def test_a_task_that_counts_more_is_learned_better(data):
 
 def test_weights_must_fit(data):
     for wrong in (np.ones(299), np.ones((300, 3)), np.ones((4, 300))):
-        with pytest.raises(ValueError, match=r"y_weight must have shape .*\(300, 4\)"):
-            quick().fit(data.X, data.y, y_weight=wrong)
-    with pytest.raises(ValueError, match="Negative values in data passed to y_weight"):
-        quick().fit(data.X, data.y, y_weight=-np.ones(300))
-    with pytest.raises(ValueError, match="y_weight contains NaN"):
-        quick().fit(data.X, data.y, y_weight=np.full(300, np.nan))
+        with pytest.raises(ValueError, match=r"sample_weight must have shape .*\(300, 4\)"):
+            quick().fit(data.X, data.y, sample_weight=wrong)
+    with pytest.raises(ValueError, match="Negative values in data passed to sample_weight"):
+        quick().fit(data.X, data.y, sample_weight=-np.ones(300))
+    with pytest.raises(ValueError, match="sample_weight contains NaN"):
+        quick().fit(data.X, data.y, sample_weight=np.full(300, np.nan))
     with pytest.raises(ValueError, match="zero for all samples of a task"):
-        quick().fit(data.X, data.y, y_weight=np.ones((300, 4)) * [1, 1, 0, 1])
+        quick().fit(data.X, data.y, sample_weight=np.ones((300, 4)) * [1, 1, 0, 1])
 
 
 @pytest.mark.parametrize("labels", [[(0, 1), (1, 0)], [(0,), (1, 0)]])

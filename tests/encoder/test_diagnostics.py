@@ -1,23 +1,27 @@
-"""What can be said of a fitted encoder without the truth."""
+"""Diagnostics of fitted encoders and selectors, and stability over half-samples."""
 
 import numpy as np
 import pytest
 
 from skspecialist.datasets import make_specialist_latents
-from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from skspecialist.encoder import (
+    SparseMultiTaskSelector,
+    SparseMultiTaskSelectorCV,
+    SparseSpecialistEncoderCV,
+)
+from skspecialist.encoder._autoencoder import head_slopes
 from skspecialist.encoder._diagnostics import diagnose
-from skspecialist.networks.inference import head_slopes
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
 
 @pytest.fixture(scope="module")
 def known():
-    """Three known latents, all of which heads read."""
+    """Three columns, all of which heads read."""
     rng = np.random.RandomState(0)
     X = rng.standard_normal((400, 3))
     y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2]), X.sum(axis=1)])
-    encoder = SparseSpecialistEncoder(hidden_layer_sizes=None, sparsity=0.0, random_state=0)
+    encoder = SparseMultiTaskSelector(sparsity=0.0, random_state=0)
     return encoder.fit(X, y), X
 
 
@@ -48,9 +52,9 @@ def test_rank_and_use_of_tasks_that_see_every_latent(known):
 def test_a_task_that_sees_a_sum_only_has_rank_one():
     rng = np.random.RandomState(1)
     X = rng.standard_normal((500, 2))
-    encoder = SparseSpecialistEncoder(
-        hidden_layer_sizes=None, heads="linear", sparsity=0.0, random_state=0
-    ).fit(X, X.sum(axis=1))
+    encoder = SparseMultiTaskSelector(heads="linear", sparsity=0.0, random_state=0).fit(
+        X, X.sum(axis=1)
+    )
     assert encoder.diagnose(X).jacobian_rank == 1
 
 
@@ -83,13 +87,12 @@ def test_half_samples_return_what_is_there():
     assert encoder.selection_frequency_[encoder.support_].min() > 0.5
 
 
-def test_half_samples_of_known_latents():
+def test_half_samples_of_columns():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((300, 4))
     y = np.column_stack([X[:, 0], X[:, 0] + X[:, 1]]) + 0.1 * rng.standard_normal((300, 2))
-    encoder = SparseSpecialistEncoderCV(
+    encoder = SparseMultiTaskSelectorCV(
         cv=2,
-        hidden_layer_sizes=None,
         sparsities=[0.1, 0.3],
         max_epochs=60,
         n_subsamples=4,
@@ -98,7 +101,5 @@ def test_half_samples_of_known_latents():
     expected = [[1, 0, 0, 0], [1, 1, 0, 0]]
     np.testing.assert_array_equal(encoder.mask_ > 0, expected)
     assert np.abs(encoder.selection_frequency_ - expected).max() <= 0.5
-    without = SparseSpecialistEncoderCV(
-        cv=2, hidden_layer_sizes=None, sparsities=[0.3], max_epochs=2
-    ).fit(X, y)
+    without = SparseMultiTaskSelectorCV(cv=2, sparsities=[0.3], max_epochs=2).fit(X, y)
     assert without.selection_frequency_ is None

@@ -110,7 +110,6 @@ def test_noise_on_the_features_helps_where_rows_are_few():
         assert_array_equal(encoder.predict(X), encoder.predict(X))
     assert scores[0.3] > scores[0.0] + 0.03
     assert scores["auto"] >= scores[0.0]
-    assert quick(hidden_layer_sizes=None, input_noise=0.3).fit(X, y).input_noise_ == 0.0
 
 
 def test_only_a_fit_that_is_too_short_says_so():
@@ -209,13 +208,13 @@ def test_steps_that_a_task_does_not_use_are_learned_to_count_little(sequences, h
     def fit(steps):
         return quick(max_epochs=30, heads=heads, sparsity=0).fit(X[train], y[train], steps)
 
-    told, found = fit(step_weights), fit(np.ones((5, 2)))
+    given, found = fit(step_weights), fit(np.ones((5, 2)))
     counts = np.abs(found.step_weights_)
     assert counts[step_weights > 0].min() > 3 * counts[step_weights == 0].max()
-    assert found.score(X[test], y[test]) > told.score(X[test], y[test]) - 0.05
+    assert found.score(X[test], y[test]) > given.score(X[test], y[test]) - 0.05
     assert_allclose((found.step_weights_**2).mean(axis=0), 1)
-    assert_array_equal(told.step_weights_ != 0, step_weights > 0)
-    with pytest.raises(ValueError, match="each of 5 counts"):
+    assert_array_equal(given.step_weights_ != 0, step_weights > 0)
+    with pytest.raises(ValueError, match="each of 5 steps"):
         found.predict(X[:, :3], np.ones((3, 2)))
 
 
@@ -333,20 +332,6 @@ def test_warm_start_continues(data):
     assert again.score(data.X, data.y) > cold.score(data.X, data.y)
     with pytest.raises(ValueError, match="warm_start"):
         again.fit(data.X[:, :3], data.y)
-
-
-def test_refit_leaves_the_support(data):
-    penalty = {"sparsity": 0.3, "max_epochs": 30}
-    without = quick(refit=False, **penalty).fit(data.X, data.y)
-    refitted = quick(**penalty).fit(data.X, data.y)
-    assert_array_equal(without.mask_ > 0, refitted.mask_ > 0)
-    assert_array_equal(without.transform(data.X), refitted.transform(data.X))
-
-
-def test_beta_pulls_the_latents_to_a_normal_distribution(data):
-    encoder = quick(beta=1.0, n_relevant=2, max_epochs=10).fit(data.X, data.y)
-    losses = [row["train_divergence_loss"] for row in encoder.history_ if row["phase"] == "sparse"]
-    assert losses[-1] < losses[0]
 
 
 def test_penalty_parameters_are_searchable(data):

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TorchGeneralist
-from skspecialist.encoder._training import seeded
+from skspecialist.networks.training import seeded
 
 N_FEATURES, N_TOKENS, WIDTH = 6, 5, 8
 PADDING = 0

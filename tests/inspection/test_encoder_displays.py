@@ -11,7 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from skspecialist.datasets import make_specialist_latents
-from skspecialist.encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from skspecialist.encoder import (
+    SparseMultiTaskSelectorCV,
+    SparseSpecialistEncoder,
+    SparseSpecialistEncoderCV,
+)
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.inspection import LatentTraversalDisplay, SparsityPathDisplay
 
@@ -23,9 +27,10 @@ FEATURES = np.random.default_rng(0).normal(size=(2, 3, 12))
 
 
 class FakePath(BaseEstimator):
-    def __init__(self, hidden_layer_sizes=(8,), tolerance=0.02):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.tolerance = self.tolerance_ = tolerance
+    n_components_ = 6
+
+    def __init__(self, tolerance=0.02):
+        self.tolerance = tolerance
         self.scores_path_ = SCORES
         self.n_active_path_ = np.array(N_ACTIVE)
         self.sparsity_path_ = np.array(SHARES)
@@ -33,6 +38,10 @@ class FakePath(BaseEstimator):
 
     def fit(self, X):
         return self
+
+
+class FakeSelectorPath(FakePath):
+    n_components_ = property()  # raises AttributeError
 
 
 class FakeDecoder(BaseEstimator):
@@ -179,7 +188,7 @@ def test_labels_of_paths_do_not_overlap(n_points, penalties):
     ("encoder", "shares", "tolerance"),
     [
         (FakePath(), None, 0.02),
-        (FakePath(hidden_layer_sizes=None), SHARES, 0.02),
+        (FakeSelectorPath(), SHARES, 0.02),
         (FakePath(tolerance=0.1), None, 0.1),
         (FakePath(tolerance=0.0), None, 0.0),
     ],
@@ -195,20 +204,21 @@ def test_path_from_estimator(encoder, shares, tolerance):
     np.testing.assert_array_equal(display.scores_path, SCORES)
 
 
-@pytest.mark.parametrize("hidden", [(16,), None])
-def test_path_marks_the_point_that_the_encoder_chose(hidden):
+@pytest.mark.parametrize("selects", [False, True])
+def test_path_marks_the_point_that_the_encoder_chose(selects):
     # Folds are equal in size, so that means over them are means over samples.
     data = make_specialist_latents(300, 4, 2, n_layers=1, random_state=0)
-    X = data.X if hidden else data.latents
-    encoder = SparseSpecialistEncoderCV(
-        hidden_layer_sizes=hidden, cv=3, max_epochs=30, random_state=0
-    )
+    X = data.latents if selects else data.X
+    quick = {"cv": 3, "max_epochs": 30, "random_state": 0}
+    encoder = SparseSpecialistEncoderCV(hidden_layer_sizes=(16,), **quick)
+    if selects:
+        encoder = SparseMultiTaskSelectorCV(**quick)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecialistWarning)  # so short a fit may keep too many
         encoder.fit(X, data.y)
     display = SparsityPathDisplay.from_estimator(encoder)
     good = line(display.ax_, "as good").get_xdata()
-    sparsest = good.max() if hidden is None else good.min()
+    sparsest = good.max() if selects else good.min()
     assert line(display.ax_, "chosen").get_xdata() == [sparsest]
     assert 0 < encoder.best_index_ < len(encoder.sparsity_path_) - 1, "a trivial path"
 

@@ -2,53 +2,44 @@
 
 import copy
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from skspecialist.encoder import _search as search_module
+from skspecialist.encoder import _training as training_module
 from skspecialist.encoder._autoencoder import kernel_alignment
-from skspecialist.encoder._heads import MaskedHeads, TaskLoss
-from skspecialist.encoder._search import HeldOut, Path, search_width
 from skspecialist.encoder._training import (
-    Settings,
+    SparsityPath,
+    build_bottlenecks,
     finish_bottlenecks,
-    new_bottlenecks,
     noise_of,
-    seeded,
+    search_width,
     train_bottlenecks,
 )
 from skspecialist.encoder.penalties import L1, HardConcrete
-from skspecialist.networks.data import StepData, WholeBatches
+from skspecialist.networks.layers import MaskedHeads, TaskLoss
+from skspecialist.networks.training import StepData, Trainer, WholeBatches, seeded
+
+TRAINER = Trainer(learning_rate=0.03, max_epochs=2, batch_size=64)
 
 
-def settings(n_outputs=2, **changes):
-    """Return settings of continuous tasks."""
-    values = {
-        "n_components": 4,
-        "n_relevant": None,
-        "sparsity": 0.02,
-        "shares": (),
-        "n_halves": 0,
-        "penalty": L1(),
-        "beta": 0.0,
-        "independence_weight": 0.0,
-        "linear_heads": False,
-        "noises": (0.0, 0.0),
+def builder(data, **changes):
+    """Return what builds bottlenecks of continuous tasks."""
+    options = {
+        "n_classes": [0] * data.targets.shape[1],
         "hidden": (8,),
-        "max_epochs": 2,
-        "batch_size": 64,
-        "learning_rate": 0.03,
-        "refit": True,
-        "early_stopping": False,
-        "callbacks": [],
-        "device": "cpu",
-        "verbose": 0,
-        "n_classes": [0] * n_outputs,
+        "linear_heads": False,
+        "penalty": L1(),
     }
-    return Settings(**(values | changes))
+    return partial(build_bottlenecks, data, **(options | changes))
+
+
+def sparsity_path(data, tolerance=0.02):
+    """Return an empty path of continuous tasks."""
+    return SparsityPath(data, [0] * data.targets.shape[1], tolerance)
 
 
 def step_data(n_samples=40, n_folds=2, n_tasks=2, n_timesteps=3, seed=0):
@@ -65,8 +56,7 @@ def step_data(n_samples=40, n_folds=2, n_tasks=2, n_timesteps=3, seed=0):
 def bottlenecks(data, widths, held_out=(-2,), sparsity=(0.0,), **changes):
     """Return untrained groups that are ready to predict."""
     torch.manual_seed(0)
-    plan = settings(data.targets.shape[1], **changes)
-    module = new_bottlenecks(data, plan, widths, held_out=held_out, sparsity=sparsity)
+    module = builder(data, **changes)(widths, held_out=held_out, sparsity=sparsity)
     module.encoders.freeze(data.rows)
     return module.eval()
 
@@ -149,7 +139,7 @@ def test_the_null_model_costs_one():
     targets = np.column_stack([(values - values.mean()) / values.std(), rng.randint(3, size=500)])
     targets = torch.tensor(targets, dtype=torch.float32)
     loss = TaskLoss([0, 3], targets, torch.ones(500, 2))
-    outputs = loss.chance_outputs.expand(1, 500, -1)
+    outputs = loss.null_outputs.expand(1, 500, -1)
     # The labels' frequencies have half a sample more of each class.
     torch.testing.assert_close(
         loss(outputs, targets).mean(dim=(0, 1)), torch.ones(2), atol=1e-4, rtol=0
@@ -179,7 +169,7 @@ def test_each_task_counts_as_its_weight_says_whatever_is_missing():
     assert torch.isfinite(data.targets).all()
 
 
-@pytest.mark.parametrize("changes", [{}, {"beta": 0.1}, {"linear_heads": True}])
+@pytest.mark.parametrize("changes", [{}, {"linear_heads": True}])
 @pytest.mark.parametrize("training", [False, True])
 def test_groups_do_not_hear_each_other(changes, training):
     data = step_data()
@@ -187,7 +177,7 @@ def test_groups_do_not_hear_each_other(changes, training):
 
     def outputs():
         torch.manual_seed(1)
-        return module(data.X, data.step_weights)["outputs"]
+        return module(data.X, data.step_weights)
 
     before = outputs()
     with torch.no_grad():
@@ -198,17 +188,17 @@ def test_groups_do_not_hear_each_other(changes, training):
     assert not torch.allclose(before[1], after[1])
 
 
-@pytest.mark.parametrize("changes", [{}, {"beta": 0.1}, {"linear_heads": True}, {"hidden": None}])
+@pytest.mark.parametrize("changes", [{}, {"linear_heads": True}, {"hidden": None}])
 @pytest.mark.parametrize("group", [0, 1, 2])
 def test_a_group_alone_does_what_it_did_beside_others(changes, group):
     data, widths = step_data(), [5, 5, 5] if "hidden" in changes else [2, 3, 1]
     module = bottlenecks(data, widths, **changes)
-    expected = module(data.X, data.step_weights)["outputs"][group]
+    expected = module(data.X, data.step_weights)[group]
     alone = copy.deepcopy(module)
     alone.select(group, widths[group])
     assert alone.task_mask().shape == (1, 2, widths[group])
-    torch.testing.assert_close(alone(data.X, data.step_weights)["outputs"][0], expected)
-    again = module(data.X, data.step_weights)["outputs"][group]
+    torch.testing.assert_close(alone(data.X, data.step_weights)[0], expected)
+    again = module(data.X, data.step_weights)[group]
     assert torch.equal(again, expected)
 
 
@@ -232,13 +222,13 @@ def test_what_a_group_leaves_out_does_not_enter_its_loss():
 def test_held_out_losses_are_those_of_the_group_that_left_the_fold_out():
     data = step_data(n_samples=30, n_folds=3)
     module = bottlenecks(data, [1, 2] * 3, held_out=[0, 0, 1, 1, 2, 2])
-    held_out = HeldOut(data, settings())
-    losses = held_out.losses(module)
-    outputs = module(data.X, data.step_weights)["outputs"].detach()
+    path = sparsity_path(data)
+    losses = path.held_out_losses(module)
+    outputs = module(data.X, data.step_weights).detach()
     each = ((outputs - data.targets) ** 2 * data.weights).mean(dim=2)
     for place in range(2):
         means = [each[2 * fold + place, data.folds == fold].mean() for fold in range(3)]
-        np.testing.assert_allclose(held_out.by_fold(losses[place]), means, rtol=1e-5)
+        np.testing.assert_allclose(path.by_fold(losses[place]), means, rtol=1e-5)
 
 
 def test_gates_that_are_closed_stay_closed():
@@ -265,75 +255,83 @@ def test_kernel_alignment_sees_any_dependence_and_nothing_else():
 
 
 class PlantedSearch:
-    """Stands in for the training: each width has a loss that was planted."""
+    """Replaces the training: each width has a loss that was planted."""
 
     def __init__(self, monkeypatch, losses):
         self.rounds = []
         self.losses, self.chosen = losses, None
-        monkeypatch.setattr(search_module, "train_bottlenecks", self.train)
-        monkeypatch.setattr(HeldOut, "losses", lambda held_out, module: self.planted(held_out))
+        monkeypatch.setattr(training_module, "train_bottlenecks", self.train)
         monkeypatch.setattr(
-            HeldOut, "chance", property(lambda held_out: np.ones(len(held_out.rows)))
+            SparsityPath, "held_out_losses", lambda path, module: self.planted(path)
+        )
+        monkeypatch.setattr(
+            SparsityPath, "null_losses", property(lambda path: np.ones(len(path.rows)))
         )
 
-    def train(self, data, settings, widths, **options):
+    def search(self, data, max_width, noises=(0.0, 0.0)):
+        """Return the path of a search, and the module of the chosen width."""
+        path = sparsity_path(data)
+        module = search_width(path, TRAINER, self.build, max_width, noises)
+        return path, module
+
+    def build(self, widths, **options):
         self.widths = widths[: len(widths) // 2]
         assert widths == self.widths * 2
         self.rounds.append(self.widths)
+
+    def train(self, data, trainer, module, **options):
         return SimpleNamespace(module_=self)
 
-    def planted(self, held_out):
-        return np.repeat([[self.losses[width]] for width in self.widths], len(held_out.rows), 1)
+    def planted(self, path):
+        return np.repeat([[self.losses[width]] for width in self.widths], len(path.rows), 1)
 
     def select(self, group, width):
         self.group, self.chosen = group, width
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 6, 30])
-def test_the_smallest_width_that_serves_is_found(monkeypatch, at_once):
+def test_the_smallest_good_width_is_found(monkeypatch, at_once):
     n_widths, n_folds = 20, 2
-    monkeypatch.setattr(search_module, "MAX_GROUPS", at_once * n_folds)
+    monkeypatch.setattr(training_module, "MAX_GROUPS", at_once * n_folds)
     data = step_data(n_folds=n_folds, n_tasks=n_widths)
-    plan = settings(n_widths, n_components=n_widths)
     for true in range(1, n_widths + 1):
         losses = [max(1.0 - 0.9 * width / true, 0.1) for width in range(n_widths + 1)]
         planted = PlantedSearch(monkeypatch, losses)
-        path, _ = search_width(data, plan)
+        path, _ = planted.search(data, n_widths)
         assert path.chosen == planted.chosen == true
-        looked_at = [width for widths in planted.rounds for width in set(widths)]
-        assert len(looked_at) == len(set(looked_at))
+        tried = [width for widths in planted.rounds for width in set(widths)]
+        assert len(tried) == len(set(tried))
         # Each round leaves one of ``at_once`` parts, and a whole number of widths.
         most = 2 + math.ceil(math.log(n_widths, max(at_once, 2)))
         assert len(planted.rounds) <= most
 
 
-def test_the_noise_that_serves_is_kept():
-    data, plan = step_data(n_tasks=2), settings(2, n_components=2, noises=(0.0, 0.5))
-    path, module = search_width(data, plan)
+def test_the_better_noise_is_kept():
+    data = step_data(n_tasks=2)
+    path, build = sparsity_path(data), builder(data)
+    module = search_width(path, TRAINER, build, 2, (0.0, 0.5))
     widths, noise = path.nets[0].module_.heads.n_groups, noise_of(path.nets[0].module_)
     assert widths == 8
     assert noise == [0.0, 0.0, 0.5, 0.5] * 2
     assert module is None or noise_of(module)[0] in (0.0, 0.5)
-    net = train_bottlenecks(data, plan, [2], noise=[0.5])
+    net = train_bottlenecks(data, TRAINER, build([2], noise=[0.5]))
     encoders = net.module_.train().encoders
-    first, second = encoders(data.rows)[0], encoders(data.rows)[0]
-    assert not torch.equal(first, second)
+    assert not torch.equal(encoders(data.rows), encoders(data.rows))
     encoders.eval()
-    torch.testing.assert_close(encoders(data.rows)[0], encoders(data.rows)[0], rtol=0, atol=0)
+    torch.testing.assert_close(encoders(data.rows), encoders(data.rows), rtol=0, atol=0)
 
 
-def test_a_training_that_is_stuck_is_made_up_for_by_another(monkeypatch):
+def test_a_training_in_a_poor_optimum_is_compensated_by_another(monkeypatch):
     losses = [1.0, 0.7, 0.4, 0.1]
 
-    class StuckAtFirst(PlantedSearch):
-        def planted(self, held_out):
-            found = super().planted(held_out)
+    class PoorFirst(PlantedSearch):
+        def planted(self, path):
+            found = super().planted(path)
             found[: len(self.widths) // 2] = 1.0
             return found
 
-    planted = StuckAtFirst(monkeypatch, losses)
-    data = step_data(n_folds=2, n_tasks=3)
-    path, _ = search_width(data, settings(3, n_components=3))
+    planted = PoorFirst(monkeypatch, losses)
+    path, _ = planted.search(step_data(n_folds=2, n_tasks=3), 3)
     assert planted.rounds == [[1, 2, 3] * 2]
     assert path.chosen == planted.chosen == 3
     assert planted.group == 5  # of the first fold, the last of the second attempts
@@ -341,26 +339,25 @@ def test_a_training_that_is_stuck_is_made_up_for_by_another(monkeypatch):
 
 
 def test_a_latent_that_helps_only_with_the_next_is_found(monkeypatch):
-    PlantedSearch(monkeypatch, [1.0, 1.0, 0.2])
-    path, _ = search_width(step_data(), settings(n_components=2))
+    path, _ = PlantedSearch(monkeypatch, [1.0, 1.0, 0.2]).search(step_data(), 2)
     assert path.chosen == 2
 
 
-def test_nothing_that_helps_is_the_empty_end(monkeypatch):
-    PlantedSearch(monkeypatch, [1.0, 1.0, 1.1, 1.2, 1.3])
-    path, module = search_width(step_data(n_tasks=4), settings(4))
+def test_without_any_gain_the_empty_model_is_chosen(monkeypatch):
+    planted = PlantedSearch(monkeypatch, [1.0, 1.0, 1.1, 1.2, 1.3])
+    path, module = planted.search(step_data(n_tasks=4), 4)
     assert path.chosen == 0
     assert path.explained == 0
     assert module is None
 
 
 def planted_path(by_fold, tolerance, supports=False):
-    """Return a path from losses by fold, of which knowing nothing costs 1."""
+    """Return a path from losses by fold, of which the null model has loss 1."""
     data = step_data(n_samples=20, n_folds=len(next(iter(by_fold.values()))))
-    held_out = HeldOut(data, settings(sparsity=tolerance))
-    held_out.chance = np.ones(len(held_out.rows))
-    size = len(held_out.rows) // held_out.n_folds
-    path = Path(held_out, {point: np.repeat(means, size) for point, means in by_fold.items()})
+    path = sparsity_path(data, tolerance)
+    path.null_losses = np.ones(len(path.rows))
+    size = len(path.rows) // path.n_folds
+    path.losses = {point: np.repeat(means, size) for point, means in by_fold.items()}
     path.supports = dict.fromkeys(by_fold) if supports else {}
     return path
 
@@ -368,28 +365,28 @@ def planted_path(by_fold, tolerance, supports=False):
 @pytest.mark.parametrize(
     ("tolerance", "chosen"), [(0.0, 3), (0.038, 3), (0.05, 2), (0.2, 2), (0.3, 1), (1, 0)]
 )
-def test_a_share_of_what_is_explained_may_be_lost(tolerance, chosen):
+def test_a_share_of_the_explained_loss_may_be_lost(tolerance, chosen):
     # Of 0.9 explained, width 2 loses a share of 0.04 and width 1 one of 0.25.
     losses = {0: [1.0, 1.0], 1: [0.325, 0.325], 2: [0.136, 0.136], 3: [0.1, 0.1], 4: [0.1, 0.1]}
     assert planted_path(losses, tolerance).chosen == chosen
 
 
-@pytest.mark.parametrize(("lost", "spread", "serves"), [(0.01, 0.02, True), (0.03, 0.02, False)])
-def test_one_standard_error_is_granted(lost, spread, serves):
-    # Of two numbers the standard error of the mean is half their distance. What is lost
-    # varies as much as the best itself: neither way is the error smaller.
+@pytest.mark.parametrize(("lost", "spread", "is_good"), [(0.01, 0.02, True), (0.03, 0.02, False)])
+def test_one_standard_error_is_granted(lost, spread, is_good):
+    # Of two numbers the standard error of the mean is half their distance. The loss varies as
+    # much as the best itself: both errors are equal.
     best = [0.1 - spread, 0.1 + spread]
     losses = {0: [1.0, 1.0], 1: [0.1 + lost - 2 * spread, 0.1 + lost + 2 * spread], 2: best}
-    assert planted_path(losses, 0.0).chosen == (1 if serves else 2)
+    assert planted_path(losses, 0.0).chosen == (1 if is_good else 2)
     steady = losses | {1: [loss + lost for loss in best]}
     assert planted_path(steady, 0.0).chosen == 2
 
 
-def test_of_known_latents_the_strongest_penalty_that_serves_is_chosen():
+def test_of_shares_the_strongest_good_penalty_is_chosen():
     losses = {0.0: [0.1, 0.1], 0.05: [0.1, 0.1], 0.2: [0.11, 0.11], 0.5: [0.4, 0.4], 1.0: [1, 1]}
     path = planted_path(losses, 0.02, supports=True)
     assert path.chosen == 0.2
-    assert path.from_dense_to_empty() == [0.0, 0.05, 0.2, 0.5, 1.0]
+    assert path.points == [0.0, 0.05, 0.2, 0.5, 1.0]
 
 
 def test_seeding_leaves_the_global_generator():

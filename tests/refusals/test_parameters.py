@@ -71,8 +71,8 @@ refusals.add(
 )
 refusals.add(
     "encoder.fit",
-    "y_weight",
-    lambda w: new_encoder().fit(X, Y, y_weight=w),
+    "sample_weight",
+    lambda w: new_encoder().fit(X, Y, sample_weight=w),
     {
         "negative": -np.ones(40),
         "nan": np.full(40, NAN),
