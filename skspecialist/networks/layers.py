@@ -463,8 +463,9 @@ class Bottlenecks(ArrayModule):
         # of unit variance, whatever the number of latents.
         widths = allowed.amax(dim=1).sum(dim=1).clamp(min=1)
         self.mask = nn.Parameter(allowed / widths[:, None, None] ** 0.5)
-        logits = penalty.initial_logits(allowed.shape) if sparsity.any() else None
-        self.gate_logits = None if logits is None else nn.Parameter(logits)
+        has_gates = penalty.has_gates and bool(sparsity.any())
+        logits = nn.Parameter(penalty.initial_logits(allowed.shape)) if has_gates else None
+        self.register_parameter("gate_logits", logits)
         self.is_penalized = True  # set to False by the net during the dense warm-up
 
     def task_mask(self) -> torch.Tensor:

@@ -265,7 +265,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 
 @pytest.fixture(scope="module")
 def weights(data):
-    return (np.random.RandomState(0).uniform(size=data.y.shape) > 0.3).astype(float)
+    weights = (np.random.RandomState(0).uniform(size=data.y.shape) > 0.3).astype(float)
+    weights[~weights.any(axis=1), 0] = 1  # a sample without any weight would be absent
+    return weights
 
 
 def test_missing_values_need_no_weight(data, weights):

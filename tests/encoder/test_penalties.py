@@ -83,5 +83,6 @@ def test_the_probability_of_open_gates_can_be_learned():
     assert share.shape == (2,)
     share.sum().backward()
     assert (logits.grad > 0).all()
-    assert L1().initial_logits((2, 3, 4)) is None
+    assert not L1().has_gates
+    assert HardConcrete().has_gates
     assert HardConcrete().initial_logits((2, 3, 4)).shape == (2, 3, 4)

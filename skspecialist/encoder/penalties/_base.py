@@ -1,4 +1,4 @@
-"""What a penalty on the mask must provide."""
+"""Base class of the penalties on the mask."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class BasePenalty(Part):
     """
 
     _registry = "skspecialist.encoder.penalties:PENALTIES"
+    has_gates = False  # whether random gates on the entries are penalized, not the mask
 
     def value(self, mask: torch.Tensor) -> torch.Tensor:
         """Return the penalty.
@@ -27,17 +28,17 @@ class BasePenalty(Part):
         Returns
         -------
         value : tensor of shape (...)
-            What the weight of the penalty multiplies.
+            Values before multiplication by the weight of the penalty.
         """
         raise NotImplementedError
 
     def prox(self, mask: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-        """Return the ``m >= 0`` least in ``value(m) + sum((m - mask)**2 / (2 * step))``.
+        """Return the ``m >= 0`` that minimizes ``value(m) + sum((m - mask)**2 / (2 * step))``.
 
         Parameters
         ----------
         mask : tensor of shape (..., n_tasks, n_latents)
-            Where the gradient step led.
+            Result of the gradient step.
         step : tensor of shape (..., n_tasks, n_latents)
             Step size of each entry, times the weight of the penalty.
 
@@ -48,11 +49,11 @@ class BasePenalty(Part):
         """
         raise NotImplementedError
 
-    def initial_logits(self, shape: tuple[int, ...]) -> torch.Tensor | None:
-        """Return where random gates on the entries start, if the penalty has any.
+    def initial_logits(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the initial parameters of random gates on the entries, for ``has_gates``.
 
-        A penalty with gates also has ``gates(logits, sample=...)``, their values, and
-        ``open_probability(logits)``, which is penalized while they learn.
+        Such a penalty also implements ``gates(logits, sample=...)``, the values of the gates,
+        and ``open_probability(logits)``, which is penalized by the gradient.
 
         Parameters
         ----------
@@ -61,7 +62,7 @@ class BasePenalty(Part):
 
         Returns
         -------
-        logits : tensor of this shape, or None
-            None, the default, for no gates.
+        logits : tensor of this shape
+            Parameters that are learned.
         """
-        return None
+        raise NotImplementedError

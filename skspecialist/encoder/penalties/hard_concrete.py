@@ -1,4 +1,4 @@
-"""Gates that are open or closed at random, and learn how often."""
+"""Hard concrete penalty: random gates on the entries of the mask."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ import torch
 from ..._base.sklearn_compat import Interval
 from ._base import BasePenalty
 
-STRETCH = (-0.1, 1.1)  # of the relaxed gates, beyond the [0, 1] to which they are cut
-SPEED = 10.0  # logits have to go much further than weights, at the same learning rate
+# Interval to which the relaxed gates are stretched before they are clipped to [0, 1], gamma and
+# zeta of the reference, equation 10: zero and one then have positive probability.
+STRETCH = (-0.1, 1.1)
+# Logits move from 3 to about -2.4, where a gate is closed, ten times as far as mask entries: the
+# parameters are logits over ten, so that one learning rate suits both.
+SPEED = 10.0
 
 
 class HardConcrete(BasePenalty):
     """Mean probability that a gate on a mask entry is open.
 
     Each entry of the mask is multiplied by a gate, which in training is a sigmoid of
-    logistic noise around a logit, stretched beyond 0 and 1 and cut there [1]_: it is
+    logistic noise around a logit, stretched beyond 0 and 1 and clipped to them [1]_: it is
     exactly 0 or 1 most of the time, and has a gradient. Unlike an l1 penalty it does not
-    shrink what it keeps.
+    shrink the entries that it keeps.
 
     Parameters
     ----------
     temperature : float, default=2/3
-        Of the sigmoid, below 1: the lower, the closer the gates are to 0 or 1 and the more
-        the gradient varies. The default is that of the reference.
+        Temperature of the sigmoid, below 1: the lower, the closer the gates are to 0 or 1 and
+        the more the gradient varies. The default is that of the reference.
     init : float, default=3.0
-        Logit of each gate at first; the default opens 98 of 100 wide enough to learn.
+        Initial logit of each gate; with the default 98 of 100 gates are open.
 
     References
     ----------
@@ -49,6 +53,8 @@ class HardConcrete(BasePenalty):
         "init": [Interval(Real, None, None, closed="neither")],
     }
 
+    has_gates = True
+
     def __init__(self, temperature: float = 2 / 3, init: float = 3.0) -> None:
         self.temperature = temperature
         self.init = init
@@ -65,7 +71,7 @@ class HardConcrete(BasePenalty):
         logits : tensor
             Parameters of the gates.
         sample : bool
-            Whether to draw them, or to take the median of the noise.
+            Whether to draw the noise, or to use its median, zero.
 
         Returns
         -------
@@ -75,16 +81,17 @@ class HardConcrete(BasePenalty):
         low, high = STRETCH
         logits = SPEED * logits
         if sample:
+            # Equation 10 of the reference: s = sigmoid((logit(u) + log alpha) / temperature).
             noise = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
             logits = (noise.logit() + logits) / self.temperature
         return (logits.sigmoid() * (high - low) + low).clamp(0, 1)
 
     def value(self, mask: torch.Tensor) -> torch.Tensor:
-        """Return the mean over the entries of a mask that are not zero, a count."""
+        """Return the share of the entries of a mask that are not zero."""
         return (mask != 0).float().mean(dim=(-2, -1))
 
     def open_probability(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return how many gates are open, differentiable.
+        """Return the expected share of open gates, which is differentiable.
 
         Parameters
         ----------
@@ -96,6 +103,7 @@ class HardConcrete(BasePenalty):
         probability : tensor of shape (...)
             Mean probability that a gate is not zero.
         """
+        # Equation 12 of the reference: P(s > 0) = sigmoid(log alpha - temperature log(-low/high)).
         low, high = STRETCH
         threshold = self.temperature * math.log(-low / high)
         return (SPEED * logits - threshold).sigmoid().mean(dim=(-2, -1))

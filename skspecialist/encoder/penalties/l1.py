@@ -12,7 +12,7 @@ from ._base import BasePenalty
 
 
 class L1(BasePenalty):
-    """Mean absolute mask entry of a task, and a share of it by whole latents.
+    """Mean absolute mask entry of a task, and a norm of each latent's entries over tasks.
 
     ``value(m) = sum_tj m_tj / n_tasks + group * sum_j norm(m_:j) / sqrt(n_tasks)``. A
     mask entry is the norm of a first-layer column of a head, so its first term is a
@@ -54,10 +54,13 @@ class L1(BasePenalty):
 
     def prox(self, mask: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """Return the proximal point, exact where the steps of a column are equal."""
+        # The prox of a sparse group lasso is soft thresholding, then shrinkage of the norms of
+        # the groups (Simon et al. 2013, equation 12).
         n_tasks = mask.shape[-2]
         mask = (mask - step / n_tasks).clamp(min=0)
         norms = mask.norm(dim=-2, keepdim=True).clamp(min=torch.finfo(mask.dtype).tiny)
-        # Entries that are zero have no say: an idle one has no curvature, hence huge steps.
+        # The step of a group is the mean of those of its entries, weighted by their size: entries
+        # at zero have no curvature, hence huge steps, which must not count.
         shares = mask / mask.sum(dim=-2, keepdim=True).clamp(min=torch.finfo(mask.dtype).tiny)
         shrink = (step * shares).sum(dim=-2, keepdim=True) * self.group / n_tasks**0.5
         return mask * (1 - shrink / norms).clamp(min=0)
