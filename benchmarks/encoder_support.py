@@ -16,6 +16,7 @@ from itertools import product
 import numpy as np
 import torch
 from report import Report, command_line
+from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LassoCV
@@ -65,10 +66,8 @@ def draw_known(seed, correlation, even):
 
 def oracle(X, y, mask, seed):
     """Return a function that predicts with heads on the true support."""
-    heads = [
-        SparseMultiTaskSelector(sparsity=0.0, max_epochs=MAX_EPOCHS, random_state=seed).fit(X[:, used], y[:, task])
-        for task, used in enumerate(mask)
-    ]
+    selector = SparseMultiTaskSelector(sparsity=0.0, max_epochs=MAX_EPOCHS, random_state=seed)
+    heads = [clone(selector).fit(X[:, used], y[:, task]) for task, used in enumerate(mask)]
     return lambda X: np.column_stack(
         [head.predict(X[:, used]) for head, used in zip(heads, mask, strict=True)]
     )

@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skspecialist import SparseMultiTaskSelector, SpecialistPipeline
+from skspecialist import SparseMultiTaskSelector, SparseSpecialistEncoder, SpecialistPipeline
 from skspecialist.datasets import make_digit_sequences, make_specialist_latents
 
 SEEDS = range(100, 103)  # of all tables but the last
