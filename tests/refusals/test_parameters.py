@@ -6,6 +6,7 @@ from scipy.sparse import csr_array
 from sklearn.model_selection import GroupKFold, KFold
 from torch import nn
 
+from skspecialist import SparseMultiTaskSelectorCV
 from skspecialist.baselines import (
     CCABaseline,
     ChangePointBaseline,
@@ -135,9 +136,9 @@ refusals.add(
 )
 refusals.add("cv.fit", "cv", lambda cv: new_cv(cv=cv).fit(X, Y), {"60": KFold(60), "none": []})
 refusals.add(
-    "cv.fit",
+    "selector_cv.fit",
     "sparsities",
-    lambda s: new_cv(sparsities=s).fit(X, Y),
+    lambda s: SparseMultiTaskSelectorCV(cv=2, sparsities=s, max_epochs=1).fit(X, Y),
     [[], [0.0], [1.0], [-0.1, 0.2], [NAN], ["a"], [[0.1]], {"a": 0.1}, [INF], [None]],
 )
 refusals.add(
