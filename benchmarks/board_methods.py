@@ -44,7 +44,7 @@ from torch import nn
 from skspecialist import SpecialistPipeline
 
 OURS, ALWAYS, GENERALIST = "ours", "ours, always", "generalist"
-CHANCE, TRUTH, RANDOM = "chance", "told the truth", "random features"
+CHANCE, TRUTH, RANDOM = "chance", "true features", "random features"
 METHODS: dict[str, Callable] = {}
 
 
@@ -109,7 +109,7 @@ def fit_linear(features, values):
     return make_pipeline(StandardScaler(), last).fit(features, values)
 
 
-class Told:
+class GivenFeatures:
     """Estimators of given features, a list with one array for each task."""
 
     n_steps_used_: Any = None
@@ -127,7 +127,7 @@ class Told:
         return np.column_stack([estimator.predict(features) for estimator, features in pairs])
 
 
-class Peer(Told):
+class Peer(GivenFeatures):
     """Estimators on features made of, or chosen from, the generalist.
 
     Parameters
@@ -324,6 +324,6 @@ def random_features(fold, seed, counts):
 
 
 @method(TRUTH)
-def told_the_truth(fold, seed):
+def true_features(fold, seed):
     """The digits, states or latents that each task depends on; no bound: tasks are nonlinear."""
-    return Told()
+    return GivenFeatures()

@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 import torch
 from report import Report, command_line
-from representations import REPRESENTATIONS, TOLD, Sizes
+from representations import ORACLES, REPRESENTATIONS, Sizes
 from store import Store
 
 from skspecialist.datasets import make_digit_factors, make_specialist_latents
@@ -69,7 +69,7 @@ def measure(setting, correlation, rows, seed, method):
     if method == FLOOR:
         columns = latents[:, relevant]
     else:
-        n_relevant = int(relevant.sum()) if method in TOLD else None
+        n_relevant = int(relevant.sum()) if method in ORACLES else None
         sizes = Sizes(X.shape[1], y.shape[1], n_relevant, seed=seed)
         estimator = (
             SparseSpecialistEncoderCV(max_epochs=MAX_EPOCHS, random_state=seed)
@@ -135,7 +135,9 @@ def draw_figure(measured, path):
     for ax, (group, rows) in zip(axes.flat, groups, strict=False):
         means = rows.groupby("method")["joint"].mean().sort_values()
         names = list(means.index)
-        colors = ["C1" if n == OURS else "0.75" if n in TOLD or n == FLOOR else "C0" for n in names]
+        colors = [
+            "C1" if n == OURS else "0.75" if n in ORACLES or n == FLOOR else "C0" for n in names
+        ]
         ax.barh(names, means, color=colors)
         ax.set_title(f"{group[0]}, correlation {group[1]},\n{group[2]} rows", fontsize=9)
         ax.tick_params(axis="y", labelsize=7)

@@ -3,14 +3,14 @@
 ``REPRESENTATIONS`` maps a name to a factory that takes ``Sizes`` and returns an unfitted
 transformer of rows ``X`` (n, d) and continuous tasks ``y`` (n, T), T at least 2. Every setting
 is fixed here, before any figure of the benchmark; ``describe`` returns those of one name. The
-names in ``TOLD`` are told the true number of relevant latents; no other reads it. Packages
+``ORACLES`` are given the true number of relevant latents; no other reads it. Packages
 that are not installed leave their names out.
 
 In common: features and tasks are standardized; d latents are one for each feature, at most 32.
 Networks: hidden layers of 128 and 128 units, heads of 64 and 64 units for each task, ReLU;
 AdamW with weight decay 0.01 and a one-cycle learning rate that peaks at 0.05; 2,500 updates on
 batches of 256 rows, but at most 200 epochs: 1,000 rows overfit. These were tuned for the
-bottleneck that is told the size, on seeds from 1000 on: SiLU and lower learning rates are
+bottleneck of the true size, on seeds from 1000 on: SiLU and lower learning rates are
 clearly worse. None of it uses the library.
 """
 
@@ -53,7 +53,7 @@ class Sizes:
     n_features, n_tasks : int
         Columns of ``X`` and of ``y``.
     n_relevant : int or None
-        The true number of relevant latents; None for whoever is not in ``TOLD``.
+        The true number of relevant latents; None for methods that are not in ``ORACLES``.
     seed : int, default=0
         Everything random in the transformer.
     """
@@ -65,7 +65,7 @@ class Sizes:
 
     @property
     def n_latents(self):
-        """Latents of whoever is not told how many there are."""
+        """Number of latents of methods that are not oracles."""
         return min(self.n_features, MAX_LATENTS)
 
 
@@ -100,8 +100,8 @@ def pca(sizes):
     return make_pipeline(StandardScaler(), PCA(0.99, svd_solver="full"))
 
 
-@representation("PCA, told the size")
-def pca_told(sizes):
+@representation("PCA, true size")
+def pca_true_size(sizes):
     """As many principal components as there are relevant latents."""
     return make_pipeline(StandardScaler(), PCA(sizes.n_relevant, svd_solver="full"))
 
@@ -153,13 +153,13 @@ def autoencoder_heads(sizes):
     return _network(Bottleneck, sizes, n_latents=sizes.n_latents, reconstruct=True, serve=True)
 
 
-@representation("bottleneck, told the size")
+@representation("bottleneck, true size")
 def bottleneck(sizes):
     """As many latents as are relevant, trained on the tasks alone."""
     return _network(Bottleneck, sizes, n_latents=sizes.n_relevant, reconstruct=False, serve=True)
 
 
-@representation("bottleneck, told too large")
+@representation("bottleneck, too large")
 def bottleneck_large(sizes):
     """Twice as many latents as are relevant, at most d, trained on the tasks alone."""
     n_latents = min(2 * sizes.n_relevant, sizes.n_features)
@@ -283,4 +283,4 @@ def cebra(sizes):
     return ContrastiveEmbedding(min(8, sizes.n_features), random_state=sizes.seed)
 
 
-TOLD = {name for name in REPRESENTATIONS if "told" in name}
+ORACLES = {"PCA, true size", "bottleneck, true size", "bottleneck, too large"}
