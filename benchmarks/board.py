@@ -3,7 +3,7 @@
 Held-out score (mean over tasks of R2, or of accuracy for class labels), features and steps that
 a task's estimator reads, seconds and memory. Methods and data are in ``board_methods.py`` and
 ``board_data.py``, all settings fixed beforehand; ``python benchmarks/board.py --list`` prints
-them, with the CPU minutes of what was measured. Each cell (data set, fold, method) has a process
+them, with the CPU minutes of the measurements. Each cell (data set, fold, method) has a process
 of its own and is kept in ``results/board.csv``; a further run adds the missing ones:
 ``python benchmarks/board.py --data wine --methods "ours;PCA" --folds 1``.
 """
@@ -277,7 +277,7 @@ def draw_panel(ax, data, cells):
 
 
 def import_now():
-    """Import what the methods would otherwise import while they are measured."""
+    """Import modules that would otherwise be imported during measurements."""
     # torch._dynamo comes with the first optimizer, and takes seconds.
     for package in ("skspecialist.networks", "torch._dynamo", "cebra", "lassonet"):
         if find_spec(package):

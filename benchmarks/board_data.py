@@ -1,8 +1,8 @@
 """Data sets of the board: each fold with what to learn from and what to predict.
 
 ``DATASETS`` maps a name to its number of folds and a function that draws one. Generated data
-are drawn anew for each fold, from seeds fixed beforehand; real tables are split, stratified by
-their labels. No fold has more than 1,500 sequences to learn from. The hydraulic test rig (UCI
+are drawn separately for each fold, with seeds fixed beforehand; real tables are split, stratified
+by labels. No fold has more than 1,500 training sequences. The hydraulic test rig (UCI
 447) is among them if the environment variable SKSPECIALIST_DATA names a directory that has
 ``hydraulic/hydraulic.npz``: arrays ``temperature`` (cycles, seconds, sensors), ``condition``
 (cycles, tasks) and ``condition_names``.
@@ -43,7 +43,7 @@ class Fold:
     generalist : transformer or None, default=None
         Represents single steps.
     truth : pair of list of ndarray or None, default=None
-        What each task depends on, one array of features a task: of ``X`` and of ``X_test``.
+        Features that each task depends on, one array per task: of ``X`` and of ``X_test``.
     groups : ndarray of shape (n_sequences,) or None, default=None
         Blocks of time of ``X`` that a split must not cut.
     """
@@ -59,7 +59,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class DataSet:
-    """How many folds there are, the function that draws one, and whether it knows the truth."""
+    """Number of folds, function that draws one, and whether the ground truth is known."""
 
     n_folds: int
     draw: Callable[[int], Fold]

@@ -41,8 +41,8 @@ class Weak:
 def digits(seed, *, chained=0.0, amounts=False, n_fit=2000, n_test=500):
     """Return sequences of images of digits, other images in those to judge by.
 
-    A task is that one of the wanted digits occurs, in half of the sequences, or what the digits
-    of a set sum up to. ``chained`` is the correlation of a pixel with that of the step before.
+    A task is that one of the wanted digits occurs, in half of the sequences, or the sum of the
+    digits of a set. ``chained`` is the correlation of a pixel with that of the step before.
     """
     images, labels = load_digits(return_X_y=True)
     pools = train_test_split(np.arange(len(images)), test_size=0.3, random_state=0, stratify=labels)

@@ -46,7 +46,7 @@ REPRESENTATIONS: dict[str, Callable[["Sizes"], TransformerMixin]] = {}
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a factory may know of the data.
+    """Sizes of the data that are passed to a factory.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ BLOCK_NOISE = 0.6  # a feature of the block alone predicts the label in 95 % of 
 
 
 def latents(seed):
-    """Return train and test data, and functions that move what is irrelevant in the test data.
+    """Return train and test data, and functions that shift irrelevant latents of test data.
 
     8 latents, 3 relevant, mixed by 2 layers.
     """

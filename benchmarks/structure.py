@@ -2,7 +2,7 @@
 
 ``python benchmarks/structure.py`` prints the tables and saves them. Settings and seeds
 were fixed beforehand; the generators' densities, weights and noises are their defaults
-unless a row says otherwise.
+unless a row specifies others.
 """
 
 import time

@@ -106,7 +106,7 @@ def _rows(X):
 
 
 def _learned(transformer, X, X_test):
-    """Return what a transformer of steps makes of both."""
+    """Return both arrays, transformed step by step."""
     transformer.fit(_rows(X))
     return tuple(transformer.transform(_rows(p)).reshape(*p.shape[:2], -1) for p in (X, X_test))
 

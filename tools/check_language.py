@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CODE = ("examples", "tools")
+CODE = ("skspecialist", "tests", "benchmarks", "examples", "tools")
+# Packages whose module docstrings are still to be reworded.
+PENDING = ("baselines", "inspection", "metrics")
+# Folders whose docstrings pass the check of phrases.
+REWORDED = ("benchmarks", "examples", "tools")
 PAGES = ("*.md", "docs/*.rst", "docs/user_guide/*.rst", "examples/*.rst")
 
 QUESTION = re.compile(r"(What|How|Where|Which|Whether|Who|When)\b")
@@ -45,8 +49,10 @@ def faults(path: Path) -> Iterator[str]:
     has_docstring = path.suffix != ".py" or not path.read_text(encoding="utf-8").strip()
     for first_line, text, of_module in texts(path):
         has_docstring |= of_module
-        if of_module and QUESTION.match(text.strip()):
+        if of_module and QUESTION.match(text.strip()) and path.parent.name not in PENDING:
             yield f"{first_line}: a module docstring is a noun phrase: {text.split()[0]} ..."
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in REWORDED:
+            continue
         for phrase, advice in PHRASES.items():
             for match in re.finditer(rf"\b(?:{phrase})\b", text, flags=re.IGNORECASE):
                 line = first_line + text.count("\n", 0, match.start())

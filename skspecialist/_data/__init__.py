@@ -1,1 +1,1 @@
-"""What users hand in: sequences, tasks, weights, frames."""
+"""Input of the estimators: sequences, tasks, weights, data frames."""

@@ -1,4 +1,4 @@
-"""Which latents linear tasks need, and which of them they do not tell apart."""
+"""Selection of latents for linear tasks, and groups of latents that are not identifiable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an independence test must provide, and what it answers."""
+"""Base class of conditional independence tests, and their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which steps of each sequence belong to which task, for sequences that do not align."""
+"""Localization of tasks in sequences that are not aligned, from weak labels."""
 
 from ._localizer import TaskLocalizer
 

@@ -1,4 +1,4 @@
-"""What holds for every baseline."""
+"""Properties of all baselines."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What cannot be compared is refused, by every score of latents."""
+"""Invalid input of the metrics of latents."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What displays cannot draw."""
+"""Invalid input of the displays."""
 
 import numpy as np
 from scipy.sparse import csr_array
