@@ -80,7 +80,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         - "all": all steps. More powerful for short segments, but valid only if actions
           do not drive the next state or are among the features; otherwise segments that
           follow a relevant segment are found as well.
-        - "last": the last step, as in [1]_.
+        - "last": the last step, as in [1]_. It is "interior" with the criterion
+          "selection".
 
         Segments of one step have one step to test, whatever the value is.
     conditioning : {"auto", "band", "all"}, default="auto"
@@ -516,16 +517,21 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             )
 
     def _check_segment_steps(self, data: SegmentedData) -> None:
-        """Warn if there is only one step per segment to choose from."""
-        single = np.diff(data.segments).max() == 1
-        # "selection" distinguishes the steps between segments as well.
-        everywhere = len(data.segments) == data.n_timesteps
-        if self.segment_steps in ("interior", "last") and single:
-            if self.criterion_.needs_tasks or everywhere:
-                warn(
-                    f"segment_steps={self.segment_steps!r} has no effect: every segment has one "
-                    "step, which enters its tests."
-                )
+        """Warn of a value of segment_steps that is equivalent to another one."""
+        if self.segment_steps not in ("interior", "last"):
+            return
+        # The criterion "selection" distinguishes the steps between segments as well.
+        one_choice = self.criterion_.needs_tasks or len(data.segments) == data.n_timesteps
+        if np.diff(data.segments).max() == 1 and one_choice:
+            warn(
+                f"segment_steps={self.segment_steps!r} has no effect: every segment has one step, "
+                "which enters its tests."
+            )
+        elif self.segment_steps == "last" and not self.criterion_.needs_tasks:
+            warn(
+                f"segment_steps='last' has no effect with criterion={self.criterion_!r}, whose "
+                "evidence are all steps of a segment but the first, as with 'interior'."
+            )
 
     def _choose_segments(self, data: SegmentedData) -> np.ndarray:
         """Return the segments of the length whose structure predicts held-out folds best."""
