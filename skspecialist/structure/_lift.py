@@ -1,0 +1,385 @@
+"""Columns of the robust score tests: components, basis functions, imputation, learned functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+__all__ = [
+    "Design",
+    "center",
+    "learned_functions",
+    "make_design",
+    "principal_components",
+    "split_static",
+    "step_features",
+    "sum_within",
+    "tame",
+]
+
+# Standard deviation of a standardized column below which a combination of others is left.
+TOLERANCE = 1e-3
+# Products of pairs of columns outnumber what they test beyond this many columns per step.
+MAX_COLUMNS_WITH_PRODUCTS = 4
+# Fourth moment of a standardized variable above which its normal scores take its place:
+# a normal variable has 3, an exponential one 9, Student's t with two degrees of freedom
+# about 50 in samples of 500.
+HEAVY_TAILED = 20.0
+# A label of few values has a large fourth moment where one of them is rare.
+MIN_VALUES_HEAVY_TAILED = 10
+# The conditional-mean imputation stops after so many sweeps, or at smaller changes.
+MAX_SWEEPS, SWEEP_TOLERANCE = 20, 1e-2
+# Frequencies of the learned functions, in radians per standard deviation.
+FREQUENCIES: tuple[float, ...] = (1.0, 2.0, 3.0)
+# Features of the learned functions, over all steps; the cost grows with their cube.
+MAX_FEATURES = 600
+# With more features per step the first ones, which are principal components, come first.
+MAX_FEATURES_ALIKE = 8
+
+
+@dataclass(frozen=True)
+class Design:
+    """Standardized basis functions of all steps.
+
+    Attributes
+    ----------
+    columns : ndarray of shape (n_sequences, n_columns)
+        Columns of mean zero (within groups, if there are any) and variance one.
+    step : ndarray of int of shape (n_columns,)
+        Step of each column; -1 for a feature that all steps share.
+    curved : ndarray of bool of shape (n_columns,)
+        Columns other than the features themselves.
+    """
+
+    columns: np.ndarray
+    step: np.ndarray
+    curved: np.ndarray
+
+
+def principal_components(X: np.ndarray, n_components: int) -> np.ndarray:
+    """Return the first principal components of steps, pooled over sequences and steps.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_sequences, n_timesteps, n_features)
+        Sequences; a missing step is NaN.
+    n_components : int
+        Number of components.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_sequences, n_timesteps, n_components)
+        Their scores, NaN where an entry of the step is missing.
+    """
+    rows = X.reshape(-1, X.shape[2])
+    centered = rows - np.nanmean(rows, axis=0)
+    complete = centered[np.isfinite(centered).all(axis=1)]
+    # The smaller of both Gram matrices has the same spectrum.
+    if complete.shape[1] <= len(complete):
+        axes = np.linalg.eigh(complete.T @ complete)[1][:, ::-1][:, :n_components]
+    else:
+        vectors = np.linalg.eigh(complete @ complete.T)[1][:, ::-1][:, :n_components]
+        axes = np.linalg.qr(complete.T @ vectors)[0]
+    # The sign of an eigenvector is arbitrary: its largest entry is made positive.
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return np.reshape(centered @ axes, (*X.shape[:2], -1))
+
+
+def split_static(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop constant and repeated features; separate those that are equal at all steps.
+
+    Returns
+    -------
+    varying : ndarray of shape (n_sequences, n_timesteps, n_varying)
+        Features that change over steps.
+    static : ndarray of shape (n_sequences, n_static)
+        Features that do not.
+    """
+    observed = np.isfinite(X)
+    low = np.where(observed, X, np.inf).min(axis=1)
+    high = np.where(observed, X, -np.inf).max(axis=1)
+    spread = high.max(axis=0) - low.min(axis=0)
+    # A sequence without any step has high < low and changes nothing.
+    over_time = np.maximum(high - low, 0.0).max(axis=0)
+    varies = spread > 1e-12 * np.maximum(np.abs(high).max(axis=0, initial=0.0), 1e-300)
+    static = varies & (over_time <= 1e-9 * spread) & (X.shape[1] > 1)
+    # Features that agree in three sequences, all steps long, are compared in full.
+    flat = np.where(observed, X, 0.0).reshape(-1, X.shape[2])
+    probe = flat[:: max(len(flat) // (3 * X.shape[1]), 1)]
+    alike = np.unique(probe, axis=1, return_inverse=True)[1].ravel()
+    repeated = np.zeros(X.shape[2], dtype=bool)
+    for k in np.flatnonzero(np.bincount(alike, minlength=1) > 1):
+        same = np.flatnonzero(alike == k)
+        first = np.unique(flat[:, same], axis=1, return_index=True)[1]
+        repeated[same] = ~np.isin(np.arange(len(same)), first)
+    kept = varies & ~repeated
+    return X[:, :, kept & ~static], _mean(X[:, :, kept & static], axis=1)
+
+
+def make_design(
+    X: np.ndarray,
+    static: np.ndarray,
+    groups: np.ndarray | None = None,
+    lift: bool = True,
+    n_lifted: int | None = None,
+) -> Design:
+    """Return the basis functions of every step.
+
+    Those of a feature are the feature itself, its normal scores and the Hermite
+    polynomials of degree two and three of these, less what the feature itself explains
+    of them; products of pairs of normal scores join where a step has few features. Normal
+    scores take the place of a feature of heavy tails, and the other way round.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_sequences, n_timesteps, n_features)
+        Sequences; a missing step is NaN.
+    static : ndarray of shape (n_sequences, n_static)
+        Features that all steps share.
+    groups : ndarray of int of shape (n_sequences,), default=None
+        Group of each sequence, from 0; everything is centered within groups.
+    lift : bool, default=True
+        Whether there are more columns than the features themselves.
+    n_lifted : int, default=None
+        Number of leading features that have such columns; those that follow are taken for
+        curved columns themselves. None is all.
+
+    Returns
+    -------
+    design : Design
+        All columns of positive variance.
+    """
+    parts = [(-1, *_basis(static, lift))]
+    for t in range(X.shape[1]):
+        parts.append((t, *_basis(X[:, t, :n_lifted], lift)))
+        if n_lifted is not None:
+            columns, _ = _basis(X[:, t, n_lifted:], lift=False)
+            parts.append((t, columns, np.ones(columns.shape[1], dtype=bool)))
+    D = np.concatenate([columns for _, columns, _ in parts], axis=1)
+    step = np.repeat([t for t, _, _ in parts], [columns.shape[1] for _, columns, _ in parts])
+    curved = np.concatenate([curved for _, _, curved in parts])
+    D = center(_impute(D, step), groups)
+    scale = D.std(axis=0)
+    kept = scale > TOLERANCE
+    return Design(D[:, kept] / scale[kept], step[kept], curved[kept])
+
+
+def _basis(x: np.ndarray, lift: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return basis functions of columns (n, d), and which of them are curved."""
+    z, q, heavy = _standardize(x)
+    linear = np.where(heavy, q, z)
+    linear = linear / np.maximum(_std(linear), 1e-12)
+    if not lift or not z.shape[1]:
+        return linear, np.zeros(z.shape[1], dtype=bool)
+    other = np.where(heavy, np.clip(z, -5.0, 5.0), q)
+    # Normalized Hermite polynomials, orthogonal under the normal distribution.
+    parts = [other, (q**2 - 1) / 2**0.5, (q**3 - 3 * q) / 6**0.5]
+    curved = np.concatenate([part - _mean(part) for part in parts], axis=1)
+    # The ridge on curved columns must not shrink what is linear in the feature.
+    own = np.tile(linear, 3)
+    curved = curved - own * _mean(curved * own)
+    if 1 < z.shape[1] <= MAX_COLUMNS_WITH_PRODUCTS:
+        a, b = np.triu_indices(z.shape[1], 1)
+        curved = np.concatenate([curved, q[:, a] * q[:, b]], axis=1)
+    # Of a feature with two values nothing but rounding is left.
+    scale = _std(curved)
+    curved = curved[:, scale > TOLERANCE] / scale[scale > TOLERANCE]
+    is_curved = np.repeat([False, True], [linear.shape[1], curved.shape[1]])
+    return np.concatenate([linear, curved], axis=1), is_curved
+
+
+def _standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return standardized columns, their normal scores, and which have heavy tails."""
+    scale = _std(x)
+    x = x[:, scale > 1e-12 * np.maximum(np.abs(_mean(x)), 1e-300)]
+    z = (x - _mean(x)) / _std(x)
+    counts = np.isfinite(x).sum(axis=0)
+    q = ndtri((rankdata(x, axis=0, nan_policy="omit") - 0.5) / np.maximum(counts, 1))
+    return z, q, _mean(z**4) > HEAVY_TAILED
+
+
+def tame(Y: np.ndarray) -> np.ndarray:
+    """Standardize columns, and replace those of heavy tails by their normal scores."""
+    Z = (Y - Y.mean(axis=0)) / np.maximum(Y.std(axis=0), 1e-300)
+    for j in np.flatnonzero(np.mean(Z**4, axis=0) > HEAVY_TAILED):
+        if len(np.unique(Y[:, j])) > MIN_VALUES_HEAVY_TAILED:
+            Z[:, j] = ndtri((rankdata(Y[:, j]) - 0.5) / len(Y))
+    return Z
+
+
+def center(A: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Take out the mean, or the mean of each group."""
+    if groups is None:
+        return A - A.mean(axis=0)
+    return A - (sum_within(A, groups) / np.bincount(groups)[:, None])[groups]
+
+
+def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the sum of each group's rows."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
+    return np.add.reduceat(A[order], starts, axis=0)
+
+
+def _impute(D: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Replace missing columns by their linear prediction from the observed ones.
+
+    With its conditional mean in place of a missing step, the regression of a task on all
+    steps keeps its coefficients (regression calibration), and the residual of that step
+    given the others vanishes, so that the sequence has no part in its test. The tasks
+    are not used. Each sweep predicts the missing columns of each step from all other
+    columns as they are; their conditional covariance is added to the covariance of the
+    columns, as in the EM algorithm.
+    """
+    missing = np.isnan(D)
+    if not missing.any():
+        return D
+    D = np.where(missing, np.where(missing.all(axis=0), 0.0, _mean(D)), D)
+    n, p = D.shape
+    D -= D.mean(axis=0)
+    blocks = [b for t in np.unique(step) if missing[:, b := np.flatnonzero(step == t)].any()]
+    unknown = np.diag(missing.mean(axis=0))
+    for _ in range(MAX_SWEEPS):
+        before = D.copy()
+        # A little ridge: there may be more columns than sequences.
+        precision = np.linalg.inv(D.T @ D / n + unknown + TOLERANCE * np.eye(p))
+        unknown = np.zeros((p, p))
+        for b in blocks:
+            rows = missing[:, b].any(axis=1)
+            conditional = np.linalg.inv(precision[np.ix_(b, b)])
+            offset = D[rows] @ precision[:, b] @ conditional
+            D[np.ix_(rows, b)] -= np.where(missing[np.ix_(rows, b)], offset, 0.0)
+            unknown[np.ix_(b, b)] = rows.mean() * conditional
+        if np.abs(D - before).max() < SWEEP_TOLERANCE:
+            break
+    return D
+
+
+def step_features(X: np.ndarray, n_curved: int | None = None) -> np.ndarray:
+    """Return features of which the function of each step is learned.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_sequences, n_timesteps, n_features)
+        Sequences; a missing step is NaN.
+    n_curved : int, default=None
+        Number of leading features with waves: sines and cosines of their normal scores,
+        of up to three frequencies, with variances that fall with the frequency. None is as
+        many as the number of all features allows, 0 leaves the features themselves.
+
+    Returns
+    -------
+    features : ndarray of shape (n_sequences, n_timesteps, n_step_features)
+        Of mean zero, missing ones at it.
+    """
+    T, d = X.shape[1:]
+    frequencies = FREQUENCIES
+    if n_curved is None and d <= MAX_FEATURES_ALIKE:
+        # All features alike, with as many frequencies as there is room for.
+        n_curved = d
+        frequencies = FREQUENCIES[: max(MAX_FEATURES // max(T * d, 1) - 1, 0)]
+    elif n_curved is None:
+        n_curved = (MAX_FEATURES // T - d) // (1 + 2 * len(FREQUENCIES))
+    n_curved = int(np.clip(n_curved, 0, d))
+    z = (X - _mean(X)) / np.maximum(_std(X), 1e-12)
+    parts = [np.clip(z, -5.0, 5.0)]
+    if n_curved:
+        lead = X[:, :, :n_curved]
+        counts = np.maximum(np.isfinite(lead).sum(axis=0), 1)
+        q = ndtri((rankdata(lead, axis=0, nan_policy="omit") - 0.5) / counts)
+        parts.append(q)
+        for frequency in frequencies:
+            size = (2.0 / frequency) ** 0.5
+            parts += [size * np.sin(frequency * q), size * np.cos(frequency * q)]
+    features = np.concatenate(parts, axis=2)
+    return np.nan_to_num(features - _mean(features))
+
+
+def learned_functions(
+    features: np.ndarray,
+    Y: np.ndarray,
+    strengths: np.ndarray,
+    groups: np.ndarray | None = None,
+    n_folds: int = 5,
+) -> np.ndarray:
+    """Return what each step contributes to each task, predicted out of fold.
+
+    A task is the sum of one function per step, fitted by ridge regression. Its strength
+    minimizes the leave-one-out error in all sequences; nothing else of a fold's own
+    tasks enters its predictions.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_sequences, n_timesteps, n_step_features)
+        Features of each step.
+    Y : ndarray of shape (n_sequences, n_columns)
+        Tasks of mean zero.
+    strengths : ndarray
+        Strengths to choose from, relative to the largest eigenvalue.
+    groups : ndarray of int of shape (n_sequences,), default=None
+        Group of each sequence; no group is in two folds.
+    n_folds : int, default=5
+        Number of folds.
+
+    Returns
+    -------
+    contributions : ndarray of shape (n_sequences, n_timesteps, n_columns)
+    """
+    n, T, width = features.shape
+    P = features.reshape(n, -1)
+    primal = P.shape[1] <= n
+    gram = P.T @ P if primal else P @ P.T
+    chosen = _leave_one_out(P, gram, Y, strengths)
+    contributions = np.zeros((n, T, Y.shape[1]))
+    fold = (np.arange(n) if groups is None else groups) % n_folds
+    for k in np.unique(fold):
+        train, held_out = fold != k, fold == k
+        mean = P[train].mean(axis=0)
+        A, y = P[train] - mean, Y[train] - Y[train].mean(axis=0)
+        for strength in np.unique(chosen):
+            js = np.flatnonzero(chosen == strength)
+            if primal:
+                kernel = A.T @ A + strength * np.eye(A.shape[1])
+                weights = cho_solve(cho_factor(kernel), A.T @ y[:, js])
+            else:
+                kernel = A @ A.T + strength * np.eye(len(A))
+                weights = A.T @ cho_solve(cho_factor(kernel), y[:, js])
+            B = (P[held_out] - mean).reshape(-1, T, width)
+            contributions[np.ix_(held_out, np.arange(T), js)] = np.einsum(
+                "ntf,tfj->ntj", B, weights.reshape(T, width, -1)
+            )
+    return contributions
+
+
+def _leave_one_out(
+    P: np.ndarray, gram: np.ndarray, Y: np.ndarray, strengths: np.ndarray
+) -> np.ndarray:
+    """Return the strength of ridge regression on P for each column of Y."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-10 * max(values[-1], 1e-300)
+    values, vectors = values[kept], vectors[:, kept]
+    U = P @ (vectors / np.sqrt(values)) if len(gram) == P.shape[1] else vectors
+    projected, squares = U.T @ Y, U * U
+    losses = []
+    for strength in strengths * (values[-1] if len(values) else 1.0):
+        shrunk = values / (values + strength)
+        leverage = np.minimum(squares @ shrunk + 1 / len(Y), 1 - 1e-4)
+        residual = Y - U @ (shrunk[:, None] * projected)
+        losses.append(((residual / (1 - leverage)[:, None]) ** 2).mean(axis=0))
+    return (strengths * (values[-1] if len(values) else 1.0))[np.argmin(losses, axis=0)]
+
+
+def _mean(x: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Mean of the entries that are not NaN, 0 where there are none."""
+    observed = np.isfinite(x)
+    counts = np.maximum(observed.sum(axis=axis), 1)
+    return np.where(observed, x, 0.0).sum(axis=axis) / counts
+
+
+def _std(x: np.ndarray) -> np.ndarray:
+    """Standard deviation over sequences of the entries that are not NaN."""
+    return np.sqrt(_mean((x - _mean(x)) ** 2))

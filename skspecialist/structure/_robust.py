@@ -1,0 +1,500 @@
+"""Robust score tests of steps against tasks, given all other steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import f as f_distribution
+from scipy.stats import norm
+
+from ._lift import (
+    Design,
+    center,
+    learned_functions,
+    make_design,
+    principal_components,
+    split_static,
+    step_features,
+    sum_within,
+    tame,
+)
+
+__all__ = ["RobustScores", "robust_scores"]
+
+# Features per step that are kept as they are, whatever the number of sequences.
+MAX_FEATURES_KEPT = 8
+# Components per step, and sequences per component of all steps: with fewer sequences power
+# is lost, unless basis functions are left out.
+MAX_COMPONENTS, SEQUENCES_PER_COMPONENT, SEQUENCES_PER_LINEAR_COMPONENT = 16, 4, 2
+# So many times the components are given, the later ones with the ridge: what the tested
+# components leave of the other steps would confound them.
+GIVEN_PER_TESTED = 2
+# Sequences per column of all steps: with fewer than the first, curved columns cost more
+# power than they bring; with fewer than the second, so do the steps far away.
+SEQUENCES_TO_LIFT, SEQUENCES_TO_CONDITION = 3.0, 1.4
+# Groups below which a task that groups determine is not tested between them.
+MIN_GROUPS_BETWEEN = 30
+# Sequences in which a step must be observed to be tested.
+MIN_SEQUENCES = 10
+# Strengths of the ridge on the curved columns, relative to the number of sequences.
+STRENGTHS = np.array([0.003, 0.03, 0.3, 3.0, 30.0, 1e4])
+# Strengths of the learned functions, relative to their largest eigenvalue.
+LEARNED_STRENGTHS = np.logspace(-4, 1, 11)
+# Every column is penalized a little, so that repeated ones share their coefficients.
+JITTER = 1e-8
+# Share of a standardized column's variance that the other steps leave at least.
+RESIDUAL_TOLERANCE = 1e-6
+# The share of a sequence's variance that is left after leverage is at least this.
+MIN_VARIANCE = 0.05
+# Bound of p-values in Cauchy's rule: one of 1 would outweigh all others.
+MAX_PVALUE = 0.99
+OWN, BASIS, LEARNED = range(3)
+
+
+@dataclass(frozen=True)
+class RobustScores:
+    """Results of robust score tests, arrays of shape (n_blocks, n_tasks) unless stated.
+
+    Attributes
+    ----------
+    pvalues : ndarray
+        Combined p-values; 1 where nothing was tested.
+    statistics : ndarray
+        Their normal scores.
+    effect_sizes : ndarray
+        Partial correlation of the block's basis and the task, less its mean under
+        independence.
+    tested : ndarray of bool
+        Whether there was anything to test.
+    parts : ndarray of shape (3, n_blocks, n_columns)
+        P-values of the tests of the features, of all basis functions, and of the learned
+        function, for each column of the tasks; NaN where there is none.
+    n_sequences : ndarray of int of shape (n_tasks,)
+        Sequences of which the task is known.
+    conditioning : str
+        "all" other steps, or the "window" of the nearest ones.
+    n_components : int or None
+        Principal components per step; None if the features were used as they are.
+    lifted : bool
+        Whether the steps' basis functions were used beside the features.
+    between_groups : ndarray of bool of shape (n_tasks,)
+        Tasks that groups determine, tested on the means of groups.
+    """
+
+    pvalues: np.ndarray
+    statistics: np.ndarray
+    effect_sizes: np.ndarray
+    tested: np.ndarray
+    parts: np.ndarray
+    n_sequences: np.ndarray
+    conditioning: str
+    n_components: int | None
+    lifted: bool
+    between_groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Options:
+    n_components: int | str | None
+    learned: bool
+    hc: str
+    n_folds: int
+
+
+@dataclass
+class _Columns:
+    """Evidence for single columns of the tasks."""
+
+    parts: np.ndarray
+    effect_sizes: np.ndarray
+    conditioning: str = "all"
+    n_components: int | None = None
+    lifted: bool = True
+
+
+def robust_scores(
+    X: np.ndarray,
+    Y: np.ndarray,
+    *,
+    blocks: Sequence[np.ndarray] | None = None,
+    task_columns: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    n_components: int | str | None = "auto",
+    learned: bool = True,
+    hc: str = "hc2",
+    n_folds: int = 5,
+) -> RobustScores:
+    r"""Test whether tasks depend on steps, given all other steps.
+
+    The task and the basis functions of a block of steps are regressed on the basis
+    functions of all other steps, by ridge regression that penalizes only the curved ones.
+    With residuals :math:`e` and :math:`R`, the scores :math:`U = R^\top e` have the
+    heteroscedasticity-robust covariance :math:`A = \sum_i R_i R_i^\top e_i^2 / (1 - h_i)`
+    ([1]_, with h the leverage), summed within groups first. Three tests are combined by
+    Cauchy's rule [2]_:
+
+    - of the block's features, by the trace of A, which is stable in small samples;
+    - of all its basis functions, by :math:`U^\top A^{-1} U`;
+    - one-sided, of a function of the block learned in other folds: the projected
+      covariance measure [3]_.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_sequences, n_timesteps, n_features)
+        Sequences, float64; a missing step is NaN and is imputed by its linear prediction
+        from all others.
+    Y : ndarray of shape (n_sequences, n_columns)
+        Columns of the tasks: an amount, or one-against-rest contrasts of labels. NaN
+        where a task is missing.
+    blocks : sequence of ndarray of int, default=None
+        Steps that are tested together, in increasing order. None tests every step.
+    task_columns : ndarray of int of shape (n_tasks, width), default=None
+        Columns of each task, -1 where it has fewer. None is one column per task.
+    groups : ndarray of shape (n_sequences,), default=None
+        Group of each sequence, such as the subject. Everything is centered within groups;
+        a task that groups determine is tested on their means, with 30 groups or more.
+    n_components : int, None or "auto", default="auto"
+        Principal components of the steps to be tested. None keeps all features. "auto"
+        keeps up to eight, and reduces more to a quarter of the sequences per step, at
+        most 16.
+    learned : bool, default=True
+        Whether the third test is made.
+    hc : {"hc2", "hc3"}, default="hc2"
+        Power of :math:`1 - h_i`: 1 or 2. The second is conservative.
+    n_folds : int, default=5
+        Folds of the learned functions.
+
+    Returns
+    -------
+    scores : RobustScores
+        Results for each block and task.
+
+    Notes
+    -----
+    With fewer than three sequences per column of all steps, only the features are used
+    and the ridge penalizes them too; with fewer than 1.4, a block is tested given the
+    nearest steps only. All tests come from one inverse per strength of the ridge.
+
+    References
+    ----------
+    .. [1] J. G. MacKinnon and H. White, "Some heteroskedasticity-consistent covariance
+       matrix estimators with improved finite sample properties", Journal of Econometrics
+       29, 1985.
+    .. [2] Y. Liu and J. Xie, "Cauchy combination test", Journal of the American
+       Statistical Association 115, 2020.
+    .. [3] A. R. Lundborg, I. Kim, R. D. Shah and R. J. Samworth, "The projected
+       covariance measure for assumption-lean variable significance testing", Annals of
+       Statistics 52, 2024.
+    """
+    if blocks is None:
+        blocks = [np.array([t]) for t in range(X.shape[1])]
+    if task_columns is None:
+        task_columns = np.arange(Y.shape[1])[:, None]
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    options = _Options(n_components, learned, hc, n_folds)
+    parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
+    effect_sizes = np.zeros(parts.shape[1:])
+    between = np.zeros(Y.shape[1], dtype=bool)
+    known = np.isfinite(Y)
+    last = untested = _Columns(parts, effect_sizes, lifted=False)
+    # Tasks that are known of the same sequences share everything but their own residuals.
+    for pattern in np.unique(known, axis=1).T:
+        js = np.flatnonzero((known == pattern[:, None]).all(axis=0))
+        x, y, within = _without(X, Y[:, js], codes, pattern)
+        traits = _is_constant_within(y, within)
+        for some, is_trait in ((js[~traits], False), (js[traits], True)):
+            data = x, Y[np.ix_(pattern, some)], within
+            if is_trait and within is not None:
+                data = _group_means(*data[:2], within)
+            if not len(some) or len(data[0]) < MIN_SEQUENCES:
+                continue
+            result = _test_columns(*data, blocks, options)
+            parts[:, :, some], effect_sizes[:, some] = result.parts, result.effect_sizes
+            between[some] = is_trait
+            if not is_trait or last is untested:
+                last = result
+    tested, pvalues = _combine_columns(parts, task_columns)
+    first = task_columns[:, 0]
+    padded = np.pad(effect_sizes, ((0, 0), (0, 1)))
+    return RobustScores(
+        pvalues=pvalues,
+        statistics=np.where(tested, norm.isf(np.clip(pvalues, 1e-300, 1 - 1e-16)), 0.0),
+        effect_sizes=padded[:, task_columns].max(axis=2, initial=0.0),
+        tested=tested,
+        parts=parts,
+        n_sequences=known[:, first].sum(axis=0),
+        conditioning=last.conditioning,
+        n_components=last.n_components,
+        lifted=last.lifted,
+        between_groups=between[first],
+    )
+
+
+def _without(
+    X: np.ndarray, Y: np.ndarray, groups: np.ndarray | None, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the sequences of which the tasks are known; groups of one each are none."""
+    if groups is not None:
+        groups = np.unique(groups[rows], return_inverse=True)[1].ravel()
+        groups = groups if len(groups) and groups.max() + 1 < len(groups) else None
+    return X[rows], Y[rows], groups
+
+
+def _is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    if groups is None or not len(Y):
+        return np.zeros(Y.shape[1], dtype=bool)
+    return center(Y, groups).std(axis=0) <= 1e-9 * np.maximum(Y.std(axis=0), 1e-300)
+
+
+def _group_means(
+    X: np.ndarray, Y: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, None]:
+    """Return one sequence per group; none with too few groups."""
+    counts = np.bincount(groups)
+    if len(counts) < MIN_GROUPS_BETWEEN:
+        return X[:0], Y[:0], None
+    flat = X.reshape(len(X), -1)
+    observed = np.isfinite(flat)
+    seen = sum_within(observed * 1.0, groups)
+    sums = sum_within(np.where(observed, flat, 0.0), groups)
+    means = np.where(seen > 0, sums / np.maximum(seen, 1), np.nan)
+    return means.reshape(-1, *X.shape[1:]), sum_within(Y, groups) / counts[:, None], None
+
+
+def _test_columns(
+    X: np.ndarray,
+    Y: np.ndarray,
+    groups: np.ndarray | None,
+    blocks: Sequence[np.ndarray],
+    options: _Options,
+) -> _Columns:
+    """Choose the columns of steps for the number of sequences, and test with them."""
+    n, T, _ = X.shape
+    n_free = n - (1 if groups is None else groups.max() + 1)
+    X, static = split_static(X)
+    n_components = _choose_n_components(X, n_free, options.n_components)
+    d = max(n_components or X.shape[2], 1)
+    n_columns = T * d + static.shape[1]
+    if n_components is not None:
+        times = GIVEN_PER_TESTED if n_free >= SEQUENCES_TO_LIFT * n_columns else 1
+        X = principal_components(X, min(times * d, X.shape[2]))
+    Y = center(tame(Y), groups)
+    Y = np.where(Y.std(axis=0) > 1e-9, Y / np.maximum(Y.std(axis=0), 1e-9), 0.0)
+    if n_free >= SEQUENCES_TO_CONDITION * n_columns:
+        lift = n_free >= SEQUENCES_TO_LIFT * n_columns
+        result = _given_all(X, static, Y, groups, blocks, lift, options, n_components)
+        return replace(result, n_components=n_components, lifted=lift)
+    # So many of the nearest steps that curves can be afforded; a chunk of blocks shares them.
+    width = max(int(n_free / (4 * d)), 3)
+    shape = len(blocks), Y.shape[1]
+    result = _Columns(np.full((3, *shape), np.nan), np.zeros(shape))
+    chunk = max(width // 3, 1)
+    order = np.argsort([block[0] for block in blocks], kind="stable")
+    starts = [blocks[k][0] // chunk for k in order]
+    for start in np.unique(starts):
+        ks = order[starts == start]
+        low = min(blocks[k][0] for k in ks)
+        high = max(blocks[k][-1] for k in ks) + 1
+        margin = max((width - (high - low)) // 2, 1)
+        window = slice(max(low - margin, 0), min(high + margin, T))
+        local = [blocks[k] - window.start for k in ks]
+        columns = (window.stop - window.start) * d + static.shape[1]
+        lift = n_free >= SEQUENCES_TO_LIFT * columns
+        part = _given_all(X[:, window], static, Y, groups, local, lift, options, n_components)
+        result.parts[:, ks], result.effect_sizes[ks] = part.parts, part.effect_sizes
+        result.lifted &= lift
+    return replace(result, conditioning="window", n_components=n_components)
+
+
+def _choose_n_components(X: np.ndarray, n_free: int, n_components: int | str | None) -> int | None:
+    _, T, d = X.shape
+    if n_components == "auto":
+        affordable = n_free // (SEQUENCES_PER_COMPONENT * T)
+        if d <= MAX_FEATURES_KEPT or d <= min(affordable, MAX_COMPONENTS):
+            return None
+        # Too few components leave the steps confounded: rather eight without curves.
+        linear = min(n_free // (SEQUENCES_PER_LINEAR_COMPONENT * T), MAX_FEATURES_KEPT)
+        return int(np.clip(max(affordable, linear), 2, MAX_COMPONENTS))
+    return None if n_components is None or int(n_components) >= d else int(n_components)
+
+
+def _given_all(
+    X: np.ndarray,
+    static: np.ndarray,
+    Y: np.ndarray,
+    groups: np.ndarray | None,
+    blocks: Sequence[np.ndarray],
+    lift: bool,
+    options: _Options,
+    n_lifted: int | None,
+) -> _Columns:
+    """Test blocks given all other steps of X."""
+    design = make_design(X, static, groups, lift, n_lifted)
+    contributions = None
+    if options.learned and X.shape[2]:
+        features = step_features(X[:, :, :n_lifted], None if lift else 0)
+        flat = center(features.reshape(len(X), -1), groups)
+        contributions = learned_functions(
+            flat.reshape(features.shape), Y, LEARNED_STRENGTHS, groups, options.n_folds
+        )
+    enough = np.isfinite(X).all(axis=2).sum(axis=0) >= MIN_SEQUENCES
+    return _score(design, Y, groups, blocks, enough, contributions, lift, options.hc)
+
+
+def _score(
+    design: Design,
+    Y: np.ndarray,
+    groups: np.ndarray | None,
+    blocks: Sequence[np.ndarray],
+    enough: np.ndarray,
+    contributions: np.ndarray | None,
+    lift: bool,
+    hc: str,
+) -> _Columns:
+    """Make the tests of all blocks from one inverse per strength of the ridge."""
+    D, (n, n_tasks) = design.columns, Y.shape
+    # Without curved columns the ridge is on all: it is needed in small samples only.
+    penalized = design.curved if lift else np.ones(D.shape[1], dtype=bool)
+    if groups is None:
+        n_means, share = 1, np.full(n, 1 / n)
+    else:
+        n_means, share = int(groups.max()) + 1, 1 / np.bincount(groups)[groups]
+    strengths = _choose_strengths(D, penalized, Y, share)
+    gram, products = D.T @ D, D.T @ Y
+    parts = np.full((3, len(blocks), n_tasks), np.nan)
+    effect_sizes = np.zeros((len(blocks), n_tasks))
+    columns = [np.flatnonzero(np.isin(design.step, block[enough[block]])) for block in blocks]
+    for strength in np.unique(strengths):
+        js = np.flatnonzero((strengths == strength) & (Y.std(axis=0) > 0))
+        # Q is the inverse of the penalized Gram matrix; D Q D' maps tasks to fits.
+        penalty = n * (strength * penalized + JITTER)
+        Q = np.linalg.inv(gram + np.diag(penalty))
+        V, B = D @ Q, Q @ products[:, js]
+        E, leverage = Y[:, js] - D @ B, np.einsum("ij,ij->i", V, D)
+        free = n - leverage.sum() - n_means
+        for k, (block, own) in enumerate(zip(blocks, columns, strict=True)):
+            if not len(own) or not len(js):
+                continue
+            # Block inversion: without the block's own columns the fit has the residuals
+            # e = E + R B and the leverage H - diag(R V'), and R = V M, M the inverse of
+            # the block of Q, are the residuals of the columns themselves.
+            M = np.linalg.inv(Q[np.ix_(own, own)])
+            R = V[:, own] @ M
+            e = E + R @ B[own]
+            left = 1 - leverage + np.einsum("ij,ij->i", R, V[:, own]) - share
+            left = np.maximum(left, MIN_VARIANCE)
+            scaled = e / (np.sqrt(left) if hc == "hc2" else left)[:, None]
+            tests = [(OWN, _orthonormal(R[:, ~design.curved[own]]))]
+            if lift:
+                tests.append((BASIS, _orthonormal(R)))
+            for part, Z in tests:
+                for j, u, s in zip(js, (Z.T @ e).T, scaled.T, strict=True):
+                    parts[part, k, j] = _pvalue(Z, u, s, groups, free, whole=part == BASIS)
+                effect_sizes[k, js] = np.maximum(effect_sizes[k, js], _effect(Z, e, free))
+            if contributions is None:
+                continue
+            # What the other steps' basis functions explain of the learned one is taken out.
+            u = center(contributions[:, block][:, :, js].sum(axis=1), groups)
+            spread = u.std(axis=0)
+            u = u / np.maximum(spread, 1e-300)
+            rest = D.T @ u
+            rest = Q @ rest - Q[:, own] @ (M @ (Q[own] @ rest))
+            u = u - D @ rest
+            for i in np.flatnonzero((spread > 1e-12) & (u.var(axis=0) > RESIDUAL_TOLERANCE)):
+                score = u[:, i] @ e[:, i : i + 1]
+                p = _pvalue(u[:, i : i + 1], score, scaled[:, i], groups, free, whole=True)
+                parts[LEARNED, k, js[i]] = p / 2 if score[0] > 0 else 1 - p / 2
+    return _Columns(parts, effect_sizes)
+
+
+def _choose_strengths(
+    D: np.ndarray, penalized: np.ndarray, Y: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Return the strength of the ridge for each task, by its leave-one-out error."""
+    n = len(D)
+    L, C = D[:, ~penalized], D[:, penalized]
+    values, vectors = np.linalg.eigh(L.T @ L)
+    kept = values > JITTER * n
+    U = (L @ vectors[:, kept]) / np.sqrt(values[kept])
+    C, E = C - U @ (U.T @ C), Y - U @ (U.T @ Y)
+    leverage = np.einsum("ij,ij->i", U, U) + share
+    # The smaller of both Gram matrices has the same spectrum.
+    if C.shape[1] <= n:
+        values, vectors = np.linalg.eigh(C.T @ C)
+        kept = values > JITTER * n
+        W = (C @ vectors[:, kept]) / np.sqrt(values[kept])
+    else:
+        values, vectors = np.linalg.eigh(C @ C.T)
+        kept = values > JITTER * n
+        W = vectors[:, kept]
+    values, projected, squares = values[kept], W.T @ E, W * W
+    losses = []
+    for strength in STRENGTHS:
+        shrunk = values / (values + n * strength)
+        left = np.maximum(1 - leverage - squares @ shrunk, 1e-4)
+        residual = E - W @ (shrunk[:, None] * projected)
+        losses.append(((residual / left[:, None]) ** 2).mean(axis=0))
+    return STRENGTHS[np.argmin(losses, axis=0)]
+
+
+def _orthonormal(R: np.ndarray) -> np.ndarray:
+    """Return directions of unit variance of what the other steps leave of the columns."""
+    values, vectors = np.linalg.eigh(R.T @ R / len(R))
+    kept = values > RESIDUAL_TOLERANCE
+    return R @ (vectors[:, kept] / np.sqrt(values[kept]))
+
+
+def _pvalue(
+    Z: np.ndarray,
+    score: np.ndarray,
+    scaled: np.ndarray,
+    groups: np.ndarray | None,
+    free: float,
+    whole: bool,
+) -> float:
+    """Return the p-value of scores, by the inverse of their covariance or by its trace."""
+    S = Z * scaled[:, None]
+    if groups is not None:
+        S = sum_within(S, groups)
+        free = min(free, len(S) - 1)
+    A = S.T @ S
+    if not A.size or np.trace(A) <= 0:
+        return np.nan
+    if whole:
+        values, vectors = np.linalg.eigh(A)
+        kept = values > 1e-9 * values[-1]
+        statistic = ((vectors.T @ score)[kept] ** 2 / values[kept]).sum()
+        df = float(kept.sum())
+        free = free - df if groups is not None else free
+    else:
+        # A weighted sum of chi-squared variables, by its first two moments.
+        df = np.trace(A) ** 2 / (A * A).sum()
+        statistic = score @ score / np.trace(A) * df
+    if free < 2:
+        return np.nan
+    # The scores' covariance is that under the null: with equal variances the statistic is
+    # (df + free) times R squared, and this is the F statistic of the same R squared.
+    ratio = statistic / df * free / max(df + free - statistic, 1e-3)
+    return float(f_distribution.sf(ratio, df, free))
+
+
+def _effect(Z: np.ndarray, e: np.ndarray, free: float) -> np.ndarray:
+    """Return the partial correlation of Z and e, less its mean under independence."""
+    total = np.maximum((e * e).sum(axis=0), 1e-300)
+    explained = np.minimum(((Z.T @ e) ** 2).sum(axis=0) / len(e) / total, 1.0)
+    left = max(free, 1.0)
+    adjusted = 1 - (1 - explained) * (left + Z.shape[1]) / left
+    return np.sqrt(np.clip(adjusted, 0.0, 1.0))
+
+
+def _combine_columns(parts: np.ndarray, task_columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Combine the tests of each block and task by Cauchy's rule."""
+    padded = np.pad(parts, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+    chosen = np.moveaxis(padded[:, :, task_columns], -1, 0)
+    made = np.isfinite(chosen)
+    terms = 1 / np.tan(np.pi * np.clip(np.where(made, chosen, 0.5), 1e-300, MAX_PVALUE))
+    counts = made.sum(axis=(0, 1))
+    means = np.where(made, terms, 0.0).sum(axis=(0, 1)) / np.maximum(counts, 1)
+    return counts > 0, np.where(counts > 0, np.arctan2(1.0, means) / np.pi, 1.0)
