@@ -1,8 +1,8 @@
-"""From real images to specialists: ``python -m skspecialist``.
+"""Demonstration on images of digits: ``python -m skspecialist``.
 
 Makes sequences of handwritten digits with tasks on some of their steps, fits a
-:class:`~skspecialist.SpecialistPipeline`, compares what it found with the truth and what
-it predicts with the generalist, on images that it never saw. Prints a table and writes
+:class:`~skspecialist.SpecialistPipeline`, compares the structure found with the truth and its
+predictions with those of the generalist, on held-out images. Prints tables and writes
 figures.
 """
 
@@ -43,16 +43,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--random-state", type=int, default=0)
     options = parser.parse_args(arguments)
 
-    say("Making sequences of 16 digits, with four tasks on some of their steps")
+    show("Generating sequences of 16 digits, with four tasks on some of their steps")
     train, test = (
         make_digit_sequences(options.n_sequences, subset=half, random_state=options.random_state)
         for half in ("train", "test")
     )
-    say("Fitting generalist (16 principal components a step), structure, encoder, estimators")
+    show("Fitting generalist (16 principal components per step), structure, encoder, estimators")
     start = time.perf_counter()
     pipeline = SpecialistPipeline(PCA(16), random_state=options.random_state, verbose=1)
     pipeline.fit(train.X, train.y)
-    say(f"Fitted in {time.perf_counter() - start:.0f} seconds; now the generalist alone")
+    show(f"Fitted in {time.perf_counter() - start:.0f} seconds; fitting the generalist alone")
     generalist = clone(pipeline).set_params(strategy="generalist", verbose=0).fit(train.X, train.y)
     pixels = Bunch(X=train.X.reshape(len(train.X), -1), test=test.X.reshape(len(test.X), -1))
     ridge = RidgeCV(alphas=np.logspace(-2, 5, 15)).fit(pixels.X, train.y)
@@ -65,11 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
     }
     print_predictions(pipeline, predictions, test)
     for path in write_figures(pipeline, train, test, options.output):
-        say(f"Wrote {path}")
+        show(f"Wrote {path}")
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
+def show(line: str) -> None:
+    """Print a line without buffering."""
     print(line, flush=True)
 
 
@@ -83,14 +83,14 @@ def print_table(title: str, header: list[str], rows: list[list[Any]]) -> None:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-    say("\n".join(["", title, lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
+    show("\n".join(["", title, lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
 
 
 def print_structure(pipeline: SpecialistPipeline, data: Bunch) -> None:
-    """Print what was found of steps and latents."""
+    """Print the steps and latents found."""
     scores = structure_scores(data.structure, pipeline.structure_.structure_)
     print_table(
-        "Structure: which segments belong to which task, against the truth",
+        "Structure: segments of each task, against the truth",
         ["MCC", "false discoveries", "segments found", "true segments"],
         [
             [
@@ -102,12 +102,12 @@ def print_structure(pipeline: SpecialistPipeline, data: Bunch) -> None:
         ],
     )
     if pipeline.encoder_ is None:
-        say("\nNo task was specialized: there is no encoder")
+        show("\nNo task was specialized: no encoder was kept")
         return
     mask = pipeline.encoder_.mask_
     print_table(
         f"Encoder: {pipeline.encoder_.support_.sum()} of {mask.shape[1]} latents kept",
-        ["task", "its latents"],
+        ["task", "latents"],
         [
             [kind, " ".join(str(j) for j in np.flatnonzero(row)) or "none"]
             for kind, row in zip(data.task_kinds, mask, strict=True)
@@ -145,14 +145,14 @@ def print_predictions(
             ),
         ]
     )
-    print_table("Prediction: sequences of images that were not fitted on", header, rows)
-    say("")
+    print_table("Prediction: held-out sequences of other images", header, rows)
+    show("")
 
 
 def write_figures(
     pipeline: SpecialistPipeline, train: Bunch, test: Bunch, folder: Path
 ) -> list[Path]:
-    """Write structure, mask, gains and example sequences as pictures; return where."""
+    """Write structure, mask, gains and example sequences as pictures; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     names = train.task_kinds
     steps = pipeline.structure_.step_mask_

@@ -1,11 +1,10 @@
-"""What a user would otherwise pick, behind the same seam as the structure identifier."""
+"""Baseline estimators of the task structure, with the interface of the identifier."""
 
-from .cca import CCABaseline
-from .change_point import ChangePointBaseline
-from .graphical_lasso import GraphicalLassoBaseline
-from .group_lasso import GroupLassoBaseline
-from .hmm import HMMBaseline
-from .seltask import SelTaskBaseline
+from ._cca import CCABaseline
+from ._graphical_lasso import GraphicalLassoBaseline
+from ._group_lasso import GroupLassoBaseline
+from ._segmenters import ChangePointBaseline, HMMBaseline
+from ._seltask import SelTaskBaseline
 
 __all__ = [
     "CCABaseline",

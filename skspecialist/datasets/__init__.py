@@ -1,4 +1,4 @@
-"""Data with ground truth."""
+"""Generators of data with known ground truth."""
 
 from ._collider_sequences import make_collider_sequences
 from ._digit_factors import make_digit_factors

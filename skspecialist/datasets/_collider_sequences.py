@@ -82,7 +82,7 @@ def make_collider_sequences(
         Probability that a task has a segment: three in ten with the default number
         of steps.
     n_null_tasks : int, default=0
-        Number of further tasks that touch nothing: pure noise, last in ``y``.
+        Number of further null tasks: pure noise, last in ``y``.
     chain_probability : float, default=0.9
         Probability that a step's arrow to the next one exists.
     action_effect : float, default=0.4
@@ -194,7 +194,7 @@ def _selection_gain(
 ) -> np.ndarray:
     """Return the regression of the states on the tasks, shape (n_tasks, T * d).
 
-    Subtracting from a joint draw what the tasks say about the states leaves a draw
+    Subtracting from a joint draw the regression of the states on the tasks leaves a draw
     given that every task is zero (Gaussian conditioning).
     """
     n_timesteps, n_features, n_tasks = weights.shape

@@ -1,4 +1,4 @@
-"""Images of real digits drawn by known factors, a few of which the tasks depend on."""
+"""Images of real digits with known factors of variation."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def make_digit_factors(
     """Generate images of handwritten digits with known factors, a few of which tasks use.
 
     Every row is a random image of :func:`sklearn.datasets.load_digits`, centered at its
-    center of mass and drawn anew: shifted, rotated, scaled, and with a pen of another
+    center of mass and redrawn: shifted, rotated, scaled, and with a pen of another
     width. These factors are independent and uniform. Which digit it is, and how its
-    writer writes, varies too and is no factor. Each task is a smooth function of its own
+    writer writes, varies too and is not a factor. Each task is a smooth function of its own
     few *relevant* factors, as in :func:`make_specialist_latents`; here the mixing is an
     image instead of a network.
 
@@ -103,7 +103,7 @@ def make_digit_factors(
         equally often, each at least once.
     digits : sequence of int, default=(2, 3, 5)
         Digits to show. The default's curved, open strokes look different at every angle
-        and resemble each other in size, so that an image tells its factors. All ten
+        and resemble each other in size, so that the factors can be read from an image. All ten
         together are harder to read, and a 1 shows its scale least.
     image_size : int, default=16
         Side of the images in pixels.
@@ -112,7 +112,7 @@ def make_digit_factors(
     subset : {"all", "train", "test"}, default="all"
         Which bundled images to draw from. "train" and "test" are disjoint halves. With one
         ``random_state`` they share mask and task functions, up to a function's mean and
-        variance, which are standardized in the sample; factors and noise are drawn anew.
+        variance, which are standardized in the sample; factors and noise are drawn afresh.
     random_state : int, RandomState instance or None, default=None
         Seed of images, factors, tasks and noise.
 

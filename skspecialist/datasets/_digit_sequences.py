@@ -1,4 +1,4 @@
-"""Sequences of real images whose tasks depend on some steps."""
+"""Sequences of real images with tasks on some steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows whose tasks use a few of the latents behind them."""
+"""Rows of mixed latents with tasks on a few of them."""
 
 from __future__ import annotations
 

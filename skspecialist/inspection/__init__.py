@@ -1,4 +1,4 @@
-"""Displays of what was found, drawn with matplotlib."""
+"""Displays of fitted estimators, drawn with matplotlib."""
 
 from ._latent_traversal import LatentTraversalDisplay
 from ._mask import MaskDisplay

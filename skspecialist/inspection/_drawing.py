@@ -1,4 +1,4 @@
-"""What the displays share: axes of the right size, ticks that do not overlap, names."""
+"""Helpers of the displays: axes, ticks, colors and checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLUE, ORANGE, VERMILLION, GREY = "#0072B2", "#E69F00", "#D55E00", "#8C8C8C"
 
 
 def import_pyplot(owner: object) -> Any:
-    """Return matplotlib's pyplot, or say what to install."""
+    """Return matplotlib's pyplot, or raise an error that names the extra."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -98,7 +98,7 @@ def find_task(task: int | str, names: Sequence[str]) -> int:
 
 
 def check_fitted(estimator: Any, *attributes: str, argument: str, kind: str) -> None:
-    """Check that an estimator has what is drawn: that it is of a kind, and fitted."""
+    """Check that an estimator is fitted and has the attributes to draw."""
     missing = [name for name in attributes if not hasattr(estimator, name)]
     if missing:
         message = f"{argument} must be a fitted {kind}: this {type(estimator).__name__} has no "

@@ -1,4 +1,4 @@
-"""Display of what the features become along one latent after the other."""
+"""Display of the decoded features along each latent."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class LatentTraversalDisplay:
         image_shape: tuple[int, int] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw what the latents of a fitted encoder do, from -2 to 2 standard deviations.
+        """Draw the decoded features along each latent, from -2 to 2 standard deviations.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class LatentTraversalDisplay:
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features), \
                 default=None
             Steps, as the encoder takes them, whose means and standard deviations of the
-            latents to use: of a part of the data, to see what the latents do there.
+            latents to use: of a part of the data, to see the latents' effects there.
             None is those of the training data.
         latents : array-like of int, default=None
             The latents to show, by their columns in ``mask_``. None is all that
@@ -266,7 +266,7 @@ def _check_features(features: ArrayLike) -> np.ndarray:
 def _check_latents(latents: ArrayLike | None, support: np.ndarray) -> np.ndarray:
     """Return the latents to show: all of the support, or those asked for."""
     if not len(support):
-        raise ValueError("encoder has an empty support: there is no latent to show.")
+        raise ValueError("encoder has an empty support: no latent to draw.")
     if latents is None:
         return support
     shown = np.asarray(latents)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from .._data.sequences import validate_sequences
 from .._data.validation import naming
 from ..independence._base import IndependenceResult
 from ..independence._gaussian import FisherZ, Wilks
@@ -202,7 +203,7 @@ class PairEvidenceDisplay:
         found = self.structure[:, position]
         edges = np.arange(len(found) + 1) - 0.5
         tested = np.isfinite(scores)
-        ax.patch.set(hatch="////", edgecolor="0.8")  # seen where no pair was tested
+        ax.patch.set(hatch="////", edgecolor="0.8")  # visible where no pair was tested
         cells = ax.pcolormesh(
             edges,
             edges,
@@ -248,7 +249,9 @@ def _tests_of_pairs(identifier: Any, X: ArrayLike | None) -> tuple[IndependenceR
 def _test_given_rest(identifier: Any, X: ArrayLike) -> tuple[IndependenceResult, np.ndarray]:
     """Test all pairs of segments that do not touch, given all other steps."""
     segments, n_timesteps = identifier.segments_, identifier.n_timesteps_
-    sequences = identifier._validate(X)
+    sequences = validate_sequences(
+        identifier, X, n_timesteps=n_timesteps, reset=False, ensure_all_finite="allow-nan"
+    )
     n_features = sequences.shape[2]
     pairs = np.stack(np.triu_indices(len(segments), 1), axis=1)
     pairs = pairs[segments[pairs[:, 1], 0] > segments[pairs[:, 0], 1]]

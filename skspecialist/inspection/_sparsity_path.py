@@ -1,4 +1,4 @@
-"""Display of the path from dense to empty along which a sparsity was chosen."""
+"""Display of the path from dense to empty from which a sparsity was chosen."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class SparsityPathDisplay:
-    """What the tasks' latents explain of held-out samples, from all of them to none.
+    """Held-out task loss explained by the tasks' latents, from all of them to none.
 
-    Whiskers are one standard error over the folds to either side. The band holds what is as
-    good as the best point, up to the tolerance and the standard error of the best; a filled
+    Whiskers are one standard error over the folds to either side. The band holds the points as
+    good as the best one, up to the tolerance and the standard error of the best; a filled
     point is as good, an open one is not. An open point may lie in the band: where folds
     agree on how much it loses, the standard error of that loss counts, which is less. The
     sparsest filled point is the one to choose. A single fold has no standard error here.
@@ -39,7 +39,7 @@ class SparsityPathDisplay:
         scale is logarithmic (0 has a place to the left of the others), with the numbers
         of latents above. None takes the numbers of latents for it.
     tolerance : float, default=0.0
-        Share of what the best point explains, over the empty one, that a sparser point
+        Fraction of the loss explained by the best point that a sparser point
         may lose. The default leaves it to the standard error.
 
     Attributes
@@ -305,7 +305,7 @@ def _scale_shares(ax: Axes, positions: np.ndarray, *, starts_at_zero: bool) -> N
 
 
 def _break_axis(ax: Axes, position: float) -> None:
-    """Mark that the axis skips what is between 0 and the numbers."""
+    """Mark that the axis skips the range between 0 and the numbers."""
     ax.text(
         position,
         0.0,

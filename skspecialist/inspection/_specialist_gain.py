@@ -1,4 +1,4 @@
-"""Display of what specializing gained on held-out sequences."""
+"""Display of the gain of specialists on held-out sequences."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class SpecialistGainDisplay:
 
     @classmethod
     def from_estimator(cls, pipeline: Any, *, ax: Axes | None = None) -> Self:
-        """Draw what a fitted pipeline found.
+        """Draw the validation gains of a fitted pipeline.
 
         Parameters
         ----------

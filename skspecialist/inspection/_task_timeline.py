@@ -21,16 +21,16 @@ _BAR = 0.14, 0.06  # height of a bar, and the gap between it and the shades
 
 
 class TaskTimelineDisplay:
-    """One sequence: how likely each step (across) has each task (down), and what was found.
+    """One sequence: the probability of each task (down) at each step (across), and the steps found.
 
-    The shade says how likely a task is, or how much a step adds to it. A bar below the shades
-    marks the steps that count as found, a bar above them those that are true: where both are
-    a step was found rightly, whatever the colors.
+    The shade is the probability of a task, or the contribution of a step to it. A bar below the
+    shades marks the steps that count as found, a bar above them the true ones: where both are, a
+    step was found correctly, independent of the colors.
 
     Parameters
     ----------
     values : array-like of shape (n_timesteps, n_tasks)
-        Probabilities of the tasks, or what each step adds to them. NaN is left white, as
+        Probabilities of the tasks, or contributions of the steps to them. NaN is left white, as
         after the end of a shorter sequence.
     steps : array-like of shape (n_timesteps, n_tasks), default=None
         The steps found; non-zero where a step belongs to a task. None marks none.
@@ -39,7 +39,7 @@ class TaskTimelineDisplay:
     task_names : sequence of str, default=None
         Names of the tasks. None numbers them.
     values_label : str, default="probability"
-        What the values are, for the bar of their shades.
+        Label of the color bar of the values.
     limit : float, default=None
         Size of the values that the strongest shade is for. None is the largest there is.
 
@@ -74,7 +74,7 @@ class TaskTimelineDisplay:
     >>> display = TaskTimelineDisplay.from_predictions(probabilities, found)
     >>> plt.close(display.figure_)
 
-    What a localizer finds in a sequence:
+    Steps that a localizer finds in a sequence:
 
     >>> import numpy as np
     >>> from skspecialist import TaskLocalizer
@@ -116,7 +116,7 @@ class TaskTimelineDisplay:
         *,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw what a fitted localizer finds in a sequence.
+        """Draw the steps that a fitted localizer finds in a sequence.
 
         The shades are probabilities. Where some tasks are amounts they are contributions, in
         standard deviations of the amount so that all tasks have one scale. No step is marked as
@@ -156,15 +156,15 @@ class TaskTimelineDisplay:
             contributions = localizer.contributions(sequence, together)
         certain = np.isfinite(localizer.thresholds_).any()
         steps = localizer.predict(sequence, together) if certain else None
-        labels = localizer._labels
+        is_amount = np.isfinite(localizer.amount_scales_)
         kinds = {False: "probability", True: "contribution (SD)"}
         display = cls(
-            contributions / labels.scales,
+            contributions / np.where(is_amount, localizer.amount_scales_, 1.0),
             steps=steps,
             true_steps=true_steps,
-            task_names=labels.names,
-            values_label=",\n".join(kinds[kind] for kind in np.unique(labels.is_amount).tolist()),
-            limit=None if labels.is_amount.any() else 1.0,
+            task_names=localizer.task_names_,
+            values_label=",\n".join(kinds[kind] for kind in np.unique(is_amount).tolist()),
+            limit=None if is_amount.any() else 1.0,
         )
         return display.plot(ax=ax)
 
@@ -201,7 +201,7 @@ class TaskTimelineDisplay:
         Raises
         ------
         ValueError or TypeError
-            If these are no probabilities, or the shapes do not fit each other.
+            If these are not probabilities, or the shapes do not fit each other.
         """
         shades = _check_values(probabilities, "probabilities")
         if np.nanmin(shades, initial=0.0) < 0 or np.nanmax(shades, initial=0.0) > 1:

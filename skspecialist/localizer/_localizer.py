@@ -116,6 +116,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     task_names_ : list of str
         Names of the outputs: columns of a DataFrame ``y``, or task0, task1, ...; for each of
         more than two classes a name such as task0=jump.
+    amount_scales_ : ndarray of shape (n_outputs,)
+        Standard deviation of each amount over sequences; NaN for labels.
     out_of_fold_scores_ : list of ndarray of shape (n_timesteps, n_outputs)
         Probabilities (or contributions) of the steps of ``fit``, of each sequence by the
         scorer that was trained without it.
@@ -278,6 +280,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)
             labels = self._labels = WeakLabels.from_tasks(tasks)
             self.task_names_, values = labels.names, labels.values(y)
+            self.amount_scales_ = np.where(labels.is_amount, labels.scales, np.nan)
             if labels.is_amount.all() and self.pooling != "auto":
                 warn(f"pooling={self.pooling!r} has no effect: amounts are summed over steps.")
             # Where groups name the sequence of each row, every sequence is held out by itself.

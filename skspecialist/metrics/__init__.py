@@ -1,4 +1,4 @@
-"""Scores against known truth."""
+"""Metrics of recovery against known truth."""
 
 from ._block_r2 import block_r2
 from ._consistency import consistency

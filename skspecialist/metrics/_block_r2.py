@@ -1,4 +1,4 @@
-"""How well latents determine sources, whatever the invertible map between them."""
+"""R2 of sources predicted from latents, up to invertible maps within a block."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def block_r2(
 
     Cross-fitted: every source value is predicted by a probe that did not learn from it.
     The block of relevant latents is identified if the relevant sources have values near
-    1 and the others are near 0 [1]_ [2]_, or rather, near what a perfect answer has: if
-    the sources depend on each other, the relevant ones say something about the others
+    1 and the others are near 0 [1]_ [2]_, or rather, near that of a perfect representation: if
+    the sources depend on each other, the relevant ones predict the others in part
     (the *floor*), and a probe may not read from the features all that they determine (the
     *ceiling*).
 
@@ -57,12 +57,12 @@ def block_r2(
     latents : array-like of shape (n_samples, n_latents)
         What predicts. No latents predict nothing: all values are 0.
     sources : array-like of shape (n_samples,) or (n_samples, n_sources)
-        What is predicted.
+        Sources to predict.
     relevant : array-like of bool of shape (n_sources,), default=None
         Which sources the latents should hold, at least one. With it the floor is returned
         as well.
     X : array-like of shape (n_samples, n_features), default=None
-        What the latents were computed from. With it the ceiling is returned as well.
+        Features that the latents were computed from. With it the ceiling is returned as well.
     probe : {"kernel", "mlp", "strongest"}, default="kernel"
         Kernel ridge regression with a radial kernel, penalty and width by
         cross-validation; a network of two hidden layers of 128 units; or, for each
@@ -90,7 +90,7 @@ def block_r2(
     ------
     ValueError
         If the arrays differ in length, are not finite, or have fewer than 20 rows, a
-        source is constant, or ``relevant`` does not say for each source whether it is.
+        source is constant, or ``relevant`` is not one bool per source.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""Whether several fits found the same latents."""
+"""Consistency of the latents of several fits."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def infomec(
     both rescaled so that even shares are 0 and a single one is 1, and
 
     - *explicitness*: the mean over sources of the predictive information that a linear
-      reader gets from all latents together, as a share of what there is to know.
+      reader gets from all latents together, as a share of their entropy.
 
     For the first two order, signs and monotone maps of the latents do not matter; for the
     third no invertible linear map does.
@@ -67,7 +67,7 @@ def infomec(
     learned : array-like of shape (n_samples, n_learned)
         The latents of the same samples.
     discrete : bool or array-like of bool of shape (n_true,), default=False
-        Which sources are classes. [1]_ knows classes only. A source of numbers is
+        Which sources are classes. [1]_ covers classes only. A source of numbers is
         handled alike: its information about itself is that at the resolution of the
         estimator, which is the same for all such sources, and its linear reader is
         linear regression (with Gaussian errors of fixed variance the predictive
@@ -77,7 +77,7 @@ def infomec(
         Neighbors in the estimate of the mutual information: more are less noisy, and
         biased towards 0. The default is that of the authors.
     random_state : int, RandomState instance or None, default=0
-        For ties, for a permutation of the samples that says how large an estimate is by
+        For ties, for a permutation of the samples that estimates the bias by
         chance, and for the folds of the linear readers.
 
     Returns
@@ -86,7 +86,7 @@ def infomec(
         modularity : float
             Over the active latents, 0 if there are none.
         explicitness : float
-            Held out: in five folds, the reader did not learn from what it predicts.
+            Held out: in five folds, the reader is not fitted to the samples that it predicts.
         compactness : float
             Over the sources; one in no latent counts as 0.
         information : ndarray of shape (n_true, n_learned), float64

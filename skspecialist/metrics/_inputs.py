@@ -1,4 +1,4 @@
-"""Checks of what is compared."""
+"""Input validation of the metrics."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def check_latents(latents: ArrayLike, name: str) -> np.ndarray:
     constant = (np.ptp(checked, axis=0) == 0) | (checked.var(axis=0) == 0)
     if constant.any():
         raise ValueError(
-            f"{name} has constant columns, {np.flatnonzero(constant).tolist()}: leave them out, "
-            "nothing can be said of them."
+            f"{name} has constant columns, {np.flatnonzero(constant).tolist()}: drop them."
         )
     return checked
 
@@ -38,7 +37,7 @@ def check_pair(true: ArrayLike, learned: ArrayLike) -> tuple[np.ndarray, np.ndar
 
 
 def check_cells(cells: ArrayLike, name: str) -> np.ndarray:
-    """Return a table of numbers as bool: what is not zero."""
+    """Return a table of numbers as bool, True where they are not zero."""
     options = {"ensure_min_samples": 0, "ensure_min_features": 0}
     return check_numbers(cells, name, ensure_2d=False, allow_nd=True, **options) != 0
 

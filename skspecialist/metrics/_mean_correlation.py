@@ -1,4 +1,4 @@
-"""How well single latents are recovered, up to order and sign."""
+"""Mean correlation coefficient of single latents, up to order and sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One number for a specialist representation."""
+"""Specialization score of a representation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def specialization_score(
 ) -> Bunch:
     r"""Return how well latents hold the relevant sources and nothing but these.
 
-    The R2 of the relevant sources less that of the irrelevant ones, in which what the
-    relevant sources say about the irrelevant, the *floor*, is forgiven:
+    The R2 of the relevant sources less that of the irrelevant ones, above a *floor*, the R2 of
+    the irrelevant sources given the relevant ones:
 
     .. math::
 
@@ -49,7 +49,7 @@ def specialization_score(
     relevant : array-like of bool of shape (n_true,)
         Which sources the latents should hold: at least one, and not all.
     X : array-like of shape (n_samples, n_features), default=None
-        What the latents were computed from, for the ceiling.
+        Features that the latents were computed from, for the ceiling.
     probe : {"strongest", "kernel", "mlp"}, default="strongest"
         As in :func:`block_r2`: the better of the two for each source, since a weak probe
         overlooks leakage.
@@ -66,11 +66,11 @@ def specialization_score(
         irrelevant : float
             Mean R2 of the irrelevant ones.
         leakage : float
-            Mean R2 of the irrelevant sources above the floor, what the score subtracts.
+            Mean R2 of the irrelevant sources above the floor, subtracted in the score.
         floor : float
             Mean over the irrelevant sources.
         ceiling : float or None
-            Mean R2 of the relevant sources from ``X``: what the probe can read at all. It
+            Mean R2 of the relevant sources from ``X``: the ceiling of the probe. It
             is not taken into account. Latents can exceed it where they are easier to read
             than the features. None without ``X``.
 

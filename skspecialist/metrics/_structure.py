@@ -1,4 +1,4 @@
-"""How well a structure was found."""
+"""Scores of a task structure."""
 
 from __future__ import annotations
 

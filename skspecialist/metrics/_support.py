@@ -1,4 +1,4 @@
-"""A support against the truth."""
+"""Precision, recall and F1 of a support."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike
     true : array-like of shape (n_tasks, n_true), or any, bool or numeric
         Truth: non-zero is in the support.
     found : array-like of shape (n_tasks, n_found), or as ``true``, bool or numeric
-        What was found.
+        Support that was found.
     match : bool or array-like of shape (n_true,) of int, default=False
         Which column of ``found`` is compared with each of ``true``. By default the one
         in its place. Learned latents have no order of their own: True matches the columns

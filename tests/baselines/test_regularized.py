@@ -7,8 +7,8 @@ from scipy.stats import binom
 from sklearn.linear_model import Lasso
 
 from skspecialist.baselines import CCABaseline, GraphicalLassoBaseline, GroupLassoBaseline
-from skspecialist.baselines.graphical_lasso import _clique_cover, _maximum_likelihood
-from skspecialist.baselines.group_lasso import _orthonormal_groups
+from skspecialist.baselines._graphical_lasso import _clique_cover, _maximum_likelihood
+from skspecialist.baselines._group_lasso import _orthonormal_groups
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
 
@@ -47,6 +47,23 @@ def test_group_lasso_is_optimal(segment_length):
                 assert_allclose(g, -bound * w / np.linalg.norm(w), atol=1e-6)
             else:
                 assert np.linalg.norm(g) <= bound + 1e-6
+
+
+@pytest.mark.slow  # skglm compiles its solver first
+def test_group_lasso_agrees_with_skglm():
+    skglm = pytest.importorskip("skglm")
+    data = make_collider_sequences(500, n_timesteps=8, n_tasks=2, n_features=2, random_state=1)
+    model = GroupLassoBaseline().fit(data.X, data.y)
+    starts = model.segments_[:, 0] * 2
+    X = np.asfortranarray(_orthonormal_groups(standardized(data.X.reshape(500, -1)), starts))
+    groups = [group.tolist() for group in np.split(np.arange(16), starts[1:])]
+    for coef, penalty, target in zip(
+        model.coef_, model.penalties_, standardized(data.y).T, strict=True
+    ):
+        reference = skglm.GroupLasso(
+            groups, penalty, weights=np.full(4, 2.0), fit_intercept=False, tol=1e-10
+        )
+        assert_allclose(coef, reference.fit(X, target).coef_, atol=1e-7)
 
 
 def test_group_lasso_does_not_see_linear_maps_of_a_step():

@@ -1,4 +1,4 @@
-"""What a baseline must provide, and what all of them do alike."""
+"""Base class of the baselines."""
 
 from __future__ import annotations
 
@@ -25,16 +25,38 @@ from ..structure._segments import evidence_blocks, make_segments, to_columns
 __all__ = ["BaseBaseline", "StructureProblem", "import_extra"]
 
 
+# Attributes of all baselines, inserted into their docstrings.
+STRUCTURE_ATTRIBUTES = """\
+    segments_ : ndarray of int of shape (n_segments, 2)
+        First step of each segment and the step after its last.
+    structure_ : ndarray of bool of shape (n_segments, n_tasks)
+        Whether each segment belongs to each task.
+    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
+        Whether each step belongs to each task.
+    support_ : ndarray of bool of shape (n_timesteps,)
+        Steps that belong to any task.
+    n_tasks_ : int
+        Number of tasks.
+    task_names_ : list of str
+        Names of the tasks: columns of a DataFrame ``y``, or task0, task1, ...
+    n_timesteps_ : int
+        Number of steps.
+    n_features_in_ : int
+        Number of columns of the flat sequences: steps times features.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the columns, where ``X`` had names."""
+
+
 @dataclass(frozen=True)
 class StructureProblem:
-    """What a baseline sees of the data.
+    """Standardized data of a baseline.
 
     Attributes
     ----------
     X : ndarray of float64 of shape (n_sequences, n_timesteps, n_features)
         Sequences, each column with mean 0 and variance 1; a constant column is 0.
     tasks : ndarray of float64 of shape (n_sequences, n_columns)
-        Tasks, scaled alike; class labels are indicators. No columns without ``y``.
+        Tasks, standardized; class labels are indicators. No columns without ``y``.
     groups : list of ndarray of int
         Columns of each task.
     segments : ndarray of int of shape (n_segments, 2)
@@ -47,7 +69,7 @@ class StructureProblem:
     segments: np.ndarray
 
     def flat(self) -> np.ndarray:
-        """Return the sequences with a row each."""
+        """Return the sequences, one per row."""
         return self.X.reshape(len(self.X), -1)
 
     def associations(self) -> IndependenceResult:
@@ -73,7 +95,8 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
     """Base of all baselines.
 
     A new baseline is one file of this folder with a subclass that implements
-    :meth:`_find_structure`, and whose tags say whether it needs ``y``.
+    :meth:`_find_structure`, and whose tags state whether ``y`` is required. In its
+    docstring, ``{structure_attributes}`` stands for the attributes that all have.
     """
 
     _parameter_constraints: dict = {
@@ -83,6 +106,12 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
 
     segment_length: int
     n_timesteps: int | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Complete the docstring."""
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:
+            cls.__doc__ = cls.__doc__.replace("    {structure_attributes}", STRUCTURE_ATTRIBUTES)
 
     @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
@@ -96,7 +125,7 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
             Aligned sequences; the columns of a 2-D ``X`` are steps in time order.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Tasks. Columns of floats are continuous, columns of integers, booleans or
-            strings are class labels. None only where the class says so.
+            strings are class labels. None only where the class allows it.
 
         Returns
         -------
@@ -128,7 +157,7 @@ class BaseBaseline(AlignedStructureMixin, BaseEstimator, ABC):
 
 
 def import_extra(module: str, owner: object) -> Any:
-    """Import a module of an optional library, or say what to install."""
+    """Import a module of an optional library, or raise an error that names the extra."""
     try:
         return import_module(module)
     except ImportError as error:

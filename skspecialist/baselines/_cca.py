@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from .._base.sklearn_compat import Interval
-from .base import BaseBaseline, StructureProblem
+from ._base import BaseBaseline, StructureProblem
 
 __all__ = ["CCABaseline"]
 
@@ -16,7 +16,7 @@ __all__ = ["CCABaseline"]
 class CCABaseline(BaseBaseline):
     """Test the canonical correlations of each segment with each task.
 
-    Wilks' lambda says whether any linear combination of a segment's steps correlates
+    Wilks' lambda tests whether any linear combination of a segment's steps correlates
     with the task [1]_. Nothing is conditioned on, so that whatever is correlated with a
     task's segment is found too, above all its neighbors in time: the more sequences,
     the more of them.
@@ -24,35 +24,18 @@ class CCABaseline(BaseBaseline):
     Parameters
     ----------
     segment_length : int, default=2
-        Steps in a segment. The last segment has what remains.
+        Steps in a segment. The last segment may be shorter.
     alpha : float, default=0.05
-        Level, in (0, 1), of the Benjamini-Hochberg procedure over the segments of a
-        task.
+        False discovery rate, in (0, 1), of the Benjamini-Hochberg procedure over the
+        segments of a task.
     n_timesteps : int, default=None
-        Number of steps of a 2-D ``X``. None takes every column for a step.
+        Number of steps of a 2-D ``X``. None means that every column is a step.
 
     Attributes
     ----------
     pvalues_ : ndarray of shape (n_segments, n_tasks)
         P-value of each segment and task, not adjusted.
-    segments_ : ndarray of int of shape (n_segments, 2)
-        First step of each segment and the step after its last.
-    structure_ : ndarray of bool of shape (n_segments, n_tasks)
-        Which segments each task has.
-    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
-        The same for steps.
-    support_ : ndarray of bool of shape (n_timesteps,)
-        Steps of any task.
-    n_tasks_ : int
-        Number of tasks.
-    task_names_ : list of str
-        Their names: column names of a DataFrame ``y``, or task0, task1, ...
-    n_timesteps_ : int
-        Number of steps.
-    n_features_in_ : int
-        Number of columns of the flat sequences: steps times features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Names of the columns, where ``X`` had names.
+    {structure_attributes}
 
     See Also
     --------

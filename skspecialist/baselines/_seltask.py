@@ -10,11 +10,12 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.utils import Tags, check_random_state
 
 from .._base.sklearn_compat import Interval
-from .base import BaseBaseline, StructureProblem
+from ._base import BaseBaseline, StructureProblem
 
 __all__ = ["SelTaskBaseline"]
 
-# The published schedule: when activations are first drawn to 0 and 1, and when to say on.
+# The published schedule: iteration from which activations are drawn to 0 and 1, and the
+# fraction of its maximum above which a component is active.
 FIRST_BINARY_ITERATION = 30
 ON = 0.5
 TINY = 1e-12
@@ -23,7 +24,7 @@ TINY = 1e-12
 class SelTaskBaseline(BaseBaseline):
     r"""Factorize sequences into patterns that recur over time, and match them to tasks.
 
-    SelTask [1]_ takes subtasks for what the recorded sequences were selected for, and
+    SelTask [1]_ assumes that the recorded sequences were selected for subtasks, and
     finds them as the components of a sequential non-negative factorization
     :math:`X_t \approx \sum_{kl} W_{kl} H_{k,t-l}`: patterns W of ``segment_length``
     steps and the times H at which they start. W and H minimize
@@ -46,13 +47,13 @@ class SelTaskBaseline(BaseBaseline):
 
     The factorization does not look at ``y``. With ``y``, each task then gets the
     component with a loading that correlates with it most, one component for one task.
-    Without, the components are the tasks. States say something about tasks only where
-    the sequences were selected for them; elsewhere the components are whatever recurs.
+    Without, the components are the tasks. States depend on tasks only where the
+    sequences were selected for them; elsewhere the components are any recurring patterns.
 
     Parameters
     ----------
     segment_length : int, default=2
-        Steps in a segment and in a pattern. The last segment has what remains.
+        Steps in a segment and in a pattern. The last segment may be shorter.
     n_components : int, default=None
         Number of components. None takes the number of tasks, and needs ``y``.
     similarity : float, default=0.001
@@ -64,7 +65,7 @@ class SelTaskBaseline(BaseBaseline):
     n_iter : int, default=301
         Number of multiplicative updates, as in [1]_.
     n_timesteps : int, default=None
-        Number of steps of a 2-D ``X``. None takes every column for a step.
+        Number of steps of a 2-D ``X``. None means that every column is a step.
     random_state : int, RandomState instance or None, default=None
         Seed of the start.
 
@@ -74,24 +75,7 @@ class SelTaskBaseline(BaseBaseline):
         W: for each pattern and sequence, its steps and signed features.
     activations_ : ndarray of shape (n_components, n_timesteps)
         H.
-    segments_ : ndarray of int of shape (n_segments, 2)
-        First step of each segment and the step after its last.
-    structure_ : ndarray of bool of shape (n_segments, n_tasks)
-        Which segments each task has.
-    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
-        The same for steps.
-    support_ : ndarray of bool of shape (n_timesteps,)
-        Steps of any task.
-    n_tasks_ : int
-        Number of tasks.
-    task_names_ : list of str
-        Their names: column names of a DataFrame ``y``, or task0, task1, ...
-    n_timesteps_ : int
-        Number of steps.
-    n_features_in_ : int
-        Number of columns of the flat sequences: steps times features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Names of the columns, where ``X`` had names.
+    {structure_attributes}
 
     References
     ----------

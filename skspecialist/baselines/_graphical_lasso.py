@@ -9,7 +9,7 @@ from sklearn.covariance import graphical_lasso
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 
-from .base import BaseBaseline, StructureProblem
+from ._base import BaseBaseline, StructureProblem
 
 __all__ = ["GraphicalLassoBaseline"]
 
@@ -26,8 +26,8 @@ class GraphicalLassoBaseline(BaseBaseline):
     With tasks, the precision matrix of the states and a task is estimated for each
     task, and a segment is relevant iff the entry of one of its steps and the task is
     not zero. Other tasks are left out: they are colliders, and given them their steps
-    depend on each other. The first step of a segment speaks for the action before it
-    too, so that segments that follow a task's segment are found where actions drive the
+    depend on each other. The first step of a segment also depends on the action
+    before it, so that segments that follow a task's segment are found where actions drive the
     next state.
 
     Without tasks, two segments are joined iff the entry of a step of each is not zero
@@ -45,9 +45,9 @@ class GraphicalLassoBaseline(BaseBaseline):
     Parameters
     ----------
     segment_length : int, default=2
-        Steps in a segment. The last segment has what remains.
+        Steps in a segment. The last segment may be shorter.
     n_timesteps : int, default=None
-        Number of steps of a 2-D ``X``. None takes every column for a step.
+        Number of steps of a 2-D ``X``. None means that every column is a step.
 
     Attributes
     ----------
@@ -55,24 +55,7 @@ class GraphicalLassoBaseline(BaseBaseline):
         Precision matrix of the standardized columns, states first, for each task;
         without tasks one, of the states alone. Not penalized any more, with the chosen
         graph.
-    segments_ : ndarray of int of shape (n_segments, 2)
-        First step of each segment and the step after its last.
-    structure_ : ndarray of bool of shape (n_segments, n_tasks)
-        Which segments each task has.
-    step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
-        The same for steps.
-    support_ : ndarray of bool of shape (n_timesteps,)
-        Steps of any task.
-    n_tasks_ : int
-        Number of tasks.
-    task_names_ : list of str
-        Their names: column names of a DataFrame ``y``, or task0, task1, ...
-    n_timesteps_ : int
-        Number of steps.
-    n_features_in_ : int
-        Number of columns of the flat sequences: steps times features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Names of the columns, where ``X`` had names.
+    {structure_attributes}
 
     See Also
     --------
