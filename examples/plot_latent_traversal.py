@@ -13,6 +13,7 @@ with all others fixed.
 # Handwritten digits, redrawn with random position, rotation, size and line width. The tasks depend
 # only on the rotation and on the line width.
 
+# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import pandas as pd
 
