@@ -1,0 +1,55 @@
+"""Error rates from end to end, against binomial bounds, and gains on held-out sequences."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn.linear_model import Ridge
+
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
+from skspecialist.datasets import make_collider_sequences
+
+
+@pytest.mark.parametrize("n_sequences", [300, 2000])
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_a_null_task_gets_segments_at_the_level(criterion, n_sequences):
+    # Two further tasks are planted: their colliders stay closed.
+    n_draws, alpha = 40, 0.1
+    n_found = 0
+    for seed in range(n_draws):
+        data = make_collider_sequences(
+            n_sequences, n_timesteps=12, n_tasks=2, n_null_tasks=1, random_state=seed
+        )
+        identifier = TaskStructureIdentifier(criterion=criterion, alpha=alpha)
+        n_found += identifier.fit(data.X, data.y).structure_[:, -1].any()
+    assert n_found <= binom.ppf(0.999, n_draws, alpha)
+
+
+@pytest.mark.parametrize("n_sequences", [300, 2000])
+@pytest.mark.parametrize("criterion", ["direct", "collider"])
+def test_false_discoveries_stay_below_the_level(criterion, n_sequences):
+    alpha, n_false, n_discoveries = 0.1, 0, 0
+    for seed in range(40):
+        data = make_collider_sequences(n_sequences, n_timesteps=12, n_tasks=2, random_state=seed)
+        identifier = TaskStructureIdentifier(criterion=criterion, alpha=alpha)
+        found = identifier.fit(data.X, data.y).structure_
+        n_false += (found & ~data.structure).sum()
+        n_discoveries += found.sum()
+    assert n_false <= binom.ppf(0.999, n_discoveries, alpha)
+
+
+def test_the_pipeline_is_never_worse_on_new_sequences():
+    encoder = SparseSpecialistEncoder(
+        2, n_relevant=1, heads="linear", hidden_layer_sizes=(8,), max_epochs=5, input_noise=0.3
+    )
+    parts = {"encoder": encoder, "estimator": Ridge(), "random_state": 0}
+    losses = {"best": [], "generalist": []}
+    for seed in range(8):
+        data = make_collider_sequences(400, n_timesteps=6, n_tasks=2, random_state=seed)
+        train, test = slice(0, 150), slice(150, None)
+        for strategy, of in losses.items():
+            pipeline = SpecialistPipeline(strategy=strategy, **parts)
+            pipeline.fit(data.X[train], data.y[train])
+            errors = (pipeline.predict(data.X[test]) - data.y[test]) / data.y[train].std(axis=0)
+            of.append(np.mean(errors**2))
+    excess = np.subtract(losses["best"], losses["generalist"])
+    assert excess.mean() <= excess.std(ddof=1) / np.sqrt(len(excess))

@@ -1,0 +1,71 @@
+"""The number of threads changes a result by rounding at most.
+
+Sums are split differently between threads: results agree to 1e-12 relative to their largest
+entry where they are computed in double precision, and to 1e-5 where a network was trained in
+single precision.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from threadpoolctl import threadpool_limits
+
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    TaskLocalizer,
+    TaskStructureIdentifier,
+)
+from skspecialist.independence import GCM, KCI, RCIT
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 6, 3))
+Y = X[:, 1:3, 0] + 0.3 * RNG.normal(size=(200, 2))
+x, y, z = RNG.normal(size=(3, 300, 2))
+SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+
+
+def encoder(**params):
+    return SparseSpecialistEncoder(3, n_relevant=2, input_noise=0.3, **(SMALL | params))
+
+
+CALLS = {
+    "direct": (lambda: TaskStructureIdentifier().fit(X, Y).statistics_, 1e-12),
+    "collider": (
+        lambda: TaskStructureIdentifier(criterion="collider").fit(X, Y).statistics_,
+        1e-12,
+    ),
+    "gcm": (lambda: GCM(random_state=0).test(x, y, z).statistic, 1e-12),
+    "rcit": (lambda: RCIT(random_state=0).test(x, y, z).statistic, 1e-10),
+    "kci": (lambda: KCI(random_state=0).test(x, y, z).statistic, 1e-10),
+    "encoder": (lambda: encoder().fit(X, Y).latents(X), 1e-5),
+    "linear heads": (lambda: encoder(heads="linear").fit(X, Y).latents(X), 1e-5),
+    "localizer": (
+        lambda: TaskLocalizer(2, cv=2, **SMALL).fit(X, Y > 0).contributions(X),
+        1e-5,
+    ),
+    "generalist": (
+        lambda: SpecialistPipeline(strategy="generalist", random_state=0).fit(X, Y).predict(X),
+        1e-12,
+    ),
+}
+
+
+def run(call, n_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with threadpool_limits(n_threads):
+            return np.asarray(call())
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_threads_change_rounding_only(name):
+    call, tolerance = CALLS[name]
+    one, two = run(call, 1), run(call, 2)
+    assert_allclose(two, one, rtol=0, atol=tolerance * np.abs(one).max())
