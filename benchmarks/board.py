@@ -279,7 +279,7 @@ def draw_panel(ax, data, cells):
 def import_now():
     """Import modules that would otherwise be imported during measurements."""
     # torch._dynamo comes with the first optimizer, and takes seconds.
-    for package in ("skspecialist.networks", "torch._dynamo", "cebra", "lassonet"):
+    for package in ("torch._dynamo", "skspecialist.networks", "cebra", "lassonet"):
         if find_spec(package):
             import_module(package)
 

@@ -9,9 +9,8 @@ from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, validate_params
 from ..structure._segments import make_segments
-from ._structure import draw_structure
 
-__all__ = ["make_collider_sequences"]
+__all__ = ["draw_structure", "make_collider_sequences"]
 
 
 @validate_params(
@@ -206,3 +205,15 @@ def _selection_gain(
     s = np.concatenate([by_state[0], by_action[0]]).reshape(2 * size, size)
     g = np.concatenate([by_state[1], by_action[1]])
     return np.linalg.solve(g.T @ g + task_noise**2 * np.eye(n_tasks), g.T @ s)
+
+
+def draw_structure(
+    n_segments: int, n_tasks: int, probability: float, rng: np.random.RandomState
+) -> np.ndarray:
+    """Draw the segments of each task: each with a probability, at least two of them."""
+    structure = rng.uniform(size=(n_segments, n_tasks)) < probability
+    for task in structure.T:
+        missing = min(2, n_segments) - task.sum()
+        if missing > 0:
+            task[rng.choice(np.flatnonzero(~task), size=missing, replace=False)] = True
+    return structure

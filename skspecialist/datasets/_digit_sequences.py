@@ -10,7 +10,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, StrOptions, validate_params
 from ..structure._segments import make_segments
-from ._structure import draw_structure
+from ._collider_sequences import draw_structure
 
 __all__ = ["make_digit_sequences"]
 
