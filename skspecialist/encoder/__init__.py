@@ -1,11 +1,17 @@
 """Sparse encoders and selectors: the part of a representation that each task uses."""
 
 from ._encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+from ._rotation import SparseRotation, sparse_rotation
 from ._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
+from ._separability import inseparable_groups, select_support
 
 __all__ = [
     "SparseMultiTaskSelector",
     "SparseMultiTaskSelectorCV",
+    "SparseRotation",
     "SparseSpecialistEncoder",
     "SparseSpecialistEncoderCV",
+    "inseparable_groups",
+    "select_support",
+    "sparse_rotation",
 ]

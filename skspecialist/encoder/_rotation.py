@@ -132,7 +132,7 @@ def sparse_rotation(
     Examples
     --------
     >>> import numpy as np
-    >>> from skspecialist.encoder._rotation import sparse_rotation
+    >>> from skspecialist.encoder import sparse_rotation
     >>> sparse = np.array([[1, 0], [2, 0], [3, 0], [0, 1], [0, 2], [0, 3], [1, 1.0]])
     >>> mixing = np.array([[1, 0.5], [-0.5, 1]])
     >>> covariance = mixing.T @ mixing  # of the latents s @ mixing, where s has the identity

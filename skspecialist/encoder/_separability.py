@@ -81,7 +81,7 @@ def select_support(
     Examples
     --------
     >>> import numpy as np
-    >>> from skspecialist.encoder._separability import select_support
+    >>> from skspecialist.encoder import select_support
     >>> rng = np.random.default_rng(0)
     >>> latents = rng.normal(size=(500, 3))
     >>> targets = latents @ [[1, 0], [0, 1], [0, 1]] + 0.1 * rng.normal(size=(500, 2))
@@ -216,7 +216,7 @@ def inseparable_groups(
 
     Examples
     --------
-    >>> from skspecialist.encoder._separability import inseparable_groups
+    >>> from skspecialist.encoder import inseparable_groups
     >>> inseparable_groups([[1, 1, 0]] * 3 + [[1, 1, 1]] + [[0, 0, 1]] * 3)
     [(0, 1)]
     """
