@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from ._base.sklearn_compat import validate_params
-from ._data.validation import naming
+from ._data.validation import as_array
 from ._stats.one_standard_error import tolerated_loss
 
 __all__ = ["neg_n_features_used", "one_standard_error_rule"]
@@ -110,8 +110,12 @@ def one_standard_error_rule(
     """
     metric = _only_metric(cv_results) if metric is None else metric
     params = _candidates(cv_results)
-    with naming("metric"):
-        means = _column(cv_results, f"mean_test_{metric}")
+    if metric not in _metrics(cv_results):
+        raise ValueError(
+            f"metric={metric!r} is not in cv_results, whose metrics are "
+            f"{sorted(_metrics(cv_results))}."
+        )
+    means = _column(cv_results, f"mean_test_{metric}")
     density = _density(cv_results, params, order)
     comparable = np.isfinite(means) & ~np.isnan(density).any(axis=1)
     if "iter" in cv_results:
@@ -211,12 +215,7 @@ def _metrics(cv_results: Mapping[str, Any]) -> set[str]:
 
 
 def _column(cv_results: Mapping[str, Any], name: str) -> np.ndarray:
-    if name not in cv_results:
-        raise ValueError(
-            f"cv_results has no {name!r}; its metrics are {sorted(_metrics(cv_results))}."
-        )
-    with naming("cv_results"):
-        column = np.asarray(cv_results[name], dtype=float)
+    column = as_array(cv_results[name], f"{name!r} of cv_results", dtype=float)
     if column.shape != (len(cv_results["params"]),):
         raise ValueError(
             f"cv_results must have in {name!r} a value for each of its "

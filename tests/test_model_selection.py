@@ -160,7 +160,7 @@ def test_several_metrics():
     results |= planted([[2, 2], [1, 1]], [0.1, 0.2], metric="time")
     with pytest.raises(ValueError, match=r"\['r2', 'time'\]"):
         RULE(results)
-    with pytest.raises(ValueError, match="no 'mean_test_r3'"):
+    with pytest.raises(ValueError, match="metric='r3' is not in cv_results"):
         RULE(results, metric="r3")
     assert RULE(results, metric="time") == 0
     results |= planted([[1, 1], [2, 2]], [0.1, 0.2])

@@ -8,10 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_array
 
-from .sequences import FLOATS, n_dimensions, validate_sequences, validate_steps
-from .validation import check_labels, check_same_length, naming, refuse_dates
+from .validation import (
+    FLOATS,
+    check_convertible,
+    check_labels,
+    check_numbers,
+    check_same_length,
+    n_dimensions,
+    validate_sequences,
+    validate_steps,
+)
 
 __all__ = ["RaggedSequences", "is_ragged_list"]
 
@@ -85,13 +92,9 @@ class RaggedSequences:
 
     @classmethod
     def _from_padded(cls, estimator: Any, X: np.ndarray, reset: bool) -> Self:
-        refuse_dates(X, "X")
         if not X.shape[2]:
             raise ValueError(f"X has no features: its shape is {X.shape}.")
-        with naming("X"):
-            X = check_array(
-                X, dtype=FLOATS, allow_nd=True, ensure_all_finite="allow-nan", input_name="X"
-            )
+        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True, ensure_all_finite="allow-nan")
         missing = np.isnan(X[:, :, 0]) & np.isnan(X).all(axis=2)
         lengths = X.shape[1] - missing.sum(axis=1)
         if not missing.any():
@@ -168,10 +171,13 @@ def _stacked(parts: Sequence[Any]) -> Any:
     if len({tuple(table.columns) for table in tables}) > 1:
         raise ValueError("X has sequences whose columns differ, or are in another order.")
     library = sys.modules[type(parts[0]).__module__.partition(".")[0]]
-    with naming("X"):
-        if len(tables) == len(parts) and hasattr(library, "concat"):  # of pandas and of polars
-            return library.concat(tables)
-        return np.concatenate([np.asarray(part) for part in parts])
+    if len(tables) == len(parts) and hasattr(library, "concat"):  # of pandas and of polars
+        if len({type(table) for table in tables}) > 1:
+            raise TypeError("X has DataFrames of different libraries.")
+        return library.concat(tables)
+    if len(widths := {part.shape[1] for part in parts}) > 1:
+        raise ValueError(f"X has sequences of {sorted(widths)} features: all must have the same.")
+    return np.concatenate([check_convertible(part, "X") for part in parts])
 
 
 def _fill(rows: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from .validation import check_numbers, check_same_length, is_missing, naming, refuse_huge
+from .validation import as_array, check_numbers, check_same_length, is_missing, refuse_huge
 
 __all__ = ["Task", "TaskTargets", "pad_columns"]
 
@@ -137,14 +137,15 @@ class TaskTargets:
             known = zip(columns, names, counts, strict=True)
             self.tasks = [_learn_task(*column) for column in known]
             return
-        with naming("classes"):
-            if len(classes) != len(columns):
-                raise ValueError(
-                    f"classes has {len(classes)} entries, but y has {len(columns)} tasks."
-                )
-            self.tasks = [
-                _named_task(name, labels) for name, labels in zip(names, classes, strict=True)
-            ]
+        if not isinstance(classes, Sequence | np.ndarray) or len(classes) != len(columns):
+            raise ValueError(
+                f"classes must list the labels of each of the {len(columns)} tasks of y, got "
+                f"{classes!r}."
+            )
+        self.tasks = [
+            _named_task(name, labels, argument="classes")
+            for name, labels in zip(names, classes, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -275,8 +276,7 @@ def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
 
 def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
     is_table = hasattr(y, "columns")
-    with naming("y"):
-        array = y if is_table else np.asarray(y)
+    array = y if is_table else as_array(y, "y")
     if len(array.shape) not in (1, 2) or 0 in array.shape:
         raise ValueError(
             "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
@@ -321,27 +321,28 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
     return values
 
 
-def _named_task(name: str, labels: Any) -> Task:
+def _named_task(name: str, labels: Any, *, argument: str = "y") -> Task:
     """Return a task of the given class labels, or a continuous one for None."""
     if labels is None:
         return Task(name)
-    classes = _classes(labels, name)
+    classes = _classes(labels, name, argument)
     if len(classes) < 2:
-        raise ValueError(f"Task {name!r} of y has one class only: there is nothing to learn.")
+        where = "" if argument == "y" else f" in {argument}"
+        raise ValueError(f"Task {name!r} of y has one class only{where}: nothing can be learned.")
     return Task(name, classes=classes)
 
 
-def _classes(labels: Any, name: str) -> np.ndarray:
+def _classes(labels: Any, name: str, argument: str = "y") -> np.ndarray:
+    labels = as_array(labels, argument)
     try:
         return np.unique(labels)
     except TypeError as error:
-        raise TypeError(f"The labels of task {name!r} in y are of mixed types.") from error
+        raise TypeError(f"The labels of task {name!r} in {argument} are of mixed types.") from error
 
 
 def _as_floats(values: np.ndarray) -> np.ndarray:
-    with naming("y"):
-        floats = values.astype(float)
-        refuse_huge(floats, "y")
+    floats = as_array(values, "y", dtype=float)
+    refuse_huge(floats, "y")
     return floats
 
 
@@ -358,5 +359,5 @@ def _learn_task(values: np.ndarray, name: str, weights: np.ndarray | None = None
     mean = float(np.average(floats, weights=weights))
     scale = float(np.average((floats - mean) ** 2, weights=weights)) ** 0.5
     if scale <= 1e-12 * abs(mean) or scale == 0.0:
-        raise ValueError(f"Task {name!r} of y is constant: there is nothing to learn.")
+        raise ValueError(f"Task {name!r} of y is constant: nothing can be learned.")
     return Task(name, mean=mean, scale=scale)

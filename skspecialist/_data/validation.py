@@ -1,65 +1,76 @@
-"""Checks of arguments, whose errors name the argument whoever finds them."""
+"""Input validation, with errors that name the argument."""
 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.model_selection import check_cv
 from sklearn.utils import check_array
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import validate_data
 
 from .._base.sklearn_compat import num_samples
 
 __all__ = [
+    "FLOATS",
     "UNREADABLE",
+    "as_array",
     "check_callbacks",
+    "check_convertible",
     "check_labels",
     "check_layer_sizes",
     "check_numbers",
     "check_same_length",
     "is_missing",
-    "naming",
+    "n_dimensions",
     "refuse_dates",
     "refuse_huge",
+    "split_indices",
+    "validate_sequences",
+    "validate_steps",
 ]
 
-LARGEST = 1e150  # sums of squares of as large numbers are finite
-# What comes of reading a file that holds something else.
+FLOATS = [np.float64, np.float32]
+LARGEST = 1e150  # sums of squares of numbers up to this size are finite
+# Errors of reading a file that is damaged or has another format.
 UNREADABLE = (AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-@contextmanager
-def naming(argument: str) -> Iterator[None]:
-    """Have the errors of what is within name an argument.
-
-    scikit-learn and numpy say what is wrong with a value, but often not with which.
+def as_array(values: Any, argument: str, dtype: Any = None) -> np.ndarray:
+    """Return an array, or raise an error that names the argument.
 
     Parameters
     ----------
+    values : array-like
+        Value of the argument.
     argument : str
-        The argument that the block checks.
+        Name of the argument.
+    dtype : dtype, default=None
+        Type of the elements. None keeps it.
+
+    Returns
+    -------
+    array : ndarray
+        The same values.
 
     Raises
     ------
     ValueError or TypeError
-        In place of an error that does not name the argument.
+        If they are ragged, or cannot be converted.
     """
     try:
-        yield
-    except (ValueError, TypeError, OverflowError) as error:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        named = re.search(rf"(?<!\w){re.escape(argument)}(?!\w)", str(error))
-        if named and isinstance(error, kind):
-            raise
-        raise kind(f"{argument} is not valid: {error}") from None
+        content = "" if dtype is None else " of numbers"
+        raise kind(f"{argument} must be an array{content}: {error}") from None
 
 
 def refuse_dates(values: Any, argument: str) -> None:
-    """Refuse dates and durations, which numpy would take for numbers.
+    """Raise an error for dates and durations, which numpy would convert to numbers.
 
     Parameters
     ----------
@@ -82,19 +93,19 @@ def refuse_dates(values: Any, argument: str) -> None:
 
 
 def refuse_huge(array: np.ndarray, argument: str) -> None:
-    """Refuse numbers whose squares are infinite in double precision.
+    """Raise an error for numbers whose squares are infinite in double precision.
 
     Parameters
     ----------
     array : ndarray
-        Numbers; NaN is none.
+        Numbers; NaN is ignored.
     argument : str
         Its name.
 
     Raises
     ------
     ValueError
-        If one is larger than 1e150 in size.
+        If one is larger than 1e150 in absolute value.
     """
     if array.dtype != np.float64 or not array.size:
         return
@@ -106,35 +117,86 @@ def refuse_huge(array: np.ndarray, argument: str) -> None:
         )
 
 
-def check_numbers(values: Any, argument: str, **checks: Any) -> np.ndarray:
+def check_convertible(
+    values: Any,
+    argument: str,
+    *,
+    ensure_2d: bool = True,
+    allow_nd: bool = False,
+    ensure_min_samples: int = 1,
+    ensure_min_features: int = 1,
+    **other_checks: Any,
+) -> Any:
+    """Check what scikit-learn's own check would refuse without naming the argument.
+
+    Returns a DataFrame as it is, and anything else as an array.
+    """
+    refuse_dates(values, argument)
+    if issparse(values):
+        raise TypeError(f"{argument} must be dense, got a sparse {type(values).__name__}.")
+    array = as_array(values, argument)
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {argument} must be real.")
+    if array.dtype.kind == "V":
+        raise TypeError(f"{argument} must hold numbers, got records.")
+    if array.dtype.kind in "OSU":
+        flat = array.ravel()
+        as_array(flat[~is_missing(flat)], argument, dtype=np.float64)
+    fewest = 2 if ensure_2d else int(not allow_nd)
+    if array.ndim < fewest or (array.ndim > 2 and not allow_nd):
+        raise ValueError(
+            f"Expected 2D array for {argument}, got shape {array.shape}. Reshape your data with "
+            "array.reshape(-1, 1) if it has a single feature or array.reshape(1, -1) if it is a "
+            "single sample."
+        )
+    if array.ndim and len(array) < ensure_min_samples:
+        raise ValueError(
+            f"{argument} has {len(array)} sample(s) (shape={array.shape}) while a minimum of "
+            f"{ensure_min_samples} is required."
+        )
+    if array.ndim == 2 and array.shape[1] < ensure_min_features:
+        raise ValueError(
+            f"{argument} has {array.shape[1]} feature(s) (shape={array.shape}) while a minimum of "
+            f"{ensure_min_features} is required."
+        )
+    return values if hasattr(values, "columns") else array
+
+
+def check_numbers(
+    values: Any, argument: str, *, ensure_non_negative: bool = False, **checks: Any
+) -> np.ndarray:
     """Return an array of finite float64 numbers.
 
     Parameters
     ----------
     values : array-like
-        What was given.
+        Value of the argument.
     argument : str
-        Its name.
+        Name of the argument.
+    ensure_non_negative : bool, default=False
+        Whether negative numbers are an error.
     **checks : dict
         Passed on to :func:`sklearn.utils.check_array`.
 
     Returns
     -------
     array : ndarray
-        With two dimensions, unless ``checks`` say otherwise.
+        With two dimensions, unless ``checks`` allow others.
 
     Raises
     ------
     ValueError or TypeError
-        If they are no such numbers.
+        If they are not such numbers.
     """
-    refuse_dates(values, argument)
-    with naming(argument):
-        return check_array(values, **({"dtype": np.float64, "input_name": argument} | checks))
+    values = check_convertible(values, argument, **checks)
+    array = check_array(values, **({"dtype": np.float64, "input_name": argument} | checks))
+    if ensure_non_negative and (array < 0).any():
+        raise ValueError(f"Negative values in data passed to {argument}, such as {array.min()}.")
+    return array
 
 
 def check_same_length(**arguments: Any) -> None:
-    """Check that arguments, but those that are None, have as many samples.
+    """Check that arguments, but those that are None, have the same number of samples.
 
     Parameters
     ----------
@@ -149,8 +211,11 @@ def check_same_length(**arguments: Any) -> None:
     lengths = {}
     for argument, values in arguments.items():
         if values is not None:
-            with naming(argument):
-                lengths[argument] = num_samples(values)
+            if not hasattr(values, "__len__") or getattr(values, "shape", None) == ():
+                raise TypeError(
+                    f"{argument} must be array-like with one entry per sample, got {values!r}."
+                )
+            lengths[argument] = num_samples(values)
     if len(set(lengths.values())) > 1:
         raise ValueError(
             f"{' and '.join(lengths)} have inconsistent numbers of samples: "
@@ -202,11 +267,139 @@ def check_labels(values: Any, argument: str) -> np.ndarray:
     ValueError or TypeError
         If some are missing, or of types that cannot be compared.
     """
-    with naming(argument):
-        labels = column_or_1d(values)
-        if is_missing(labels).any():
-            raise ValueError(f"{argument} has missing values (None, NaN or NaT).")
+    labels = as_array(values, argument)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels.ravel()
+    if labels.ndim != 1:
+        raise ValueError(f"{argument} must have one dimension, got shape {labels.shape}.")
+    if is_missing(labels).any():
+        raise ValueError(f"{argument} has missing values (None, NaN or NaT).")
+    try:
         return np.unique(labels, return_inverse=True)[1]
+    except TypeError as error:
+        raise TypeError(f"{argument} must hold labels that can be sorted: {error}") from None
+
+
+def split_indices(
+    cv: Any, X: Any, y: Any, groups: Any, *, argument: str = "cv"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the training and test indices of a splitter, an iterable or a number of folds.
+
+    Parameters
+    ----------
+    cv : int, splitter or iterable
+        Value of the argument.
+    X, y, groups : array-like or None
+        Passed on to the splitter.
+    argument : str, default="cv"
+        Name of the argument.
+
+    Yields
+    ------
+    train, test : ndarray of int
+        Indices of samples.
+
+    Raises
+    ------
+    ValueError
+        If it cannot split the data.
+    """
+    try:
+        yield from list(check_cv(cv).split(X, y, groups))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{argument}={cv!r} cannot split the data: {error}") from error
+
+
+def n_dimensions(X: Any) -> int:
+    """Return the number of dimensions of an array-like."""
+    return X.ndim if hasattr(X, "ndim") else as_array(X, "X").ndim
+
+
+def validate_sequences(
+    estimator: Any, X: Any, *, n_timesteps: int | None = None, reset: bool = True, **checks: Any
+) -> np.ndarray:
+    """Validate sequences for an estimator whose features are (step, feature) pairs.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` (steps times features) and, where there are names,
+        ``feature_names_in_`` when ``reset`` is True; is checked against otherwise.
+    X : array-like of shape (n_sequences, n_timesteps, n_features) or \
+            (n_sequences, n_timesteps * n_features)
+        The sequences. The columns of a flat ``X`` are the steps in time order.
+    n_timesteps : int, default=None
+        Number of steps. None takes it from a 3-D ``X``; the columns of a flat ``X``
+        are then one step each.
+    reset : bool, default=True
+        Whether this is ``fit``.
+    **checks : dict
+        Passed on to :func:`sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    X : ndarray of shape (n_sequences, n_timesteps, n_features)
+        float64, or float32 where the input was.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If ``X`` does not hold numbers, or the number of steps does not fit the array.
+    """
+    if n_dimensions(X) == 3:
+        X = np.asarray(X)
+        if n_timesteps is not None and X.shape[1] != n_timesteps:
+            raise ValueError(
+                f"X has {X.shape[1]} time steps per sequence, but "
+                f"{type(estimator).__name__} expects n_timesteps={n_timesteps}."
+            )
+        n_timesteps = X.shape[1]
+        X = X.reshape(len(X), X.shape[1] * X.shape[2])
+    X = check_convertible(X, "X", **checks)
+    X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+    refuse_huge(X, "X")
+    n_timesteps = X.shape[1] if n_timesteps is None else n_timesteps
+    if X.shape[1] % n_timesteps:
+        raise ValueError(
+            f"The columns of a 2-D X are n_timesteps equal blocks, but n_features={X.shape[1]} "
+            f"columns cannot be cut into n_timesteps={n_timesteps} blocks."
+        )
+    return X.reshape(len(X), n_timesteps, -1)
+
+
+def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any) -> np.ndarray:
+    """Validate steps for an estimator that treats every step alike.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` (the features of one step) when ``reset`` is True.
+    X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
+        Single steps, or sequences of them.
+    reset : bool, default=True
+        Whether this is ``fit``.
+    **checks : dict
+        Passed on to :func:`sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    X : ndarray of the same shape
+        float64, or float32 where the input was.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If ``X`` does not hold numbers, or other features than in ``fit``.
+    """
+    shape = None
+    if n_dimensions(X) == 3:
+        X = np.asarray(X)
+        shape = X.shape
+        X = X.reshape(shape[0] * shape[1], shape[2])
+    X = check_convertible(X, "X", **checks)
+    X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+    refuse_huge(X, "X")
+    return X if shape is None else X.reshape(shape)
 
 
 def check_callbacks(callbacks: list[Any] | None) -> list[Any]:

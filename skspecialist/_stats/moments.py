@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._data.tasks import TaskTargets
-from .._data.validation import check_numbers, naming, refuse_dates, refuse_huge
+from .._data.validation import as_array, check_numbers, refuse_dates, refuse_huge
 
 __all__ = [
     "FoldedMoments",
@@ -163,11 +163,10 @@ class Moments:
 def _rows(data: ArrayLike) -> np.ndarray:
     """Return data as float64, whose values are looked at only in sums: it may be a memory map."""
     refuse_dates(data, "data")
-    with naming("data"):
-        rows = np.asarray(data)
-        if rows.dtype.kind == "c":
-            raise TypeError("data is complex.")
-        rows = rows.astype(np.float64, copy=False)
+    rows = as_array(data, "data")
+    if rows.dtype.kind == "c":
+        raise TypeError("data must be real, got complex numbers.")
+    rows = as_array(rows, "data", dtype=np.float64)
     if rows.ndim != 2 or 0 in rows.shape:
         raise ValueError(
             f"data must have shape (n_samples, n_columns) and not be empty, got shape {rows.shape}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,7 +11,6 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, StrOptions, validate_params
-from .._data.validation import naming
 from ._specialist_latents import _draw_mask, _task_values
 
 __all__ = ["make_digit_factors"]
@@ -203,10 +202,9 @@ def make_digit_factors(
 
 
 def _check_names(argument: str, given: Sequence, known: list) -> list:
-    with naming(argument):
-        chosen = list(given)
-        distinct = set(chosen)
-    if not chosen or len(distinct) < len(chosen) or not distinct <= set(known):
+    chosen = list(given) if isinstance(given, Iterable) else []
+    distinct = [name for name in known if name in chosen]
+    if not chosen or len(distinct) < len(chosen):
         raise ValueError(f"{argument}={given!r} must be some of {known}, each at most once.")
     return chosen
 

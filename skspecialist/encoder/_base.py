@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.model_selection import GroupKFold, KFold, check_cv
+from sklearn.model_selection import GroupKFold, KFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -24,9 +24,8 @@ from .._base.sklearn_compat import (
     fit_context,
     safe_indexing,
 )
-from .._data.sequences import validate_steps
 from .._data.tasks import TaskTargets
-from .._data.validation import check_callbacks, check_same_length, naming
+from .._data.validation import check_callbacks, check_same_length, split_indices, validate_steps
 from .._data.weights import (
     as_sequences,
     merge_samples,
@@ -655,8 +654,7 @@ class SearchedSparsityMixin:
         """Return the fold in which a splitter holds out each sample; None for random folds."""
         if self.cv is None or isinstance(self.cv, Integral):
             return None
-        with naming("cv"):
-            return self._folds(check_cv(self.cv).split(X, y, groups), len(X))
+        return self._folds(split_indices(self.cv, X, y, groups), len(X))
 
     def _draw_folds(
         self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
@@ -666,8 +664,8 @@ class SearchedSparsityMixin:
         splitter = KFold if groups is None else GroupKFold
         n_splits = max(2, min(5 if self.cv is None else self.cv, n_units))
         cv = splitter(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
-        with naming("cv"):
-            return self._folds(cv.split(np.zeros((n_samples, 1)), groups=groups), n_samples)
+        placeholder = np.zeros((n_samples, 1))
+        return self._folds(split_indices(cv, placeholder, None, groups), n_samples)
 
     def _folds(self, splits: Any, n_samples: int) -> np.ndarray:
         folds = np.full(n_samples, NO_FOLD)

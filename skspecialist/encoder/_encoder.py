@@ -13,8 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.sklearn_compat import Interval, StrOptions
-from .._data.sequences import FLOATS
-from .._data.validation import check_layer_sizes, check_numbers
+from .._data.validation import FLOATS, check_layer_sizes, check_numbers
 from ..exceptions import warn
 from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, StepData, Trainer

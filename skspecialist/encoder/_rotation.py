@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from .._data.validation import check_numbers, naming
+from .._data.validation import as_array, check_numbers
 from ..networks.layers import Bottlenecks, MaskedHeads
 from ..networks.training import StepData
 from ._separability import inseparable_groups, select_support
@@ -173,8 +173,7 @@ def _check_covariance(covariance: ArrayLike, n_latents: int) -> tuple[np.ndarray
 def _check_noise(noise: ArrayLike | None, n_rows: int) -> np.ndarray | None:
     if noise is None:
         return None
-    with naming("noise"):
-        checked = np.asarray(noise, dtype=np.float64)
+    checked = as_array(noise, "noise", dtype=np.float64)
     if checked.shape not in ((), (n_rows,)) or not (np.isfinite(checked) & (checked >= 0)).all():
         raise ValueError(
             f"noise must be a non-negative number, or {n_rows}, one for each row of "

@@ -12,8 +12,7 @@ import torch
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.sequences import FLOATS, validate_steps
-from .._data.validation import check_numbers, naming
+from .._data.validation import FLOATS, as_array, check_numbers, validate_steps
 from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder
@@ -384,8 +383,7 @@ class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
     def _shares(self) -> Sequence[float]:
         if self.sparsities is None:
             return SHARES
-        with naming("sparsities"):
-            given = np.asarray(self.sparsities, dtype=float)
+        given = as_array(self.sparsities, "sparsities", dtype=float)
         shares = np.unique(given)
         if given.ndim != 1 or not len(shares) or not ((shares > 0) & (shares < 1)).all():
             raise ValueError(f"sparsities must be within (0, 1), got {self.sparsities!r}.")

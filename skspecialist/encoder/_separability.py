@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components, maximum_bipartite_matchin
 from sklearn.model_selection import KFold
 
 from .._base.sklearn_compat import Interval, validate_params
-from .._data.validation import check_numbers, check_same_length, naming
+from .._data.validation import check_numbers, check_same_length
 
 __all__ = ["inseparable_groups", "select_support"]
 
@@ -222,12 +222,11 @@ def inseparable_groups(
     """
     uses = check_numbers(support, "support") != 0
     if groups is not None:
-        with naming("groups"):
-            if len(groups) != len(uses):
-                raise ValueError(
-                    f"support has {len(uses)} rows, but groups names the columns of {len(groups)} "
-                    "tasks."
-                )
+        if not isinstance(groups, Sequence | np.ndarray) or len(groups) != len(uses):
+            raise ValueError(
+                f"groups must list the columns of each of the {len(uses)} tasks of support, got "
+                f"{groups!r}."
+            )
         uses = np.repeat(uses, [np.size(group) for group in groups], axis=0)
     linked = np.zeros((uses.shape[1], uses.shape[1]), dtype=bool)
     used = np.flatnonzero(uses.any(axis=0))

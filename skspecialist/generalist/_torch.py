@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from .._base.estimator import ReferenceMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
-from .._data.sequences import validate_steps
+from .._data.validation import validate_steps
 from ._modules import (
     call,
     find_layer,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from .._base.estimator import Part
-from .._data.validation import check_numbers, check_same_length, naming
+from .._data.validation import as_array, check_numbers, check_same_length
 from .._stats.pvalues import SMALLEST, normal_score
 
 __all__ = ["BaseIndependenceTest", "IndependenceResult", "ResultFlag"]
@@ -229,7 +229,7 @@ class BaseIndependenceTest(Part):
 
 
 def _as_columns(values: ArrayLike, name: str) -> np.ndarray:
-    with naming(name):
-        if np.ndim(values) == 1:
-            values = np.asarray(values)[:, None]
+    if not hasattr(values, "columns"):
+        values = as_array(values, name)
+        values = values[:, None] if values.ndim == 1 else values
     return check_numbers(values, name, ensure_min_features=0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-from .._data.validation import naming
+from .._data.validation import as_array
 from .._stats.moments import Moments
 from ._base import ARRAYS, BaseIndependenceTest, IndependenceResult, ResultFlag
 
@@ -216,8 +216,7 @@ def as_sets(
 
 
 def _as_set(columns: ArrayLike, argument: str, n_columns: int) -> np.ndarray:
-    with naming(argument):
-        sets = np.asarray(columns)
+    sets = as_array(columns, argument)
     if sets.dtype.kind not in "iu":
         raise TypeError(
             f"The column sets of {argument} must be integers, got {sets.dtype} in {columns!r}."

@@ -11,7 +11,6 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
 
 from .._base.sklearn_compat import HasMethods, StrOptions
-from .._data.validation import naming
 from .._stats.pvalues import cauchy_combination
 from .._stats.smoothing import RidgeSmoother, whiten
 from .._stats.weighted_chi2 import hall_buckley_eagleson
@@ -219,8 +218,10 @@ class _CrossFit:
         self.folds = KFold(N_FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
 
     def residuals(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with naming("regressor"):
+        try:
             fitted = cross_val_predict(self.regressor, self.z, targets, cv=self.folds)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"regressor={self.regressor!r} failed: {error}") from error
         return targets - fitted.reshape(targets.shape), np.empty((0, targets.shape[1]))
 
     def deflation(self, kept_x: np.ndarray, kept_y: np.ndarray) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from .._data.validation import naming
+from .._data.validation import as_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,8 +112,9 @@ def check_names(names: Sequence[str] | None, *, n: int, prefix: str, argument: s
         return [f"{prefix}{i}" for i in range(n)]
     if isinstance(names, str):
         raise TypeError(f"{argument} must be a list of names, got {names!r}.")
-    with naming(argument):
-        names = list(names)
+    if not isinstance(names, Iterable):
+        raise TypeError(f"{argument} must be a list of names, got {names!r}.")
+    names = list(names)
     if len(names) != n:
         raise ValueError(f"{argument} must hold {n} names, got {len(names)}.")
     return [str(name) for name in names]
@@ -121,8 +122,7 @@ def check_names(names: Sequence[str] | None, *, n: int, prefix: str, argument: s
 
 def check_matrix(values: Any, *, argument: str) -> np.ndarray:
     """Return ``values`` as an array of two dimensions without missing numbers."""
-    with naming(argument):
-        matrix = np.asarray(values)
+    matrix = as_array(values, argument)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(f"{argument} must be a matrix that is not empty, got {matrix.shape}.")
     if matrix.dtype.kind not in "biuf" or not np.isfinite(matrix).all():
@@ -132,11 +132,10 @@ def check_matrix(values: Any, *, argument: str) -> np.ndarray:
 
 def check_floats(values: Any, *, argument: str) -> np.ndarray:
     """Return numbers of any shape as float64; missing ones are NaN."""
-    with naming(argument):
-        array = np.asarray(values)
-        if array.dtype.kind not in "biufO":
-            raise TypeError(f"{argument} must hold numbers, got {array.dtype}.")
-        return array.astype(np.float64)
+    array = as_array(values, argument)
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"{argument} must hold numbers, got {array.dtype}.")
+    return as_array(array, argument, dtype=np.float64).copy()
 
 
 def check_image_shape(shape: Any) -> tuple[int, int]:

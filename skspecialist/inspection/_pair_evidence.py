@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from .._data.sequences import validate_sequences
-from .._data.validation import naming
+from .._data.validation import validate_sequences
 from ..independence._base import IndependenceResult
 from ..independence._gaussian import FisherZ, Wilks
 from ..structure._criteria import Selection
@@ -263,8 +262,9 @@ def _test_given_rest(identifier: Any, X: ArrayLike) -> tuple[IndependenceResult,
     z = np.where(own, -1, steps)
     test = FisherZ() if x.shape[1] * n_features == 1 else Wilks()
     columns = [to_columns(side, n_features) for side in (x, y, z)]
-    with naming("X"):
-        tests = test.test_many(sequences.reshape(len(sequences), -1), *columns)
+    if np.isnan(sequences).any():
+        raise ValueError("X has missing steps (NaN): pairs need sequences with all steps.")
+    tests = test.test_many(sequences.reshape(len(sequences), -1), *columns)
     return tests.reshape(len(pairs), 1), pairs
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.validation import naming
 from . import _drawing as drawing
 
 if TYPE_CHECKING:
@@ -80,8 +79,9 @@ class SpecialistGainDisplay:
             self.use_specialist = chosen != 0
         self.reasons: list[str | None] = [None] * n_tasks
         if reasons is not None:
-            with naming("reasons"):
-                self.reasons = list(reasons)
+            if not isinstance(reasons, Iterable):
+                raise TypeError(f"reasons must be a list, got {reasons!r}.")
+            self.reasons = list(reasons)
         if len(self.reasons) != n_tasks:
             raise ValueError(f"reasons must have one entry for each of {n_tasks} tasks.")
         self.task_names = drawing.check_names(

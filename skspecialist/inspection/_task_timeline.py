@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._data.validation import naming
+from .._data.validation import check_numbers
 from . import _drawing as drawing
 
 if TYPE_CHECKING:
@@ -152,8 +152,13 @@ class TaskTimelineDisplay:
                 f"shape {shape}."
             )
         together = np.zeros(shape[0])
-        with naming("sequence"):
-            contributions = localizer.contributions(sequence, together)
+        check_numbers(sequence, "sequence")
+        if shape[1] != localizer.n_features_in_:
+            raise ValueError(
+                f"sequence has {shape[1]} features, but the localizer was fitted with "
+                f"{localizer.n_features_in_}."
+            )
+        contributions = localizer.contributions(sequence, together)
         certain = np.isfinite(localizer.thresholds_).any()
         steps = localizer.predict(sequence, together) if certain else None
         is_amount = np.isfinite(localizer.amount_scales_)

@@ -14,9 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_context
 from .._base.sklearn_compat import CallbackSupportMixin, Interval, StrOptions, fit_context
 from .._data.ragged import RaggedSequences, is_ragged_list
-from .._data.sequences import n_dimensions
 from .._data.tasks import TaskTargets
-from .._data.validation import check_same_length
+from .._data.validation import check_same_length, n_dimensions
 from ..exceptions import warn
 from ..networks.layers import only_group
 from ..networks.training import seeded

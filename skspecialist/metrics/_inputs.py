@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._data.validation import check_numbers, check_same_length, naming, refuse_huge
+from .._data.validation import as_array, check_numbers, check_same_length, refuse_huge
 
 __all__ = ["check_cells", "check_flags", "check_latents", "check_pair"]
 
@@ -38,14 +38,15 @@ def check_pair(true: ArrayLike, learned: ArrayLike) -> tuple[np.ndarray, np.ndar
 
 def check_cells(cells: ArrayLike, name: str) -> np.ndarray:
     """Return a table of numbers as bool, True where they are not zero."""
-    options = {"ensure_min_samples": 0, "ensure_min_features": 0}
-    return check_numbers(cells, name, ensure_2d=False, allow_nd=True, **options) != 0
+    numbers = check_numbers(
+        cells, name, ensure_2d=False, allow_nd=True, ensure_min_samples=0, ensure_min_features=0
+    )
+    return numbers != 0
 
 
 def check_flags(flags: ArrayLike, name: str, n: int) -> np.ndarray:
     """Return one bool for each of ``n``, True for at least one."""
-    with naming(name):
-        mask = np.asarray(flags)
+    mask = as_array(flags, name)
     if mask.dtype != bool or mask.shape != (n,) or not mask.any():
         raise ValueError(
             f"{name} must be a bool for each of the {n} sources, True for at least one; "

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from .._data.validation import naming
+from .._data.validation import as_array
 from ._block_r2 import block_r2
 
 __all__ = ["specialization_score"]
@@ -100,8 +100,7 @@ def specialization_score(
     >>> round(scores.score, 1), scores.leakage
     (1.0, 0.0)
     """
-    with naming("relevant"):
-        mask = np.asarray(relevant)
+    mask = as_array(relevant, "relevant")
     if mask.dtype == bool and mask.all():
         raise ValueError("relevant must not mark all sources: the score compares two blocks.")
     # The annotation narrows what block_r2 returns with ``relevant``.

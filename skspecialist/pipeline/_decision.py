@@ -9,9 +9,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, KFold, check_cv
+from sklearn.model_selection import GroupKFold, KFold
 
-from .._data.validation import naming
+from .._data.validation import split_indices
 from .._stats.one_standard_error import standard_error
 from ..exceptions import SpecialistWarning
 from ._estimators import fit_estimator, null_estimator, sample_losses
@@ -283,9 +283,7 @@ def n_splits(cv: Any, data: LabeledSequences) -> int:
     """Return the number of fits to parts of the data."""
     if is_fractions(cv):
         return 1
-    with naming("cv"):
-        splitter = _splitter(cv, data, 0)
-        return int(splitter.get_n_splits(data.X, data.y, data.groups))
+    return len(list(split_indices(_splitter(cv, data, 0), data.X, data.y, data.groups)))
 
 
 def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> Iterator[Split]:
@@ -300,10 +298,8 @@ def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> Iterator[Spli
     if is_fractions(cv):
         yield _random_split(cv, data, np.random.RandomState(seed))
         return
-    with naming("cv"):
-        splitter = _splitter(cv, data, seed)
-        folds = list(splitter.split(data.X, data.y, data.groups))
-    for fit, held_out in folds:
+    splitter = _splitter(cv, data, seed)
+    for fit, held_out in split_indices(splitter, data.X, data.y, data.groups):
         _check_classes(data.take(fit))
         yield Split(fit, fit, held_out)
 
@@ -325,7 +321,7 @@ def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
     if isinstance(cv, Integral):
         folds = KFold if data.groups is None else GroupKFold
         return folds(cv, shuffle=True, random_state=seed)
-    return check_cv(cv)
+    return cv
 
 
 def _random_split(fractions: Any, data: LabeledSequences, rng: np.random.RandomState) -> Split:

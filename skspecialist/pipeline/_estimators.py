@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._data.tasks import Task
-from .._data.validation import naming
+from .._data.validation import as_array
 from ..exceptions import warn
 
 __all__ = ["clone_with_seed", "fit_estimator", "null_estimator", "sample_losses"]
@@ -85,8 +85,7 @@ def sample_losses(
         If a callable does not return one finite loss for each sample.
     """
     if callable(loss):
-        with naming("loss"):
-            losses = np.asarray(loss(truth, estimator.predict(features)), dtype=float)
+        losses = as_array(loss(truth, estimator.predict(features)), "loss", dtype=float)
         if losses.shape != truth.shape or not np.isfinite(losses).all():
             raise ValueError(
                 f"loss must return one finite value for each sample, shape {truth.shape}, "

@@ -24,8 +24,8 @@ from .._base.sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from .._data.sequences import validate_sequences
 from .._data.tasks import TaskTargets
+from .._data.validation import validate_sequences
 from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn

@@ -11,8 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.estimator import TaskEstimatorMixin
-from .._data.sequences import n_dimensions, validate_sequences
-from .._data.validation import check_numbers
+from .._data.validation import check_numbers, n_dimensions, validate_sequences
 from ..exceptions import warn
 
 __all__ = ["AlignedStructureMixin"]

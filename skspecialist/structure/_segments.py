@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from .._data.tasks import TaskTargets, pad_columns
-from .._data.validation import naming
+from .._data.validation import as_array
 from .._stats.moments import FoldedMoments, Moments, fold_of
 
 __all__ = [
@@ -90,8 +90,7 @@ def validate_segments(segment_length: ArrayLike, n_timesteps: int) -> np.ndarray
     ValueError
         If these are not pairs of integers, overlap, or exceed the steps.
     """
-    with naming("segment_length"):
-        pairs = np.asarray(segment_length)
+    pairs = as_array(segment_length, "segment_length")
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
         raise ValueError(
             "segment_length must be a number of steps, 'auto', or pairs of integers, the first "

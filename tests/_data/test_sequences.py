@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 
-from skspecialist._data.sequences import n_dimensions, validate_sequences, validate_steps
+from skspecialist._data.validation import n_dimensions, validate_sequences, validate_steps
 
 
 @pytest.fixture
