@@ -199,7 +199,7 @@ def equal(found, expected):
     return True
 
 
-@pytest.mark.parametrize(("estimator", "parameter"), cases(resources=False))
+@pytest.mark.parametrize(("estimator", "parameter"), list(cases(resources=False)))
 def test_another_value_acts(estimator, parameter, baseline):
     values = [v for v in OTHER[parameter] if repr(v) != repr(getattr(estimator, parameter))]
     assert any(acts(estimator, parameter, value, baseline(estimator)) for value in values)
@@ -207,7 +207,7 @@ def test_another_value_acts(estimator, parameter, baseline):
 
 @pytest.mark.parametrize(
     ("estimator", "parameter"),
-    cases(resources=True),
+    list(cases(resources=True)),
 )
 def test_resources_change_no_result(estimator, parameter, baseline, capsys):
     found, _ = results(clone(estimator).set_params(**{parameter: 2}))

@@ -1,0 +1,89 @@
+"""Sequences and tasks in the forms in which users have them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+from skspecialist import SpecialistPipeline, TaskLocalizer, TaskStructureIdentifier
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 6, 4))
+Y = np.column_stack([X[:, 1, 0] + X[:, 1, 1] / 2, X[:, 4, 2]]) + 0.3 * RNG.normal(size=(120, 2))
+LABELS = Y > 0
+LENGTHS = 4 + np.arange(120) % 3
+
+
+def new_pipeline(**params):
+    return SpecialistPipeline(strategy="generalist", random_state=0, **params)
+
+
+def new_localizer():
+    return TaskLocalizer(2, cv=2, hidden_layer_sizes=(4,), max_epochs=2, random_state=0)
+
+
+def test_half_precision_tensors_are_read():
+    tensor = torch.tensor(X).half()
+    expected = new_pipeline().fit(tensor.numpy(), Y).predict(tensor.numpy())
+    assert_allclose(new_pipeline().fit(tensor, Y).predict(tensor), expected, rtol=1e-3)
+
+
+def test_missing_steps_are_allowed_in_the_structure():
+    missing = X.copy()
+    missing[RNG.random(X.shape) < 0.03] = np.nan
+    found = TaskStructureIdentifier().fit(missing, Y)
+    assert 60 < found.n_sequences_.min() < 120
+
+
+def test_an_imputer_in_front_of_the_pipeline_fills_flat_sequences():
+    flat = X.reshape(120, -1).copy()
+    flat[RNG.random(flat.shape) < 0.03] = np.nan
+    filled = make_pipeline(SimpleImputer(), new_pipeline(n_timesteps=6)).fit(flat, Y)
+    assert filled.predict(flat).shape == Y.shape
+
+
+def test_lists_and_padded_arrays_of_unequal_lengths_are_the_same_to_the_localizer():
+    ragged = [sequence[:length] for sequence, length in zip(X, LENGTHS, strict=True)]
+    padded = np.where(np.arange(6)[:, None] < LENGTHS[:, None, None], X, np.nan)
+    one, other = (new_localizer().fit(form, LABELS).thresholds_ for form in (ragged, padded))
+    assert_array_equal(one, other)
+
+
+def test_long_sequences_fit_into_the_memory_of_the_localizer():
+    long = RNG.normal(size=(10, 5000, 2)).astype(np.float32)
+    labels = np.arange(10) % 2 == 0
+    localizer = new_localizer().set_params(max_epochs=1).fit(long, labels)
+    assert localizer.contributions(long).shape == (10, 5000, 1)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        csr_array(LABELS.astype(int)),
+        [Y[:, 0], Y[:, 1]],
+        {"a": Y[:, 0], "b": Y[:, 1]},
+    ],
+    ids=["sparse", "one array per task", "dictionary"],
+)
+def test_other_forms_of_tasks_are_refused_by_name(y):
+    with pytest.raises((ValueError, TypeError), match=r"\by\b"):
+        new_pipeline().fit(X, y)
+
+
+def test_a_table_of_tasks_keeps_their_names_and_kinds():
+    tasks = pd.DataFrame({"speed": Y[:, 0], "won": LABELS[:, 1].astype(int)})
+    predicted = new_pipeline().fit(X, tasks).predict(X)
+    assert predicted.shape == (120, 2)
+    assert set(predicted[:, 1]) <= {0, 1}
+
+
+def test_a_generalist_with_names_of_its_own_is_kept_in_the_pipeline():
+    pipeline = new_pipeline(generalist=PCA(2)).fit(X, Y)
+    assert pipeline.predict(X).shape == Y.shape
