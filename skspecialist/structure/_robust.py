@@ -28,8 +28,7 @@ MAX_FEATURES_KEPT = 8
 # Components per step, and sequences per component of all steps: with fewer sequences power
 # is lost, unless basis functions are left out.
 MAX_COMPONENTS, SEQUENCES_PER_COMPONENT, SEQUENCES_PER_LINEAR_COMPONENT = 16, 4, 2
-# So many times the components are given, the later ones with the ridge: what the tested
-# components leave of the other steps would confound them.
+# More components are given, with the ridge: what is left of other steps would confound.
 GIVEN_PER_TESTED = 2
 # Sequences per column of all steps: with fewer than the first, curved columns cost more
 # power than they bring; with fewer than the second, so do the steps far away.
@@ -279,7 +278,8 @@ def _test_columns(
     n_columns = T * d + static.shape[1]
     if n_components is not None:
         times = GIVEN_PER_TESTED if n_free >= SEQUENCES_TO_LIFT * n_columns else 1
-        X = principal_components(X, min(times * d, X.shape[2]))
+        given = max(d, min(times * d, MAX_COMPONENTS))
+        X = principal_components(X, min(given, X.shape[2]))
     Y = center(tame(Y), groups)
     Y = np.where(Y.std(axis=0) > 1e-9, Y / np.maximum(Y.std(axis=0), 1e-9), 0.0)
     if n_free >= SEQUENCES_TO_CONDITION * n_columns:
