@@ -19,7 +19,7 @@ EXTRAS_dev := plot,test,docs,bench,dev
 EXTRAS_package := package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-min package lint format types docstrings docs bench \
+.PHONY: help demo test test-fast test-slow test-min package lint format types docstrings docs bench \
 	bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer \
 	bench-independence bench-comparison coverage clean
 
@@ -35,6 +35,9 @@ test: $(VENV)/.installed-test ## Run the tests, without the slow ones
 	SCIPY_ARRAY_API=1 $(PYTEST) -q tests/test_common.py -k array_api
 	@echo "All tests"
 	$(PYTEST)
+
+test-fast: $(VENV)/.installed-test ## Run the quick tests that need no torch
+	$(PYTEST) -q $(FAST)
 
 test-slow: $(VENV)/.installed-test ## Run the slow tests
 	$(PYTEST) -m slow

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from numbers import Integral
 
 import numpy as np
 from scipy.stats import norm
 
 from .._base.estimator import Part
+from .._base.sklearn_compat import Interval
 from .._stats.pvalues import cauchy_combination, normal_score, simes_combination
 from ..independence._base import IndependenceResult
 
@@ -211,6 +213,8 @@ class RankOne(BaseAggregation):
     >>> identifier = TaskStructureIdentifier(criterion=Collider(RankOne(n_iter=100)))
     """
 
+    _parameter_constraints: dict = {"n_iter": [Interval(Integral, 1, None, closed="left")]}
+
     def __init__(self, n_iter: int = 50) -> None:
         self.n_iter = n_iter
 
@@ -222,6 +226,7 @@ class RankOne(BaseAggregation):
         correct: Correction,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
+        self._validate_params()
         scores = to_matrix(result.normal_score, pairs, n_segments, fill=0.0)
         effects = to_matrix(result.effect_size, pairs, n_segments, fill=0.0)
         if not result.signed:
