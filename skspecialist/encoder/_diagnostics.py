@@ -90,8 +90,12 @@ def column_stability(
     ----------
     data : StepData
         All samples.
-    trainer, build, n_classes
-        As in the fit.
+    trainer : Trainer
+        Parameters of the trainings, as in the fit.
+    build : callable
+        Builds untrained bottlenecks, as in the fit.
+    n_classes : list of int
+        Number of classes of each task, 0 for a continuous one.
     share : float
         The chosen share of the strongest penalty.
     n_halves : int
@@ -117,10 +121,16 @@ def latent_stability(
 
     Parameters
     ----------
-    data, trainer, build, n_halves
-        As in :func:`column_stability`.
+    data : StepData
+        All samples.
+    trainer : Trainer
+        Parameters of the trainings, as in the fit.
+    build : callable
+        Builds untrained bottlenecks, as in the fit.
     module : SpecialistAutoencoder
         The fit.
+    n_halves : int
+        Number of half-samples, in complementary pairs.
 
     Returns
     -------

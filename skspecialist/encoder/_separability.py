@@ -13,11 +13,12 @@ from sklearn.model_selection import KFold
 
 from .._base.sklearn_compat import Interval, validate_params
 from .._data.validation import check_numbers, check_same_length
+from .._stats.one_standard_error import standard_error
 
 __all__ = ["inseparable_groups", "select_support"]
 
-# Part of the coefficients of a mixture that may be small by coincidence, in trials with two
-# latents that always occur together.
+# Share of the tasks with both of two latents in which the coefficient of a mixture may be too
+# small to be noticed: from simulations with two latents that always occur together.
 COINCIDENCES = 0.25
 
 
@@ -39,13 +40,13 @@ def select_support(
     tolerance: float = 0.01,
     n_folds: int = 5,
 ) -> np.ndarray:
-    """Return which latents each linear task needs.
+    """Return the latents that each linear task needs.
 
-    For each task, latents are taken away one by one from a least squares fit to all,
-    always the one whose removal raises the squared error least. Of the sets on this path
-    the smallest is kept whose cross-validated error exceeds that of all latents by no
-    more than ``tolerance`` of what these explain, or one standard error of the
-    difference, whichever is more.
+    Backward elimination: for each task, latents are removed one by one from a least squares
+    fit to all, always the one whose removal increases the squared error least. Of the sets on
+    this path the smallest is taken whose cross-validated error exceeds that of all latents by
+    no more than ``tolerance`` of the variance that these explain, or one standard error of the
+    difference, whichever is larger.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def select_support(
         task for each column.
     tolerance : float, default=0.01
         Part of the explained variance, in [0, 1), that may be lost for sparsity. A
-        hundredth is more than what a useless latent adds by chance among a few hundred
+        hundredth is more than a latent without use adds by chance among a few hundred
         samples. Less, such as 0.001, is better for :func:`inseparable_groups`.
     n_folds : int, default=5
         Folds of the cross-validation, at least 2. The samples are shuffled with a fixed seed.
@@ -76,7 +77,7 @@ def select_support(
 
     See Also
     --------
-    sparse_rotation : Finds the latents for which supports are small.
+    sparse_rotation : Rotation to latents with small supports.
 
     Examples
     --------
@@ -123,13 +124,14 @@ def _check_groups(groups: Sequence[ArrayLike] | None, n_outputs: int) -> list[np
 
 
 def _removal_order(design: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Return the latents in the order in which they are given up."""
+    """Return the latents in the order of their removal."""
     design, outputs = design - design.mean(axis=0), outputs - outputs.mean(axis=0)
     left, order = np.arange(design.shape[1]), []
     while left.size:
         inverse = np.linalg.pinv(design[:, left].T @ design[:, left], hermitian=True)
         weights = inverse @ (design[:, left].T @ outputs)
-        # What the squared error rises by without the latent.
+        # The increase of the squared error without latent j is w_j^2 / (G^-1)_jj, where G is
+        # the Gram matrix and w the coefficients (partial F test).
         rise = (weights**2).sum(axis=1) / np.maximum(np.diag(inverse), np.finfo(float).tiny)
         order.append(left[rise.argmin()])
         left = np.delete(left, rise.argmin())
@@ -161,17 +163,18 @@ def _held_out_errors(
 
 
 def _smallest_size(errors: np.ndarray, tolerance: float) -> int:
-    """Return the fewest latents that do, given errors by number of latents and sample."""
+    """Return the smallest sufficient number of latents, given errors by number and sample."""
     losses = errors - errors[-1]
     mean = losses.mean(axis=1)
-    allowed = np.maximum(losses.std(axis=1) / np.sqrt(errors.shape[1]), tolerance * mean[0])
+    # The losses of the empty set, mean[0], are the variance that all latents explain.
+    allowed = np.maximum(standard_error(losses), tolerance * mean[0])
     return int(np.argmax(mean <= allowed))
 
 
 def inseparable_groups(
     support: ArrayLike, *, groups: Sequence[ArrayLike] | None = None
 ) -> list[tuple[int, ...]]:
-    r"""Return the groups of latents that the tasks do not tell apart.
+    r"""Return the groups of latents that the tasks cannot separate.
 
     If every task that uses latent :math:`l` uses latent :math:`j`, then :math:`l` may be mixed
     into :math:`j` without a further coefficient, and :math:`j` is not identified
@@ -182,7 +185,7 @@ def inseparable_groups(
     not are found as the deficient ones of Hall's marriage theorem, by matching. Further
     coefficients may be too small to be noticed by coincidence: a single :math:`l` needs
     one task more for every four that use both. In simulations (24 tasks, 5 latents, one
-    of them doubled) this named the pair in 30 of 30 data sets with supports of
+    of them doubled) this found the pair in 30 of 30 data sets with supports of
     ``tolerance=0.001``, and in 22 with the default 0.01; where all latents could be
     separated, 2 of 30 data sets had a group too many.
 
@@ -192,23 +195,23 @@ def inseparable_groups(
         Latents that each task uses: those that are not zero.
     groups : sequence of array-like of int, default=None
         Columns of each task, as in :func:`select_support`: that a task of several
-        columns does without a latent is evidence from each. None is one column a task.
+        columns does not use a latent is evidence from each. None is one column per task.
 
     Returns
     -------
     inseparable : list of tuple of int
-        Groups of two or more latents, connected by what is not separated, in increasing
-        order. Latents that no task uses are in none.
+        Groups of two or more latents, connected components of pairs that are not separated, in
+        increasing order. Latents that no task uses are in none.
 
     Raises
     ------
     ValueError
-        If ``support`` is not a matrix of finite numbers, or has not a row for each of
-        ``groups``.
+        If ``support`` is not a matrix of finite numbers, or does not have one row
+        per entry of ``groups``.
 
     See Also
     --------
-    sparse_rotation : Finds latents up to mixtures within such groups.
+    sparse_rotation : Rotation to latents, up to mixtures within such groups.
 
     References
     ----------
@@ -231,11 +234,13 @@ def inseparable_groups(
     linked = np.zeros((uses.shape[1], uses.shape[1]), dtype=bool)
     used = np.flatnonzero(uses.any(axis=0))
     for latent in used:
+        # Pairs: too few tasks use the other latent without this one.
         others, own = used[used != latent], uses[:, latent]
         rest = uses[~own][:, others]
         together = uses[own][:, others].sum(axis=0)
         near = (together > 0) & (rest.sum(axis=0) <= 1 + COINCIDENCES * together)
         linked[latent, others[near]] = True
+        # Larger sets H: no more tasks without this latent use H than H has latents (Hall).
         for column in range(len(others)):
             for members in _deficient(rest, column):
                 if together[members].any():
@@ -251,7 +256,7 @@ def _deficient(uses: np.ndarray, doubled: int) -> list[np.ndarray]:
     With one of the columns doubled all can be matched to rows unless there are such sets.
     """
     owners = np.append(np.arange(uses.shape[1]), doubled)
-    # A row that nobody uses keeps the matrix from being empty.
+    # An additional row, which no column uses, keeps the matrix from being empty.
     graph = np.pad(uses.T[owners], ((0, 0), (0, 1)))
     match = maximum_bipartite_matching(csr_array(graph), perm_type="column")
     sets = []

@@ -80,7 +80,7 @@ class Checkpoints:
 
 
 class Checkpoint(Callback):
-    """Save a training at the ends of epochs, and restore what was saved before.
+    """Save a training at the ends of epochs, and restore the state that was saved before.
 
     It must come after all other callbacks, whose state it saves.
 
@@ -97,7 +97,7 @@ class Checkpoint(Callback):
         self.title = title
 
     def on_train_begin(self, net: SpecialistNet, **kwargs: Any) -> None:
-        """Restore what was saved."""
+        """Restore the saved state."""
         self.saved_at_ = time.monotonic()
         self.is_finished_ = False
         try:

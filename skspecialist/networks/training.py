@@ -380,7 +380,7 @@ def train_net(
 class Trainer:
     """Training of the modules of one fit, one after the other, with the same parameters.
 
-    Parameters
+    Attributes
     ----------
     learning_rate : float
         Largest learning rate.
@@ -390,8 +390,12 @@ class Trainer:
         Number of steps in a batch.
     early_stopping : bool
         Whether trainings that may stop early do so.
-    device, verbose, task
-        As in :func:`train_net`.
+    device : str
+        Device of the training.
+    verbose : int
+        Whether skorch prints a line per epoch.
+    task : TaskContext
+        Context of the fit.
     checkpoints : Checkpoints or None
         Files in which the trainings are saved.
     """
@@ -420,14 +424,20 @@ class Trainer:
 
         Parameters
         ----------
-        module, data, callbacks, warmup
-            As in :func:`train_net`.
+        module : Module
+            With ``losses``, and their names in ``loss_names``.
+        data : StepData
+            Training data.
         share : float, default=1.0
             Part of the usual number of epochs.
         lr_divisor : float, default=1.0
             Divisor of the learning rate.
         may_stop_early : bool, default=False
             Whether to hold out samples that decide when to stop, if the fit stops early.
+        callbacks : sequence of (str, callback), default=()
+            Further callbacks.
+        warmup : float, default=0.0
+            Part of the steps before the first proximal step.
         """
         n_epochs, valid, callbacks = self.n_epochs(data, share), None, list(callbacks)
         if may_stop_early and self.early_stopping:
