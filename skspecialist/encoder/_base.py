@@ -54,6 +54,7 @@ CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has alr
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
 # at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
 ENOUGH_TRAVEL = 0.5
+VALIDATION_FRACTION = 0.2  # default
 # Parameters that do not change the result of a fit, or that the data of the fit contain.
 NOT_IN_CHECKPOINTS = (
     "callbacks",
@@ -599,6 +600,8 @@ class BaseSparseSpecialist(
 class GivenSparsityMixin:
     """Fits of a given sparsity, whose search holds out one part of the samples."""
 
+    penalty: Any
+    sparsity: float
     validation_fraction: float
     warm_start: bool
 
@@ -630,6 +633,16 @@ class GivenSparsityMixin:
 
     def _previous(self) -> SpecialistAutoencoder | None:
         return getattr(self, "module_", None) if self.warm_start else None
+
+    def _warn_without_search(self) -> None:
+        """Warn of parameters that act in the search only."""
+        if self.validation_fraction != VALIDATION_FRACTION:
+            warn(
+                f"validation_fraction={self.validation_fraction} has no effect: the fit has no "
+                "search that holds out samples."
+            )
+        if self.sparsity == 0 and self.penalty != "auto":
+            warn(f"penalty={self.penalty!r} has no effect with sparsity=0.")
 
 
 class SearchedSparsityMixin:

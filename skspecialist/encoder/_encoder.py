@@ -19,6 +19,7 @@ from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import decode, fit_autoencoder
 from ._base import (
+    VALIDATION_FRACTION,
     BaseSparseSpecialist,
     GivenSparsityMixin,
     SearchedSparsityMixin,
@@ -33,6 +34,7 @@ __all__ = ["SparseSpecialistEncoder", "SparseSpecialistEncoderCV"]
 
 EXPLAINED_VARIANCE = 0.999  # share for the principal components that n_components=None counts
 MAX_COMPONENTS = 32  # largest number of latents with n_components=None
+INDEPENDENCE_WEIGHT = 0.3  # default
 NOISES = (0.0, 0.3)  # noises on the features of input_noise="auto"
 
 DOCS = {
@@ -140,6 +142,8 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         # 2. The latents and the mask. Linear heads need no penalty: the rotation that follows
         # makes them sparse.
         rotates = self.heads == "linear" and weight > 0 and width > 1
+        if rotates and self.penalty != "auto":
+            warn(f"penalty={self.penalty!r} has no effect: a rotation makes linear heads sparse.")
         bottleneck = self._train(
             everything,
             trainer,
@@ -170,6 +174,12 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             independence_weight=self.independence_weight,
         )
         self._record("reconstruction", net)
+        if self.independence_weight != INDEPENDENCE_WEIGHT and not 0 < width < self.n_components_:
+            whose = "no latents" if width == 0 else "all latents"
+            warn(
+                f"independence_weight={self.independence_weight} has no effect: the tasks have "
+                f"{whose}."
+            )
         self.input_noise_ = round(float(bottleneck.encoders.noise), 6)
         self._publish(module)
         n_kept = self._n_features_out
@@ -338,14 +348,14 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
         penalty: str | BasePenalty = "auto",
         heads: str = "mlp",
         hidden_layer_sizes: tuple[int, ...] = (128, 128),
-        independence_weight: float = 0.3,
+        independence_weight: float = INDEPENDENCE_WEIGHT,
         task_weight: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 0.03,
         input_noise: float | str = "auto",
         early_stopping: bool = False,
-        validation_fraction: float = 0.2,
+        validation_fraction: float = VALIDATION_FRACTION,
         callbacks: list[Any] | None = None,
         device: str = "cpu",
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -379,7 +389,14 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
     ) -> tuple[int, Bottlenecks | None, float]:
         previous = self._previous()
         self.width_losses_, self.sparsity_max_ = None, None
+        if previous is not None or self.n_relevant is not None or self.sparsity == 0:
+            self._warn_without_search()
         if previous is not None:
+            if self.n_relevant not in (None, previous.n_relevant):
+                warn(
+                    f"n_relevant={self.n_relevant} has no effect: with warm_start the number of "
+                    f"latents is that of the previous fit, {previous.n_relevant}."
+                )
             return previous.n_relevant, previous.bottleneck, self.sparsity
         if self.n_relevant is not None:
             return self.n_relevant, None, self.sparsity
@@ -477,7 +494,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
         penalty: str | BasePenalty = "auto",
         heads: str = "mlp",
         hidden_layer_sizes: tuple[int, ...] = (128, 128),
-        independence_weight: float = 0.3,
+        independence_weight: float = INDEPENDENCE_WEIGHT,
         task_weight: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
@@ -528,7 +545,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
         return width, narrow, tolerance * path.explained
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
-        self.selection_frequency_ = None
+        self.selection_frequency_ = np.zeros(self.n_components_) if self.n_subsamples else None
         if self.n_subsamples and self.module_.n_relevant > 0:
             self.selection_frequency_ = latent_stability(
                 data, trainer, build, self.module_, self.n_subsamples

@@ -17,6 +17,7 @@ from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder
 from ._base import (
+    VALIDATION_FRACTION,
     BaseSparseSpecialist,
     GivenSparsityMixin,
     SearchedSparsityMixin,
@@ -220,7 +221,7 @@ class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
         batch_size: int = 128,
         learning_rate: float = 0.03,
         early_stopping: bool = False,
-        validation_fraction: float = 0.2,
+        validation_fraction: float = VALIDATION_FRACTION,
         callbacks: list[Any] | None = None,
         device: str = "cpu",
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -249,6 +250,8 @@ class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
     ) -> tuple[int, Bottlenecks | None, float]:
         previous = self._previous()
         self.sparsity_max_ = None
+        if previous is not None or self.sparsity == 0:
+            self._warn_without_search()
         if previous is not None:
             return previous.n_relevant, previous.bottleneck, self.sparsity
         if self.sparsity == 0:
@@ -390,7 +393,7 @@ class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
         return shares.tolist()
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
-        self.selection_frequency_ = None
+        self.selection_frequency_ = np.zeros(self.mask_.shape) if self.n_subsamples else None
         if self.n_subsamples and self.module_.n_relevant > 0:
             share = float(self.sparsity_path_[self.best_index_])
             self.selection_frequency_ = column_stability(

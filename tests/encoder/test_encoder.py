@@ -428,3 +428,17 @@ def test_a_fit_may_have_any_number_of_updates(data, n_updates):
     rows = slice(2 * n_updates)
     encoder = quick(n_relevant=1, batch_size=2, max_epochs=1).fit(data.X[rows], data.y[rows])
     assert np.isfinite(encoder.predict(data.X)).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"n_relevant": 2, "validation_fraction": 0.5}, "validation_fraction"),
+        ({"sparsity": 0, "penalty": "hard_concrete"}, "penalty"),
+        ({"n_relevant": 2, "heads": "linear", "penalty": "l1"}, "penalty"),
+        ({"n_relevant": 2, "n_components": 2, "independence_weight": 1.0}, "independence_weight"),
+    ],
+)
+def test_parameters_without_effect_warn(data, params, name):
+    with pytest.warns(SpecialistWarning, match=f"{name}=.* has no effect"):
+        quick(**params).fit(data.X, data.y)
