@@ -84,7 +84,7 @@ def column_stability(
     share: float,
     n_halves: int,
 ) -> np.ndarray:
-    """Return how often entries of the mask of known latents are selected in half-samples.
+    """Return how often entries of the mask of a selector are selected in half-samples.
 
     Parameters
     ----------
