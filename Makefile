@@ -12,6 +12,11 @@ PY := $(BIN)/python
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8
 
+# What is fast: some seconds on each of two cores.
+FAST := tests/_data tests/_stats tests/structure tests/metrics/test_[cmps]*.py \
+	--ignore=tests/structure/test_selection.py --ignore=tests/structure/test_power.py \
+	--ignore=tests/structure/test_robust.py
+
 # Extras of each environment.
 EXTRAS_demo := plot
 EXTRAS_test := plot,test
@@ -36,7 +41,7 @@ test: $(VENV)/.installed-test ## Run the tests, without the slow ones
 	@echo "All tests"
 	$(PYTEST)
 
-test-fast: $(VENV)/.installed-test ## Run the quick tests that need no torch
+test-fast: $(VENV)/.installed-test ## Run the quick tests of the rooms below the networks
 	$(PYTEST) -q $(FAST)
 
 test-slow: $(VENV)/.installed-test ## Run the slow tests

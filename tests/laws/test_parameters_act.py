@@ -29,11 +29,13 @@ from skspecialist.baselines import (
     HMMBaseline,
     SelTaskBaseline,
 )
+from skspecialist.datasets import make_collider_sequences
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6, 2))
 Y = X[:, 1:3, 0] + 0.5 * X[:, 4:, 1] + 0.3 * RNG.normal(size=(60, 2))
 FLAT = X.reshape(60, 12)
+SELECTED = make_collider_sequences(200, 6, 1, selection=True, random_state=0).X
 
 NET = {"hidden_layer_sizes": (4,), "max_epochs": 4, "random_state": 0}
 ENCODER = {"n_components": 3, "input_noise": 0.1} | NET
@@ -99,7 +101,7 @@ OTHER = {
     "n_init": [3],
     "n_iter": [3],
     "n_relevant": [2],
-    "n_subsamples": [6],
+    "n_subsamples": [6, 0],
     "n_tasks": [1],
     "n_timesteps": [3],
     "penalty": ["hard_concrete", "l1", 1.0],
@@ -128,21 +130,13 @@ RESOURCES = {"n_jobs", "verbose"}
 ELSEWHERE = {"callbacks", "checkpoint_dir", "device", "random_state", "tolerance", "warm_start"}
 
 
-# Parameters that change nothing here, and of which no fit reports it yet.
-SILENT = {
-    "selection": {"min_effect_size", "n_subsamples", "segment_steps"},
-}
-
-
 def cases(*, resources):
     """Yield the parameters of all modes."""
     for name, estimator in MODES.items():
         for parameter in estimator.get_params(deep=False):
             resource = parameter in RESOURCES or (name, parameter) == ("torch", "batch_size")
             if resource if resources else not resource and parameter not in ELSEWHERE:
-                silent = parameter in SILENT.get(name, ())
-                marks = [pytest.mark.xfail(strict=False, reason="silent")] if silent else []
-                yield pytest.param(estimator, parameter, id=f"{name}-{parameter}", marks=marks)
+                yield pytest.param(estimator, parameter, id=f"{name}-{parameter}")
 
 
 def results(estimator):
@@ -152,7 +146,11 @@ def results(estimator):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         sequences = FLAT if getattr(estimator, "n_timesteps", None) else X
-        estimator.fit(sequences, Y > 0 if labels else Y)
+        if getattr(estimator, "criterion", None) == "selection":
+            sequences = SELECTED.reshape(200, -1) if estimator.n_timesteps else SELECTED
+            estimator.fit(sequences)
+        else:
+            estimator.fit(sequences, Y > 0 if labels else Y)
         found = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
         for method in ("transform", "predict", "latents", "step_weights"):
             if hasattr(estimator, method):

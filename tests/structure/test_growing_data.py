@@ -47,7 +47,7 @@ def test_batches_with_class_labels(data):
     batches = TaskStructureIdentifier().partial_fit(data.X, y["grade"] % 2)
     with pytest.raises(ValueError, match="first call of partial_fit"):
         batches.partial_fit(data.X, y["grade"])
-    with pytest.raises(ValueError, match="2 entries, but y has 1"):
+    with pytest.raises(ValueError, match="each of the 1 tasks of y"):
         TaskStructureIdentifier().partial_fit(data.X, y[["grade"]], classes=[[0, 1], None])
 
 

@@ -357,7 +357,7 @@ class TestBadInput:
             (np.zeros((50, 0, 3)), y, "0 feature"),
             (np.full((50, 6), "word"), y, "could not convert string"),
             (X.reshape(50, 3, 2)[:, :1], y, "n_timesteps=1 steps"),
-            (np.zeros((2, 2, 2, 2)), y[:2], "dim 4|dimension"),
+            (np.zeros((2, 2, 2, 2)), y[:2], "Expected 2D array"),
             (X, np.array(["a", 1.5] * 25, dtype=object), "mixed types"),
             (X, np.array(["a", None] * 25, dtype=object), "missing values"),
             (X, np.array([1, np.nan] * 25, dtype=object), "missing values"),
