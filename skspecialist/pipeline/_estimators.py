@@ -6,24 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import huber, log_softmax
 from sklearn.base import clone, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from .._data.tasks import Task
 from .._data.validation import as_array
+from .._stats.stacking import best_sharpness
 from ..exceptions import warn
 
-__all__ = ["clone_with_seed", "fit_estimator", "null_estimator", "sample_losses"]
+__all__ = [
+    "clone_with_seed",
+    "fit_estimator",
+    "null_estimator",
+    "pinball_quantile",
+    "predict_scores",
+    "predict_values",
+    "sample_losses",
+]
 
 # In standard deviations of the task; 1.345 is 95 % efficient for normal errors [Huber 1964].
 HUBER_DELTA = 1.35
-# Range of the logarithm of the inverse temperature: factors of 150 either way.
-LOG_SHARPNESS = (-5.0, 5.0)
 
 
 def clone_with_seed(part: Any, seed: int) -> Any:
@@ -44,15 +47,8 @@ def clone_with_seed(part: Any, seed: int) -> Any:
 def fit_estimator(
     estimator: Any, task: Task, features: np.ndarray, values: np.ndarray, seed: int
 ) -> Any:
-    """Return a fitted estimator of one task; None is the default for the kind of the task."""
-    if estimator is None:
-        estimator = make_pipeline(
-            StandardScaler(),
-            LogisticRegression(max_iter=1000)
-            if task.is_classification
-            else RidgeCV(alphas=np.logspace(-2, 5, 15)),
-        )
-    elif task.is_classification and is_regressor(estimator):
+    """Return a fitted clone of the estimator of one task."""
+    if task.is_classification and is_regressor(estimator):
         warn(
             f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
             "y.astype(float) if they are amounts."
@@ -65,19 +61,46 @@ def null_estimator(task: Task) -> Any:
     return DummyClassifier(strategy="prior") if task.is_classification else DummyRegressor()
 
 
+def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarray:
+    """Return amounts (n_samples, 1), or probabilities of the classes (n_samples, n_classes).
+
+    A classifier without ``predict_proba`` gives its class the probability 1. A class that is
+    missing from the data that the estimator was fitted to has the probability 0.
+    """
+    if not task.is_classification or is_regressor(estimator):
+        return np.asarray(estimator.predict(features), dtype=float).reshape(-1, 1)
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
+    probabilities = np.zeros((len(features), task.n_classes))
+    probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
+    return probabilities
+
+
 def sample_losses(
     loss: str | Callable[..., Any],
     task: Task,
-    estimator: Any,
-    features: np.ndarray,
+    scores: np.ndarray,
     truth: np.ndarray,
+    quantile: float = 0.5,
 ) -> np.ndarray:
     """Return the loss of each sample, shape (n_samples,).
 
     For class labels it is the log loss at the temperature of the least mean loss on these
-    samples, or the zero-one loss of an estimator without probabilities. For continuous tasks
-    it is the squared error in units of the variance, or ``loss`` of errors in units of the
-    standard deviation.
+    samples. For continuous tasks it is the squared error in units of the variance, or
+    ``loss`` of errors in units of the standard deviation.
+
+    Parameters
+    ----------
+    loss : str or callable
+        Parameter of :class:`SpecialistPipeline`.
+    task : Task
+        The task.
+    scores : ndarray of shape (n_samples, 1) or (n_samples, n_classes)
+        As :func:`predict_scores` returns them.
+    truth : ndarray of shape (n_samples,)
+        Values of the task.
+    quantile : float, default=0.5
+        Quantile of the pinball loss.
 
     Raises
     ------
@@ -85,31 +108,35 @@ def sample_losses(
         If a callable does not return one finite loss for each sample.
     """
     if callable(loss):
-        losses = as_array(loss(truth, estimator.predict(features)), "loss", dtype=float)
-        if losses.shape != truth.shape or not np.isfinite(losses).all():
-            raise ValueError(
-                f"loss must return one finite value for each sample, shape {truth.shape}, "
-                f"got {losses.shape}, {np.isfinite(losses).sum()} of them finite."
-            )
-        return losses
-    if task.is_classification:
-        return _log_loss(task, estimator, features, truth)
-    errors = (truth - estimator.predict(features)) / task.scale
+        return _callable_losses(loss, truth, predict_values(task, scores))
+    if task.is_classification and scores.shape[1] > 1:
+        logits = np.log(np.maximum(scores, np.finfo(float).eps))
+        return _tempered(logits, task.encode(truth))
+    errors = (truth.astype(float) - scores[:, 0]) / task.scale
     if loss == "huber":
         return np.asarray(huber(HUBER_DELTA, errors))
     if loss == "pinball":
-        quantile = _quantile(estimator)
         return np.asarray(np.maximum(quantile * errors, (quantile - 1) * errors))
     return np.asarray(errors**2)
 
 
-def _log_loss(task: Task, estimator: Any, features: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    if not hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict(features) != truth, dtype=float)
-    probabilities = np.zeros((len(truth), task.n_classes))
-    # A class may be missing from the data that the estimator was fitted to.
-    probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
-    return _tempered(np.log(np.maximum(probabilities, np.finfo(float).eps)), task.encode(truth))
+def predict_values(task: Task, scores: np.ndarray) -> np.ndarray:
+    """Return amounts, or the most probable classes."""
+    if task.classes is None or scores.shape[1] == 1:
+        return scores[:, 0]
+    return np.asarray(task.classes[scores.argmax(axis=1)])
+
+
+def _callable_losses(
+    loss: Callable[..., Any], truth: np.ndarray, prediction: np.ndarray
+) -> np.ndarray:
+    losses = as_array(loss(truth, prediction), "loss", dtype=float)
+    if losses.shape != truth.shape or not np.isfinite(losses).all():
+        raise ValueError(
+            f"loss must return one finite value for each sample, shape {truth.shape}, "
+            f"got {losses.shape}, {np.isfinite(losses).sum()} of them finite."
+        )
+    return losses
 
 
 def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -123,18 +150,11 @@ def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
     .. [1] C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural
        networks", ICML 2017.
     """
-
-    def losses(sharpness: float) -> np.ndarray:
-        log_probabilities = log_softmax(np.exp(sharpness) * logits, axis=1)
-        return np.asarray(-log_probabilities[np.arange(len(codes)), codes])
-
-    best = minimize_scalar(
-        lambda value: losses(value).mean(), bounds=LOG_SHARPNESS, method="bounded"
-    )
-    return losses(best.x)
+    log_probabilities = log_softmax(np.exp(best_sharpness(logits, codes)) * logits, axis=1)
+    return np.asarray(-log_probabilities[np.arange(len(codes)), codes])
 
 
-def _quantile(estimator: Any) -> float:
+def pinball_quantile(estimator: Any) -> float:
     """Return the ``quantile`` of an estimator or a part of it, the median without one."""
     values = [
         value

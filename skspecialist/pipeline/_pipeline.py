@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from numbers import Integral
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,30 +30,43 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
+from ._candidates import GENERALISTS
 from ._decision import (
     Decision,
+    Fold,
     NewRepresentation,
     TaskModel,
-    compare_candidates,
+    add_latents,
+    choose_candidate,
+    fit_folds,
     fit_models,
-    n_splits,
+    held_out,
+    is_curved,
+    mix_candidates,
 )
 from ._estimators import clone_with_seed
 from ._representation import LabeledSequences, Representation, Stage
+from ._splits import n_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SpecialistPipeline"]
 
+# Candidates that need an encoder.
+READS_LATENTS = ("latents", "generalist+latents")
 # Stages of each fit to all sequences or to some of them.
 STAGES = ("generalist", "structure", "encoder", "estimators")
 # Parameters of the encoder that the mask of tasks added later is learned with.
 FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
 # Decisions without a comparison.
 DECISIONS = {
-    "specialist": Decision(None),
-    "generalist": Decision("generalist", "strategy='generalist'"),
+    "specialist": Decision({}),
+    "generalist": Decision({"generalist": 1.0}, "strategy='generalist'"),
 }
-# Parameters without effect: the generalist has no parts to fit, and only "best" compares.
+# Parameters without effect: the generalist has no parts to fit, and two strategies compare.
 IGNORED = {
+    "stack": (),
     "best": (),
     "specialist": ("cv", "loss"),
     "generalist": ("structure", "encoder", "task_features", "cv", "loss"),
@@ -61,14 +74,14 @@ IGNORED = {
 
 
 class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
-    """Predict each task from its own steps and latents, where that is no worse.
+    """Predict each task from its own steps and latents, and from the generalist.
 
-    Four parts are fitted in turn: the *generalist* represents each step, the *structure*
-    finds the steps of each task, the *encoder* finds the latents of each task, and an
-    *estimator* for each task predicts it from its latents at its steps. The same estimator
-    is fitted to the generalist at these steps, and to all of the generalist. Each task is
-    predicted by one of these candidates, which is chosen on sequences that no part of it was
-    fitted to; the parts are then fitted again to all sequences.
+    Three parts are fitted in turn: the *generalist* represents each step, the *structure*
+    finds the steps of each task, and the *encoder* finds the latents of each task. Several
+    *candidates* predict a task from them: from all of the generalist, from its steps, as a
+    sum over its steps of one smooth function, or from its latents. Predictions of sequences
+    that no part of a candidate was fitted to give each task its combination of candidates;
+    the parts are then fitted again to all sequences.
 
     Parameters
     ----------
@@ -83,26 +96,30 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         means over its steps in each sequence, and the number of these steps.
     encoder : estimator or None, default=None
         Estimator of the latents of each task. None is :class:`SparseSpecialistEncoder` with
-        ``heads="linear"``, whose latents a linear estimator can use.
+        ``heads="linear"``, whose latents a linear estimator can use; it is trained only where
+        a kernel predicts some task better than linear candidates do, since otherwise latents
+        are linear functions of columns that are read already.
     estimator : estimator or None, default=None
-        Predictor of one task, cloned for each: all tasks must be of its kind. None is
-        :class:`~sklearn.linear_model.RidgeCV` for continuous tasks and
-        :class:`~sklearn.linear_model.LogisticRegression` for class labels, on
-        standardized features.
-    strategy : {"best", "specialist", "generalist"}, default="best"
+        Head of every candidate, cloned for each: all tasks must be of its kind. None is
+        ridge regression for continuous tasks, and logistic regression for class labels, with
+        the strength of least leave-one-out error.
+    strategy : {"stack", "best", "specialist", "generalist"}, default="stack"
         Candidates that predict the tasks.
 
-        - "best": the candidate that is chosen on held-out sequences.
+        - "stack": the convex combination of least held-out loss [2]_. Candidates' errors
+          differ, so that it is better than the best of them on average.
+        - "best": one candidate, chosen by the one-standard-error rule on held-out sequences.
+          It is sparser: only its columns are read.
         - "specialist": the latents of the task or, without any, its steps.
         - "generalist": all of the generalist. ``structure``, ``encoder`` and
           ``task_features`` have no effect.
 
-        ``cv`` and ``loss`` have an effect with "best" only.
+        ``cv`` and ``loss`` have an effect with "stack" and "best" only.
     task_features : {"structure", "all"}, default="structure"
         Features that a task reads: its own latents at its own steps, or those of all tasks,
         for comparison or where tasks are known to share everything.
     cv : int, sequence of float, splitter or iterable, default=3
-        Splits for the comparison with "best". A number of folds, or any ``cv`` of
+        Splits for the held-out predictions. A number of folds, or any ``cv`` of
         scikit-learn: each sequence is held out once. Fractions are one random draw, with
         fewer fits and, for a few hundred sequences, a noisy decision: two are the training
         and the validation part; three, such as (0.6, 0.2, 0.2), are those of the
@@ -128,19 +145,27 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         Fitted parts. ``generalist_`` is None if none was given, the other two are
         None where they were not needed: with ``strategy="generalist"``, and the encoder
         also if no task is predicted from latents.
-    estimators_ : list of estimator
-        Fitted estimator of each task.
+    weights_ : list of dict of {str: float}
+        Weights of the candidates of each task, of sum one: "generalist", "pooled" (mean, last
+        and largest value over all steps), "kernel" (a smooth function of the whole
+        sequence), "null" (the mean or the frequencies of the classes), "steps" (the
+        generalist at the task's steps), "steps_mean" (its mean), "steps_kernel" (a sum over
+        the task's steps of one smooth function), "latents" (the task's latents at its
+        steps), and "generalist+latents".
+    candidates_ : DataFrame
+        One row per task and candidate: held-out loss, standard error of its difference from
+        the generalist, weight, number of columns, and seconds of its fits. Empty without a
+        comparison. Needs pandas.
     use_specialist_ : ndarray of bool of shape (n_tasks,)
-        Whether a task is specialized.
-    predicted_from_ : list of {"latents", "steps", "generalist"}
-        Features that predict each task: its latents at its steps, the generalist at its
-        steps, or all of the generalist.
+        Whether a task is specialized: whether a candidate of its own has weight.
+    predicted_from_ : list of str
+        Candidate of largest weight of each task.
     validation_gain_, validation_gain_se_ : ndarray of shape (n_tasks,)
-        Mean held-out loss of the generalist minus that of the specialist, and its standard
+        Mean held-out loss of the generalist minus that of the combination, and its standard
         error (over groups, where they are given): squared error in units of the task's
         variance, log loss for class labels. NaN without a comparison.
     fallback_reason_ : list of (str or None)
-        Reason why a task is predicted from the generalist; None for specialized tasks.
+        Reason why a task is not specialized; None for specialized tasks.
     step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
         Steps that the structure found for each task.
     mask_ : ndarray of shape (n_tasks, n_latents)
@@ -165,16 +190,20 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
 
     Notes
     -----
+    Weights are non-negative least squares for continuous tasks, and expectation maximization
+    of the log loss for class labels, whose probabilities are first calibrated by one
+    temperature per candidate; weights below 0.02 are dropped. Predictions are averaged over
+    the fits of the folds and the final one, as in bagging.
+
     With "best" a task is specialized by the one-standard-error rule: unless that adds more to
     the held-out loss than the standard error of the difference, or more than one per cent of
-    the loss that the generalist saves compared with the null model. Of the task's latents and
-    its steps the one with less loss is compared. Log losses are compared at the temperature
-    of the least loss: the predictions are labels, which a temperature does not change.
+    the loss that the generalist saves compared with the null model.
 
     References
     ----------
     .. [1] Y. Zheng et al., "From Generalist to Specialist Representation", ICML 2026,
        arXiv:2605.12733.
+    .. [2] L. Breiman, "Stacked regressions", Machine Learning 24, 1996.
 
     Examples
     --------
@@ -197,7 +226,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         "structure": [HasMethods(["fit", "step_weights"]), None],
         "encoder": [HasMethods(["fit", "latents"]), None],
         "estimator": [HasMethods(["fit", "predict"]), None],
-        "strategy": [StrOptions({"best", "specialist", "generalist"})],
+        "strategy": [StrOptions({"stack", "best", "specialist", "generalist"})],
         "task_features": [StrOptions({"structure", "all"})],
         "cv": [tuple, "array-like", "cv_object"],
         "loss": [StrOptions({"auto", "huber", "pinball"}), callable],
@@ -213,7 +242,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         encoder: Any = None,
         estimator: Any = None,
         *,
-        strategy: str = "best",
+        strategy: str = "stack",
         task_features: str = "structure",
         cv: Any = 3,
         loss: str | Callable[..., Any] = "auto",
@@ -330,7 +359,9 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
                 "all tasks."
             )
         with self._stages(data, "add_task") as stage:
-            representation, models = self._learn(data, self._extended_representation, stage)
+            representation, models = self._learn(
+                data, self._extended_representation, stage, reads=self._representation
+            )
             self.tasks_ = self.tasks_ + tasks
             self.step_mask_ = np.hstack([self.step_mask_, representation.steps])
             self.mask_ = np.vstack([self.mask_, representation.mask])
@@ -369,10 +400,35 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             continuous tasks beside class labels.
         """
         X = self._validate(X)
-        features = self._representation.features(X)
-        return self.tasks_.join(
-            [model.estimator.predict(features[:, model.columns]) for model in self._models]
-        )
+        features = lru_cache(lambda representation: representation.features(X))
+        return self.tasks_.join([model.predict(features) for model in self._models])
+
+    def predict_proba(self, X: ArrayLike) -> Any:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Sequences, as in :meth:`fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_sequences, n_classes) or list of ndarray
+            Classes in the order of ``tasks_``; one array per task if ``y`` had several
+            columns.
+
+        Raises
+        ------
+        ValueError
+            If a task is continuous.
+        """
+        X = self._validate(X)
+        amounts = [task.name for task in self.tasks_.tasks if not task.is_classification]
+        if amounts:
+            raise ValueError(f"predict_proba needs class labels, but {amounts} are continuous.")
+        features = lru_cache(lambda representation: representation.features(X))
+        probabilities = [model.scores(features) for model in self._models]
+        return probabilities[0] if self.tasks_.is_1d else probabilities
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
@@ -408,49 +464,89 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         check_is_fitted(self)
         return self._representation.feature_names()[self._kept]
 
+    @property
+    def candidates_(self) -> pd.DataFrame:
+        """Table of the candidates of each task."""
+        check_is_fitted(self)
+        import pandas as pd
+
+        rows = [row for model in self._models for row in model.candidate_rows()]
+        names = ["task", "candidate", "loss", "difference", "error", "weight", "columns", "seconds"]
+        return pd.DataFrame(rows, columns=names)
+
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
         return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
 
     def _learn(
-        self, data: LabeledSequences, new_representation: NewRepresentation, stage: Stage
+        self,
+        data: LabeledSequences,
+        new_representation: NewRepresentation,
+        stage: Stage,
+        reads: Representation | None = None,
     ) -> tuple[Representation, list[TaskModel]]:
         """Return the representation and the models of the tasks, fitted to all sequences."""
         # One seed for the comparison and one for the final fit, whatever the number of splits.
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
-        if self.strategy == "best":
-            decisions = compare_candidates(
-                data,
-                new_representation,
-                stage,
-                cv=self.cv,
-                loss=self.loss,
-                estimator=self.estimator,
-                seed=seeds[0],
-            )
-        else:
+        folds: list[Fold] = []
+        if self.strategy in DECISIONS:
             decisions = [DECISIONS[self.strategy]] * len(data.tasks)
-        # The encoder is the slowest part, and is fitted only for a task that reads latents.
-        encode = any(decision.candidate in ("latents", None) for decision in decisions)
-        representation = new_representation(seeds[1], encode).fit(data, stage)
+            encode = self.strategy == "specialist"
+        else:
+            folds, decisions = self._compare(data, new_representation, stage, seeds[0])
+            encode = any(name in d.weights for d in decisions for name in READS_LATENTS)
+        representation = new_representation(seeds[1]).fit(data, stage)
+        representation.fit_encoder(data, stage, train=encode)
         with stage("estimators"):
-            models = fit_models(data, representation, decisions, self.estimator, seeds[1])
+            models = fit_models(
+                data, representation, decisions, folds, self.estimator, seeds[1], reads
+            )
         return representation, models
 
-    def _new_representation(self, n_timesteps: int, seed: int, encode: bool) -> Representation:
+    def _compare(
+        self, data: LabeledSequences, new_representation: NewRepresentation, stage: Stage, seed: int
+    ) -> tuple[list[Fold], list[Decision]]:
+        """Return the folds, and the decision for each task on held-out sequences.
+
+        The default encoder takes most of the time of a fit: it is trained where a kernel shows
+        that a task is curved. One that is given is always trained.
+        """
+        n_tasks = len(data.tasks)
+        eager = self.encoder is not None
+        folds = fit_folds(
+            data,
+            new_representation,
+            stage,
+            cv=self.cv,
+            estimator=self.estimator,
+            seed=seed,
+            encode=eager,
+        )
+        evidence = [held_out(folds, data, i, self.loss) for i in range(n_tasks)]
+        if not eager:
+            curved = any(is_curved(task) for task in evidence)
+            add_latents(folds, data, stage, self.estimator, seed, train=curved)
+            evidence = [held_out(folds, data, i, self.loss) for i in range(n_tasks)]
+        if self.strategy == "stack":
+            return folds, [mix_candidates(task, self.loss) for task in evidence]
+        missing = folds[-1].representation.missing
+        return folds, [choose_candidate(*pair) for pair in zip(evidence, missing, strict=True)]
+
+    def _new_representation(self, n_timesteps: int, seed: int) -> Representation:
         """Return a representation with unfitted parts."""
         structure = self.structure
         # A single step belongs to every task, so that there is no structure to find.
         if structure is None and n_timesteps > 1:
             structure = TaskStructureIdentifier()
+        uses_parts = self.strategy != "generalist"
         return Representation(
             clone_with_seed(self.generalist, seed),
-            clone_with_seed(structure, seed) if self.strategy != "generalist" else None,
-            clone_with_seed(self._encoder_or_default(), seed) if encode else None,
+            clone_with_seed(structure, seed) if uses_parts else None,
+            clone_with_seed(self._encoder_or_default(), seed) if uses_parts else None,
             share_features=self.task_features == "all",
         )
 
-    def _extended_representation(self, seed: int, encode: bool) -> Representation:
+    def _extended_representation(self, seed: int) -> Representation:
         """Return a representation of further tasks: fitted generalist and encoder, new masks."""
         fitted = self._representation
         given = self._encoder_or_default().get_params(deep=False)
@@ -471,11 +567,13 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         self._models = models
         # Columns of the representation that transform returns: those of any task.
         self._kept = np.unique(np.concatenate([model.columns for model in models]))
-        self.estimators_ = [model.estimator for model in models]
         self.n_features_used_ = np.array([len(model.columns) for model in models])
         decisions = [model.decision for model in models]
-        self.predicted_from_ = [str(decision.candidate) for decision in decisions]
-        self.use_specialist_ = np.array([name != "generalist" for name in self.predicted_from_])
+        self.weights_ = [dict(decision.weights) for decision in decisions]
+        self.predicted_from_ = [max(weights, key=weights.__getitem__) for weights in self.weights_]
+        self.use_specialist_ = np.array(
+            [not set(weights) <= set(GENERALISTS) for weights in self.weights_]
+        )
         self.fallback_reason_ = [decision.reason for decision in decisions]
         self.validation_gain_ = np.array([decision.gain for decision in decisions])
         self.validation_gain_se_ = np.array([decision.standard_error for decision in decisions])
@@ -489,7 +587,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
                 "random_state of the pipeline must be an integer for an encoder with "
                 f"checkpoint_dir, got {self.random_state!r}: checkpoints are those of one seed."
             )
-        n_fits = 1 + (n_splits(self.cv, data) if self.strategy == "best" else 0)
+        n_fits = 1 + (n_splits(self.cv, data) if self.strategy in ("stack", "best") else 0)
         total = n_fits * len(STAGES)
         with (
             callback_context(self, data.X, data.y, name=name, n_subtasks=total) as task,
@@ -507,7 +605,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             warn("task_features='all' has no effect with a single task.")
         is_continuous_loss = isinstance(self.loss, str) and self.loss != "auto"
         labels_only = all(task.is_classification for task in tasks.tasks)
-        if self.strategy == "best" and is_continuous_loss and labels_only:
+        if self.strategy in ("stack", "best") and is_continuous_loss and labels_only:
             warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
 
 

@@ -102,6 +102,8 @@ class Representation:
         entry is left out if it is empty or the whole generalist.
     missing : list of (str or None)
         Reason why the entry of a task is empty.
+    selects_stable : bool
+        Whether the columns are only those that are stable across environments.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Representation:
         self.share_features, self.selector = share_features, selector
 
     def fit(self, data: LabeledSequences, stage: Stage) -> Self:
-        """Fit the unfitted parts, one stage each."""
+        """Fit generalist and structure, one stage each."""
         is_new = self.selector is None
         with stage("generalist", self.generalist if is_new else None):
             if is_new and self.generalist is not None:
@@ -129,7 +131,29 @@ class Representation:
         # Weights that are broadcast along the sequences need not be compared.
         self.aligned = weights.strides[0] == 0 or bool((weights == weights[:1]).all())
         self.steps = np.any(weights > 0, axis=0)
-        self._fit_mask(states, data, weights, stage)
+        self.selects_stable = data.environments is not None
+        # Tasks that are added later have entries for the latents of the fitted encoder.
+        is_extended = self.selector is not None and self.encoder is not None
+        self.mask = np.zeros((self._n_tasks, self.encoder.mask_.shape[1] if is_extended else 0))
+        self._unfitted, self.encoder = self.encoder, None
+        self._assign_columns(data)
+        return self
+
+    def fit_encoder(self, data: LabeledSequences, stage: Stage, train: bool = True) -> Self:
+        """Fit the encoder, or the mask of tasks that are added, as a stage of its own.
+
+        Without ``train`` the stage is empty, and there are no latents.
+        """
+        if train or self.selector is not None:
+            self.encoder = self._unfitted
+        learner = self.encoder if self.selector is None else self.selector
+        # Without any step of any task there is nothing that the mask could be learned from.
+        can_learn = self.encoder is not None and self.steps.any()
+        with stage("encoder", learner if can_learn else None):
+            if can_learn:
+                self._fit_mask(data, learner)
+        if not self.mask.shape[1]:
+            self.encoder = None
         self._assign_columns(data)
         return self
 
@@ -150,8 +174,9 @@ class Representation:
         if self.aligned:
             names += [f"step{t}_{name}" for t in range(n_timesteps) for name in latents]
         else:
-            pooled = ["weight", *states, *latents]
+            pooled = ["weight", *states]
             names += [f"task{k}_{name}" for k in range(n_tasks) for name in pooled]
+            names += [f"task{k}_{name}" for k in range(n_tasks) for name in latents]
         return np.array(names, dtype=object)
 
     def _represent(self, X: np.ndarray) -> np.ndarray:
@@ -182,22 +207,14 @@ class Representation:
             weights = np.repeat(weights.max(axis=2, keepdims=True), self._n_tasks, axis=2)
         return np.asarray(weights)
 
-    def _fit_mask(
-        self, states: np.ndarray, data: LabeledSequences, weights: np.ndarray, stage: Stage
-    ) -> None:
-        is_new = self.selector is None
-        learner = self.encoder if is_new else self.selector
-        # Without any step of any task there is nothing that the mask could be learned from.
-        can_learn = self.encoder is not None and self.steps.any()
-        n_latents = 0 if is_new or self.encoder is None else self.encoder.mask_.shape[1]
-        self.mask = np.zeros((self._n_tasks, n_latents))
-        with stage("encoder", learner if can_learn else None):
-            if can_learn:
-                inputs = states if is_new else self.encoder.latents(states)
-                step_weights = weights[0] if self.aligned else weights
-                self.mask = np.asarray(learner.fit(inputs, data.y, step_weights=step_weights).mask_)
-        if not self.mask.shape[1]:
-            self.encoder = None
+    def _fit_mask(self, data: LabeledSequences, learner: Any) -> None:
+        states = self._represent(data.X)
+        weights = np.ones((*states.shape[:2], self._n_tasks))
+        if self.structure is not None:
+            weights = self._weights(states)
+        inputs = states if self.selector is None else self.encoder.latents(states)
+        step_weights = weights[0] if self.aligned else weights
+        self.mask = np.asarray(learner.fit(inputs, data.y, step_weights=step_weights).mask_)
 
     def _assign_columns(self, data: LabeledSequences) -> None:
         """Assign its features to each task, or the reason why it has none."""
@@ -236,19 +253,21 @@ class Representation:
     def _pooled_columns(self, used: np.ndarray) -> list[dict[str, np.ndarray]]:
         """Return the columns of tasks with steps of their own in each sequence.
 
-        The block of a task has the sum of its weights, its mean states and its mean latents.
+        The blocks of the tasks have the sum of their weights and their mean states; blocks of
+        their mean latents follow.
         """
         n_states = self.n_generalist // len(self.steps)
-        width = 1 + n_states + used.shape[1]
+        width, n_latents = 1 + n_states, used.shape[1]
         found = []
         for task, latents in enumerate(used):
             first = self.n_generalist + task * width
-            places = first + 1 + n_states + np.flatnonzero(latents)
+            places = self.n_generalist + len(used) * width + task * n_latents
+            places = places + np.flatnonzero(latents)
             found.append(
                 {
                     # With the sum of the weights an estimator can undo the division by it.
                     "latents": np.append(first, places) if len(places) else places,
-                    "steps": first + np.arange(1 + n_states),
+                    "steps": first + np.arange(width),
                 }
             )
         return found
@@ -271,9 +290,13 @@ class Representation:
 
 
 def _pooled(states: np.ndarray, latents: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the sum of weights, mean states and mean latents, (n_sequences, n_tasks, width)."""
+    """Return sums of weights with mean states, then mean latents, (n_sequences, n_columns)."""
     means = weighted_means(np.concatenate([states, latents], axis=2), weights)
-    return np.concatenate([weights.sum(axis=1)[:, :, None], means], axis=2)
+    n_states = states.shape[2]
+    blocks = np.concatenate([weights.sum(axis=1)[:, :, None], means[:, :, :n_states]], axis=2)
+    return np.hstack(
+        [blocks.reshape(len(states), -1), means[:, :, n_states:].reshape(len(states), -1)]
+    )
 
 
 def _missing_reason(steps: np.ndarray, latents: np.ndarray) -> str:

@@ -42,7 +42,7 @@ def test_earlier_predictions_stay_bit_equal(data, fitted):
     assert_array_equal(more.mask_[:4], fitted.mask_)
     assert more.tasks_.names == [f"task{i}" for i in range(5)]
     assert more.step_mask_.shape == (1, 5)
-    assert len(more.estimators_) == len(more.fallback_reason_) == 5
+    assert len(more.weights_) == len(more.fallback_reason_) == 5
     assert more.use_specialist_.shape == more.validation_gain_.shape == (5,)
     assert_array_equal(copy(more).predict(X), more.predict(X))
 

@@ -4,19 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import binom, norm, sem
+from scipy.stats import binom, norm
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFold
 
-from skspecialist._data.tasks import TaskTargets
+from skspecialist._data.tasks import Task, TaskTargets
+from skspecialist.pipeline._candidates import Candidate
 from skspecialist.pipeline._decision import (
-    Candidate,
     Decision,
+    HeldOut,
+    available,
     choose_candidate,
-    n_splits,
-    other_environments,
-    split_sequences,
+    mix_candidates,
 )
 from skspecialist.pipeline._representation import LabeledSequences
+from skspecialist.pipeline._splits import n_splits, other_environments, split_sequences
 
 RNG = np.random.default_rng(0)
 
@@ -84,7 +85,7 @@ def test_a_part_without_sequences_is_an_error():
 def test_labels_of_sequences_are_checked():
     with pytest.raises(ValueError, match="inconsistent"):
         sample(20, groups=np.zeros(19))
-    with pytest.raises(ValueError, match="1d array"):
+    with pytest.raises(ValueError, match="one dimension"):
         sample(20, environments=np.zeros((20, 2)))
 
 
@@ -101,16 +102,21 @@ def test_rows_are_taken_from_everything():
 
 
 def decide(gains, missing=None, groups=None, saved=100.0):
-    """Choose where the generalist saves the same loss of every task."""
-    gains = np.asarray(gains)  # (n_sequences, n_tasks, 2)
-    null = np.full_like(gains[..., :1], 1.0 + saved)
-    generalist = np.ones_like(null)
-    losses = np.concatenate([null, generalist, generalist - gains], axis=2)
-    missing = missing or [None] * gains.shape[1]
-    return [
-        choose_candidate(table, reason, groups)
-        for table, reason in zip(losses.swapaxes(0, 1), missing, strict=True)
-    ]
+    """Choose where the generalist saves the same loss of every task; NaN is no candidate."""
+    decisions = []
+    for i, table in enumerate(np.asarray(gains).swapaxes(0, 1)):  # (n_sequences, 2)
+        generalist = np.ones(len(table))
+        losses = {"generalist": generalist, "null": generalist + saved}
+        for name, column in zip(("latents", "steps"), table.T, strict=True):
+            if not np.isnan(column).any():
+                losses[name] = generalist - column
+        evidence = HeldOut(Task("t"), generalist, {}, losses, {}, groups)
+        decisions.append(choose_candidate(evidence, None if missing is None else missing[i]))
+    return decisions
+
+
+def names_of(decisions):
+    return [next(iter(decision.weights)) for decision in decisions]
 
 
 @pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.5)])
@@ -129,48 +135,89 @@ def test_a_loss_is_not_excused():
     gains = np.random.default_rng(1).normal([-0.3, -0.02], 1.0, size=(400, 2))[:, :, None]
     gains = np.concatenate([gains, np.full_like(gains, np.nan)], axis=2)
     decisions = decide(gains, saved=5.0)
-    assert [decision.candidate for decision in decisions] == ["generalist", "latents"]
+    assert names_of(decisions) == ["generalist", "latents"]
     assert "would add" in decisions[0].reason
 
 
-def test_candidates_without_losses_are_not_counted():
-    gains = np.full((30, 2, 2), np.nan)
-    gains[:, 0, 0] = np.tile([1.0, 2.0, np.nan], 10)
-    decisions = decide(gains, [None, "not found"])
-    assert [decision.candidate for decision in decisions] == ["latents", "generalist"]
-    assert [decision.reason for decision in decisions] == [None, "not found"]
-    assert_allclose([decision.gain for decision in decisions], [1.5, np.nan])
-    error = sem(np.tile([1.0, 2.0], 10))
-    assert_allclose([decision.standard_error for decision in decisions], [error, np.nan])
+def test_a_task_without_specialists_has_a_reason():
+    (decision,) = decide(np.full((30, 1, 2), np.nan), ["not found"])
+    assert decision.weights == {"generalist": 1.0}
+    assert decision.reason == "not found"
+    assert np.isnan(decision.gain)
 
 
 def test_the_better_specialist_is_compared_with_the_generalist():
     rng = np.random.default_rng(2)
     means = np.array([[3.0, 1.0], [1.0, 3.0], [-3.0, -1.0], [2.0, np.nan], [np.nan, 2.0]])
     decisions = decide(rng.normal(means, size=(100, 5, 2)))
-    names = [decision.candidate for decision in decisions]
-    assert names == ["latents", "steps", "generalist", "latents", "steps"]
+    assert names_of(decisions) == ["latents", "steps", "generalist", "latents", "steps"]
     assert_allclose([decision.gain for decision in decisions], [3, 3, -1, 2, 2], atol=0.5)
     assert "would add" in decisions[2].reason
 
 
+ALL = {"latents": 1.0}
+
+
 @pytest.mark.parametrize(
-    ("decision", "found", "name", "reason"),
+    ("decision", "found", "weights", "reason"),
     [
-        (Decision("latents"), ["latents"], "latents", None),
-        (Decision("latents"), ["steps"], "generalist", "no latents of this task were found in"),
-        (Decision("latents"), [], "generalist", "nothing was found"),
-        (Decision(None), ["latents", "steps"], "latents", None),
-        (Decision(None), ["steps"], "steps", None),
-        (Decision(None), [], "generalist", "nothing was found"),
-        (Decision("generalist", "never"), ["latents"], "generalist", "never"),
+        (Decision(ALL), ["latents"], ALL, None),
+        (Decision(ALL), ["steps"], {"generalist": 1.0}, "no latents of this task were found in"),
+        (Decision(ALL), [], {"generalist": 1.0}, "nothing was found"),
+        (Decision({}), ["latents", "steps"], ALL, None),
+        (Decision({}), ["steps"], {"steps": 1.0}, None),
+        (Decision({}), [], {"generalist": 1.0}, "nothing was found"),
+        (Decision({"generalist": 1.0}, "never"), ["latents"], {"generalist": 1.0}, "never"),
+        (
+            Decision({"generalist": 0.25, "latents": 0.25, "steps": 0.5}),
+            ["steps"],
+            {"generalist": 0.5, "steps": 0.5},
+            None,
+        ),
     ],
 )
-def test_a_candidate_may_be_missing_in_the_final_fit(decision, found, name, reason):
-    candidates = [Candidate(kind, np.arange(1), None) for kind in ("generalist", *found)]
-    final = decision.resolve(candidates, None if found else "nothing was found")
-    assert final.candidate == name
+def test_weights_of_candidates_that_the_final_fit_lacks(decision, found, weights, reason):
+    candidates = {kind: Candidate(kind, np.arange(1), None) for kind in ("generalist", *found)}
+    final = available(decision, candidates, None if found else "nothing was found")
+    assert final.weights == pytest.approx(weights)
     assert final.reason is None if reason is None else reason in final.reason
+
+
+def mixture(n=4000, n_classes=0, seed=0):
+    """Held-out scores of two candidates whose errors are independent, and one of noise."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=n)
+    noise = rng.normal(size=(n, 3)) * [1.0, 2.0, 1.0]
+    scores = np.stack([truth + noise[:, 0], truth + noise[:, 1], noise[:, 2]])[:, :, None]
+    names = ("generalist", "steps", "null")
+    losses = {name: ((s[:, 0] - truth) ** 2) for name, s in zip(names, scores, strict=True)}
+    table = dict(zip(names, scores, strict=True))
+    return HeldOut(Task("t"), truth, table, losses, dict.fromkeys(names, 0.0), None)
+
+
+@pytest.mark.parametrize("loss", ["auto", "huber", lambda truth, found: (truth - found) ** 2])
+def test_weights_of_a_mixture(loss):
+    # Least squares of independent errors of variance 1 and 4 beside an independent zero-mean
+    # column of variance 1: the weights of the normal equations on the simplex.
+    evidence = mixture()
+    covariance = np.diag([1.0, 4.0, 2.0])
+    covariance[2, 2] = 1.0 + 1.0  # error of the noise: the truth, of variance 1, and itself
+    inverse = np.linalg.solve(covariance, np.ones(3))
+    expected = inverse / inverse.sum()
+    decision = mix_candidates(evidence, loss)
+    found = [decision.weights[name] for name in ("generalist", "steps", "null")]
+    assert_allclose(found, expected, atol=0.05)
+    assert decision.gain > 5 * decision.standard_error > 0
+
+
+def test_a_mixture_is_never_worse_out_of_fold_than_any_candidate():
+    for seed in range(20):
+        evidence = mixture(60, seed=seed)
+        decision = mix_candidates(evidence, "auto")
+        mixed = sum(w * evidence.scores[name] for name, w in decision.weights.items())
+        loss = ((mixed[:, 0] - evidence.truth) ** 2).mean()
+        # Weights below 2 % are dropped, which costs next to nothing.
+        assert loss <= 1.01 * min(values.mean() for values in evidence.losses.values())
 
 
 def test_other_environments_are_fitted_on():

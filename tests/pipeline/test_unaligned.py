@@ -26,6 +26,7 @@ def fitted():
         structure=TaskLocalizer(4, hidden_layer_sizes=(16,), cv=2, **QUICK),
         encoder=SparseSpecialistEncoder(heads="linear", hidden_layer_sizes=(16,), max_epochs=8),
         cv=2,
+        strategy="best",
         random_state=0,
     )
     return pipeline.fit(*draw())

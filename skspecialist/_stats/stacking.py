@@ -1,0 +1,151 @@
+"""Convex combination of predictions (stacking).
+
+References
+----------
+.. [1] D. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
+.. [2] L. Breiman, "Stacked regressions", Machine Learning 24, 1996: non-negative weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar, nnls
+from scipy.special import log_softmax
+
+__all__ = [
+    "best_sharpness",
+    "log_loss_weights",
+    "loss_weights",
+    "prune_weights",
+    "squared_error_weights",
+]
+
+# Weight of the row that makes non-negative least squares sum to one. Columns are in units of
+# the target's standard deviation, so that the sum is off by at most about 1e-6.
+SUM_PENALTY = 1e3
+# Iterations of expectation maximization: the log loss then changes in the sixth digit.
+N_ITERATIONS = 200
+# Logarithms of the inverse temperatures searched: from nearly uniform to nearly hard.
+SHARPNESS = (-5.0, 5.0)
+# A probability of zero would make every combination's loss infinite.
+SMALLEST = 1e-3
+
+
+def squared_error_weights(
+    predictions: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the convex weights of least squared error.
+
+    Parameters
+    ----------
+    predictions : ndarray of shape (n_samples, n_candidates)
+        Out-of-fold predictions.
+    target : ndarray of shape (n_samples,)
+        Values that they predict.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weight of each sample; None is one.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_candidates,)
+        Non-negative, of sum one.
+    """
+    scale = target.std() or 1.0
+    root = np.ones(len(target)) if sample_weight is None else np.sqrt(sample_weight)
+    # Deviations from the first candidate: with weights of sum one the fit is the same, and
+    # the numbers are those of the errors instead of those of the level.
+    base = predictions[:, :1]
+    rows = (predictions - base) / scale * root[:, None]
+    penalty = SUM_PENALTY * np.sqrt(len(target))
+    A = np.vstack([rows, np.full(predictions.shape[1], penalty)])
+    weights, _ = nnls(A, np.append((target - base[:, 0]) / scale * root, penalty))
+    return np.asarray(weights / weights.sum())
+
+
+def log_loss_weights(
+    probabilities: np.ndarray, codes: np.ndarray, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the convex weights of least log loss, by expectation maximization.
+
+    The log loss of a mixture is concave in its weights; each step multiplies the weights by
+    the mean share of a candidate in the mixture's probability of the true class.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_samples, n_candidates, n_classes)
+        Out-of-fold probabilities.
+    codes : ndarray of int of shape (n_samples,)
+        True class of each sample.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weight of each sample; None is one.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_candidates,)
+        Non-negative, of sum one.
+    """
+    likelihood = np.maximum(probabilities[np.arange(len(codes)), :, codes], SMALLEST)
+    weights = np.full(likelihood.shape[1], 1 / likelihood.shape[1])
+    for _ in range(N_ITERATIONS):
+        shares = weights * likelihood
+        shares /= shares.sum(axis=1, keepdims=True)
+        weights = np.average(shares, axis=0, weights=sample_weight)
+    return np.asarray(weights)
+
+
+def loss_weights(loss: Callable[[np.ndarray], float], predictions: np.ndarray) -> np.ndarray:
+    """Return the convex weights of least loss, for a loss that is given as a function.
+
+    Parameters
+    ----------
+    loss : callable
+        Mean loss of a combination of shape (n_samples, n_columns).
+    predictions : ndarray of shape (n_samples, n_candidates, n_columns)
+        Out-of-fold predictions.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_candidates,)
+        Non-negative, of sum one.
+    """
+    n_candidates = predictions.shape[1]
+    # Start from the best candidate alone: the result is never worse than that.
+    losses = [loss(predictions[:, k]) for k in range(n_candidates)]
+    start = np.eye(n_candidates)[int(np.argmin(losses))]
+    result = minimize(
+        lambda weights: loss(np.einsum("k,nkc->nc", weights, predictions)),
+        0.5 * start + 0.5 / n_candidates,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * n_candidates,
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1.0},
+    )
+    if not result.fun <= min(losses):
+        return start
+    weights = np.clip(result.x, 0.0, 1.0)
+    return np.asarray(weights / weights.sum())
+
+
+def prune_weights(weights: np.ndarray, threshold: float) -> np.ndarray:
+    """Return weights of sum one without those below a threshold."""
+    kept = np.where(weights >= min(threshold, weights.max()), weights, 0.0)
+    return np.asarray(kept / kept.sum())
+
+
+def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
+    """Return the logarithm of the inverse temperature of least log loss.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_samples, n_classes)
+        Logarithms of probabilities that the samples themselves did not train.
+    codes : ndarray of int of shape (n_samples,)
+        True class of each sample.
+    """
+
+    def loss(sharpness: float) -> float:
+        scaled = log_softmax(np.exp(sharpness) * logits, axis=1)
+        return float(-scaled[np.arange(len(codes)), codes].mean())
+
+    return float(minimize_scalar(loss, bounds=SHARPNESS, method="bounded").x)

@@ -1,0 +1,309 @@
+"""Candidate estimators of a task, and the features that they read.
+
+Every candidate is an ordinary estimator on columns of the representation: the transformers
+of this module take a row as ``n_timesteps`` equal blocks, the steps that a candidate reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
+
+from .._base.sklearn_compat import Interval
+from .._data.tasks import Task
+from ._estimators import null_estimator
+from ._representation import Representation
+
+__all__ = [
+    "GENERALISTS",
+    "Candidate",
+    "KernelMean",
+    "RidgeTunedLogisticRegression",
+    "StepMoments",
+    "task_candidates",
+]
+
+# Candidates that read all steps of the generalist, or nothing; and those of a task alone.
+GENERALISTS = ("generalist", "pooled", "kernel", "null")
+SPECIALISTS = ("latents", "generalist+latents", "steps", "steps_mean", "steps_kernel")
+
+# Strengths of ridge regressions on standardized columns, and on kernel features, whose squares
+# sum to at most one: from next to no shrinkage to nearly the mean.
+COLUMN_ALPHAS = np.logspace(-2, 5, 15)
+KERNEL_ALPHAS = np.logspace(-4, 2, 13)
+# Width of the kernel in multiples of the median squared distance: around the median heuristic.
+WIDTHS = (0.5, 1.0, 2.0, 4.0)
+# Landmarks while scaling and width are chosen: their order changes little with more.
+N_TRIED = 100
+# Rows among which the median distance is taken: its error is then a few per cent.
+N_DISTANCES = 400
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Columns and unfitted estimator that may predict a task.
+
+    Attributes
+    ----------
+    name : str
+        Name, one of ``GENERALISTS`` or ``SPECIALISTS``.
+    columns : ndarray of int
+        Columns of the representation.
+    estimator : estimator
+        Unfitted.
+    """
+
+    name: str
+    columns: np.ndarray
+    estimator: Any
+
+
+def task_candidates(
+    representation: Representation, index: int, task: Task, estimator: Any
+) -> list[Candidate]:
+    """Return the candidates of a task: the generalist, then those that are available.
+
+    Parameters
+    ----------
+    representation : Representation
+        Fitted.
+    index : int
+        Index of the task in the representation.
+    task : Task
+        The task.
+    estimator : estimator or None
+        Head of every candidate; None is ridge regression, or logistic regression of class
+        labels, with strengths by leave-one-out errors.
+    """
+    found = representation.columns[index]
+    everything = np.arange(representation.n_generalist)
+    head = _column_head(task) if estimator is None else estimator
+    kernel_head = _kernel_head(task) if estimator is None else estimator
+    n_timesteps = len(representation.steps)
+    candidates = [
+        Candidate("generalist", everything, head),
+        Candidate("null", np.arange(0), null_estimator(task)),
+    ]
+    candidates += [Candidate(name, columns, head) for name, columns in found.items()]
+    if "latents" in found:
+        both = np.append(everything, found["latents"])
+        candidates.append(Candidate("generalist+latents", both, head))
+    if representation.selects_stable:
+        # Means and kernels mix stable columns with others.
+        return candidates
+    kernel = make_pipeline(KernelMean(1), kernel_head)
+    candidates.append(Candidate("kernel", everything, kernel))
+    if n_timesteps == 1:
+        return candidates
+    statistics = ("mean", "last", "max")
+    pooled = make_pipeline(StepMoments(n_timesteps, statistics), head)
+    candidates.append(Candidate("pooled", everything, pooled))
+    if representation.aligned:
+        # Without a step of its own a task is a sum over all steps.
+        own = found.get("steps", everything)
+        n_steps = len(own) * n_timesteps // representation.n_generalist
+        mean = make_pipeline(StepMoments(n_steps), head)
+        own_kernel = make_pipeline(KernelMean(n_steps), kernel_head)
+        candidates += [
+            *([Candidate("steps_mean", own, mean)] if n_steps > 1 else []),
+            Candidate("steps_kernel", own, own_kernel),
+        ]
+    return candidates
+
+
+def _column_head(task: Task) -> Any:
+    head = RidgeTunedLogisticRegression() if task.is_classification else RidgeCV(COLUMN_ALPHAS)
+    return make_pipeline(StandardScaler(), head)
+
+
+def _kernel_head(task: Task) -> Any:
+    if task.is_classification:
+        return RidgeTunedLogisticRegression(alphas=KERNEL_ALPHAS)
+    return RidgeCV(KERNEL_ALPHAS)
+
+
+class StepMoments(TransformerMixin, BaseEstimator):
+    """Mean, last and largest value of every column over the steps of a sequence.
+
+    Parameters
+    ----------
+    n_timesteps : int
+        Number of steps of a row.
+    statistics : tuple of {"mean", "last", "max"}, default=("mean",)
+        Statistics of each column, in this order.
+    """
+
+    _REDUCE = {
+        "mean": lambda steps: steps.mean(axis=1),
+        "last": lambda steps: steps[:, -1],
+        "max": lambda steps: steps.max(axis=1),
+    }
+
+    def __init__(self, n_timesteps: int, statistics: tuple[str, ...] = ("mean",)) -> None:
+        self.n_timesteps = n_timesteps
+        self.statistics = statistics
+
+    def fit(self, X: np.ndarray, y: Any = None) -> Self:
+        """Do nothing: nothing is estimated."""
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return the statistics, shape (n_sequences, n_statistics * n_features)."""
+        steps = X.reshape(len(X), self.n_timesteps, -1)
+        return np.hstack([self._REDUCE[name](steps) for name in self.statistics])
+
+
+class KernelMean(TransformerMixin, BaseEstimator):
+    """Mean over steps of random kernel features of each step.
+
+    A ridge regression on these features is one with the set kernel
+    :math:`k(x, x') = T^{-2} \\sum_{t, t'} \\exp(-\\gamma ||x_t - x'_{t'}||^2)` [1]_, in the
+    Nystroem approximation [2]_: the task is a sum, over the steps, of one smooth function of
+    the state. The width of the kernel, and whether columns are standardized first, are those
+    of the ridge regression of least leave-one-out error.
+
+    Parameters
+    ----------
+    n_timesteps : int
+        Number of steps of a row.
+    n_components : int, default=300
+        Largest number of landmarks. 1,000 are slightly better on embeddings of text and
+        speech, at several times the cost.
+    random_state : int or None, default=None
+        Seed of the landmarks.
+
+    References
+    ----------
+    .. [1] T. Gärtner, P. Flach, A. Kowalczyk and A. Smola, "Multi-instance kernels", ICML 2002.
+    .. [2] C. Williams and M. Seeger, "Using the Nyström method to speed up kernel machines",
+       NeurIPS 2000.
+    """
+
+    _parameter_constraints: dict = {
+        "n_timesteps": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, n_timesteps: int, n_components: int = 300, random_state: int | None = None
+    ) -> None:
+        self.n_timesteps = n_timesteps
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Choose scaling and width, and draw the landmarks.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_sequences, n_timesteps * n_features)
+            Steps side by side.
+        y : ndarray of shape (n_sequences,)
+            Amounts, or class labels.
+        """
+        rows = X.reshape(len(X) * self.n_timesteps, -1).astype(np.float64)
+        scalers = [StandardScaler(with_std=False).fit(rows), StandardScaler().fit(rows)]
+        target = _ridge_target(y)
+        # Coordinate search: the scaling at the median width, then the width.
+        errors = [self._error(scaler, 1.0, rows, target) for scaler in scalers]
+        self.scaler_ = scalers[int(np.argmin(errors))]
+        errors = [
+            min(errors) if width == 1.0 else self._error(self.scaler_, width, rows, target)
+            for width in WIDTHS
+        ]
+        self.width_ = WIDTHS[int(np.argmin(errors))]
+        self.nystroem_ = self._nystroem(self.scaler_, self.width_, rows, self.n_components)
+        return self
+
+    def _error(
+        self, scaler: StandardScaler, width: float, rows: np.ndarray, target: np.ndarray
+    ) -> float:
+        """Return the leave-one-out error of the best ridge regression on fewer landmarks."""
+        nystroem = self._nystroem(scaler, width, rows, min(self.n_components, N_TRIED))
+        features = self._features(nystroem, scaler.transform(rows))
+        return -float(np.mean(RidgeCV(alphas=KERNEL_ALPHAS).fit(features, target).best_score_))
+
+    def _nystroem(
+        self, scaler: StandardScaler, width: float, rows: np.ndarray, n_components: int
+    ) -> Nystroem:
+        rng = np.random.default_rng(self.random_state)
+        sample = scaler.transform(rows[rng.permutation(len(rows))[:N_DISTANCES]])
+        distances = euclidean_distances(sample, squared=True)
+        median = np.median(distances[distances > 0]) if distances.any() else 1.0
+        return Nystroem(
+            gamma=1 / (width * median),
+            n_components=min(n_components, len(rows)),
+            random_state=self.random_state,
+        ).fit(scaler.transform(rows))
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return the features, shape (n_sequences, n_components)."""
+        rows = X.reshape(len(X) * self.n_timesteps, -1).astype(np.float64)
+        return self._features(self.nystroem_, self.scaler_.transform(rows))
+
+    def _features(self, nystroem: Nystroem, rows: np.ndarray) -> np.ndarray:
+        kernel = rbf_kernel(rows, nystroem.components_, gamma=nystroem.gamma)
+        # The projection onto the features of the landmarks is linear: the mean comes first.
+        means = kernel.reshape(-1, self.n_timesteps, kernel.shape[1]).mean(axis=1)
+        return np.asarray(means @ nystroem.normalization_.T)
+
+
+class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
+    """Logistic regression whose strength is that of the best ridge regression on indicators.
+
+    Leave-one-out errors of ridge regressions have a closed form, so that one logistic
+    regression is fitted instead of one per strength and fold. Near the solution the log loss
+    has the curvature :math:`p (1 - p)` in place of the squared error's one: both shrink alike
+    for :math:`C = 1 / (\\alpha \\overline{p (1 - p)})`.
+
+    Parameters
+    ----------
+    alphas : array-like, default=COLUMN_ALPHAS
+        Strengths of the ridge regression.
+    max_iter : int, default=300
+        Iterations of the logistic regression.
+    """
+
+    _parameter_constraints: dict = {
+        "alphas": ["array-like"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(self, alphas: Any = COLUMN_ALPHAS, max_iter: int = 300) -> None:
+        self.alphas = alphas
+        self.max_iter = max_iter
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Choose the strength, and fit the logistic regression."""
+        ridge = RidgeCV(alphas=self.alphas).fit(X, _ridge_target(y))
+        shares = np.unique(y, return_counts=True)[1] / len(y)
+        variance = (shares * (1 - shares)).mean()
+        C = 1 / (ridge.alpha_ * variance)
+        self.logistic_ = LogisticRegression(C=C, max_iter=self.max_iter).fit(X, y)
+        self.classes_ = self.logistic_.classes_
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes, shape (n_samples, n_classes)."""
+        return self.logistic_.predict_proba(X)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the most probable classes."""
+        return self.logistic_.predict(X)
+
+
+def _ridge_target(y: np.ndarray) -> np.ndarray:
+    """Return amounts as they are, and labels as indicators."""
+    if y.dtype.kind == "f":
+        return y
+    return LabelBinarizer().fit_transform(y).astype(float)

@@ -1,0 +1,131 @@
+"""Splits of the sequences for a comparison of candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, KFold
+
+from .._data.validation import split_indices
+from ._representation import LabeledSequences
+
+__all__ = ["Split", "n_splits", "other_environments", "split_sequences"]
+
+# Draws of a random split, until no class is missing where it is needed. A class of two
+# sequences is missed by a part of one half with probability 1 / 4, hence 25 times with 1e-15.
+MAX_DRAWS = 25
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the sequences for each step of a comparison."""
+
+    representation: np.ndarray
+    estimators: np.ndarray
+    held_out: np.ndarray
+
+
+def is_fractions(cv: Any) -> bool:
+    """Return whether ``cv`` is a sequence of fractions."""
+    return isinstance(cv, (tuple, list, np.ndarray)) and all(isinstance(s, Real) for s in cv)
+
+
+def n_splits(cv: Any, data: LabeledSequences) -> int:
+    """Return the number of fits to parts of the data."""
+    if is_fractions(cv):
+        return 1
+    return len(list(split_indices(_splitter(cv, data, 0), data.X, data.y, data.groups)))
+
+
+def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> Iterator[Split]:
+    """Yield the splits of a comparison.
+
+    Raises
+    ------
+    ValueError
+        If fractions are not two or three positive numbers that sum to 1, or a class is too
+        rare to be in all parts that need it.
+    """
+    if is_fractions(cv):
+        yield _random_split(cv, data, np.random.RandomState(seed))
+        return
+    splitter = _splitter(cv, data, seed)
+    for fit, held_out in split_indices(splitter, data.X, data.y, data.groups):
+        _check_classes(data.take(fit))
+        yield Split(fit, fit, held_out)
+
+
+def other_environments(
+    fit: LabeledSequences, held_out: LabeledSequences
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield indices of the sequences to fit to, and of those of another environment to predict."""
+    if fit.environments is None or held_out.environments is None:
+        yield np.arange(len(fit)), np.arange(len(held_out))
+        return
+    for environment in np.unique(held_out.environments):
+        others = np.flatnonzero(fit.environments != environment)
+        _check_classes(fit.take(others))
+        yield others, np.flatnonzero(held_out.environments == environment)
+
+
+def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
+    if isinstance(cv, Integral):
+        folds = KFold if data.groups is None else GroupKFold
+        return folds(cv, shuffle=True, random_state=seed)
+    return cv
+
+
+def _random_split(fractions: Any, data: LabeledSequences, rng: np.random.RandomState) -> Split:
+    sizes = np.asarray(fractions, dtype=float)
+    if len(sizes) not in (2, 3) or not (sizes > 0).all() or abs(sizes.sum() - 1) > 1e-6:
+        raise ValueError(
+            "cv must be two fractions (training, validation) or three (representation, "
+            f"estimators, validation), positive and of sum 1, or a splitter; got {fractions!r}."
+        )
+    groups = np.arange(len(data)) if data.groups is None else data.groups
+    for _ in range(MAX_DRAWS):
+        part = _draw_parts(sizes, groups, rng)
+        parts = [np.flatnonzero(part == i) for i in range(len(sizes))]
+        if min(map(len, parts)) and _has_all_classes(data, parts[0]):
+            break
+    if not min(map(len, parts)):
+        raise ValueError(
+            f"cv={fractions!r} leaves a part empty: there are too few sequences, or groups. "
+            "Use strategy='specialist' or 'generalist', or another cv."
+        )
+    _check_classes(data.take(parts[0]))
+    return Split(parts[0], np.concatenate(parts[:-1]), parts[-1])
+
+
+def _draw_parts(
+    fractions: np.ndarray, groups: np.ndarray, rng: np.random.RandomState
+) -> np.ndarray:
+    """Return the part of each sequence, the same for all sequences of a group."""
+    sizes = np.bincount(groups)
+    order = rng.permutation(len(sizes))
+    # A group belongs to the part in which its middle lies, in random order of the groups.
+    middles = (np.cumsum(sizes[order]) - sizes[order] / 2) / len(groups)
+    part = np.empty(len(sizes), dtype=int)
+    part[order] = np.searchsorted(np.cumsum(fractions)[:-1], middles)
+    return np.asarray(part[groups])
+
+
+def _has_all_classes(data: LabeledSequences, rows: np.ndarray) -> bool:
+    return all(
+        task.classes is None or len(np.unique(values[rows])) == task.n_classes
+        for task, values in zip(data.tasks.tasks, data.values, strict=True)
+    )
+
+
+def _check_classes(data: LabeledSequences) -> None:
+    for task, values in zip(data.tasks.tasks, data.values, strict=True):
+        if task.is_classification and len(np.unique(values)) < 2:
+            raise ValueError(
+                f"A class of task {task.name!r} of y is too rare to hold some sequences out: what "
+                "is left has one class only. Use strategy='specialist' or 'generalist', or "
+                "another cv."
+            )
