@@ -1,4 +1,4 @@
-"""The sparsest of the models that cross-validation cannot tell from the best."""
+"""Selection of the sparsest model within one standard error of the best."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def one_standard_error_rule(
     """Return the index of the sparsest candidate that is about as good as the best.
 
     As good is a mean test score that is below the best by no more than the standard error
-    of the best over the splits [1]_: what cross-validation can hardly tell apart. Give it
+    of the best over the splits [1]_, its own uncertainty. Pass it
     as ``refit`` to :class:`~sklearn.model_selection.GridSearchCV` or
     :class:`~sklearn.model_selection.RandomizedSearchCV`, with keywords through
     :func:`functools.partial`. The halving searches do not call ``refit``; call this
@@ -75,7 +75,8 @@ def one_standard_error_rule(
     Raises
     ------
     ValueError
-        If every candidate failed, or nothing tells which is the sparsest.
+        If every candidate failed, or none of ``order`` and the metrics defines
+        the sparsest.
 
     See Also
     --------
@@ -142,9 +143,9 @@ def neg_n_features_used(estimator: Any, X: ArrayLike, y: Any = None) -> float:
     Parameters
     ----------
     estimator : estimator
-        Fitted :class:`~skspecialist.SpecialistPipeline`, or what has it as the last step of
-        a :class:`~sklearn.pipeline.Pipeline` or as the best estimator of a search. Any
-        estimator with the attribute ``n_features_used_`` will do.
+        Fitted :class:`~skspecialist.SpecialistPipeline`, or a
+        :class:`~sklearn.pipeline.Pipeline` or a search with it as the last step or the best
+        estimator. Any estimator with the attribute ``n_features_used_`` will do.
     X : array-like
         Not used.
     y : array-like, default=None

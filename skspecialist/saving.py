@@ -1,4 +1,4 @@
-"""Fitted estimators in files that are safe to load."""
+"""Skops files of fitted estimators, which are safe to load."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ REFUSED = (*UNREADABLE, zipfile.BadZipFile, zlib.error)
 def trusted_types(file: Any) -> list[str]:
     """Return the types in a skops file that are classes of this package.
 
-    What ``skops.io.load`` asks for as ``trusted``. Types of scikit-learn and NumPy it knows
-    itself, and of any other type it says that it does not trust it.
+    The list for ``trusted`` of ``skops.io.load``. Types of scikit-learn and NumPy are trusted
+    by default, and those of other packages are not among the types returned: skops reports
+    them.
 
     Parameters
     ----------
     file : path-like or binary file object
-        What ``skops.io.dump`` wrote.
+        File written by ``skops.io.dump``.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def trusted_types(file: Any) -> list[str]:
     OSError
         If there is no such file, or it cannot be read.
     ValueError or TypeError
-        If this is no skops file, or it is damaged.
+        If this is not a valid skops file, or it is damaged.
 
     Examples
     --------

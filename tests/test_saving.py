@@ -1,4 +1,4 @@
-"""Fitted estimators in files: what comes back does the same, and nothing else is in them."""
+"""Fitted estimators in files: equal predictions once loaded, and no other types."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""Sequences of unequal lengths, in an array with the steps that there are."""
+"""Sequences of unequal lengths, padded to one array."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ __all__ = ["RaggedSequences", "is_ragged_list"]
 
 @dataclass(frozen=True)
 class RaggedSequences:
-    """Sequences side by side, each filled up to the longest with its own steps, over and over.
+    """Sequences in one array, each padded to the longest by repetition of its own steps.
 
-    So filled, they have the means and variances of the steps that there are.
+    Padding with repeated steps keeps the statistics of a batch near those of the observed steps.
 
     Attributes
     ----------
     X : ndarray of shape (n_sequences, n_timesteps, n_features), float64 or float32
         The sequences.
     lengths : ndarray of shape (n_sequences,), int
-        Number of steps of each.
-    given_as : {"array", "list", "rows"}
-        What came in: an array, arrays, or the steps of all sequences one below the other.
+        Number of observed steps of each.
+    layout : {"array", "list", "rows"}
+        Form of the input: an array, a list of arrays, or the steps of all sequences one below
+        the other.
     """
 
     X: np.ndarray
     lengths: np.ndarray
-    given_as: str
+    layout: str
     order: np.ndarray | None = None  # of the rows
 
     @classmethod
@@ -66,14 +67,14 @@ class RaggedSequences:
         groups : array-like of shape (n_steps,), default=None
             With a 2-D ``X``, the sequence of each row.
         n_timesteps : int, default=None
-            Number of steps in a row of a 2-D ``X`` without ``groups``; None is one a column.
+            Number of steps in a row of a 2-D ``X`` without ``groups``; None is one per column.
         reset : bool, default=False
             Whether this is ``fit``.
 
         Raises
         ------
         ValueError or TypeError
-            If they are no such sequences.
+            If they are not sequences in one of these forms.
         """
         if is_ragged_list(X):
             lengths = np.array([_n_steps(part, k) for k, part in enumerate(X)])
@@ -113,8 +114,8 @@ class RaggedSequences:
         return len(self.X)
 
     @property
-    def there(self) -> np.ndarray:
-        """The steps that there are, shape (n_sequences, n_timesteps), bool."""
+    def observed(self) -> np.ndarray:
+        """Mask of the steps that are not padding, shape (n_sequences, n_timesteps), bool."""
         return np.arange(self.X.shape[1]) < self.lengths[:, None]
 
     def chunks(self, n_steps: int) -> Iterator[slice]:
@@ -123,26 +124,27 @@ class RaggedSequences:
         for start in range(0, len(self), size):
             yield slice(start, start + size)
 
-    def cut(self, longest: int) -> tuple[Self, np.ndarray]:
-        """Return pieces of at most so many steps, nearly equal ones, and the sequence of each."""
+    def split(self, longest: int) -> tuple[Self, np.ndarray]:
+        """Return pieces of at most ``longest`` steps, of nearly equal lengths, and their owners."""
         n_pieces = -(-self.lengths // longest)
         owners = np.repeat(np.arange(len(self)), n_pieces)
         if len(owners) == len(self):
             return self, owners
+        # Number of each piece within its sequence, then its first and last step.
         places = np.arange(len(owners)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
         starts, ends = (
             (places + later) * self.lengths[owners] // n_pieces[owners] for later in (0, 1)
         )
         lengths = ends - starts
-        return replace(self, X=_fill(self.X[self.there], lengths), lengths=lengths), owners
+        return replace(self, X=_fill(self.X[self.observed], lengths), lengths=lengths), owners
 
-    def in_its_form(self, values: np.ndarray, fill: Any = np.nan) -> Any:
-        """Return values (n_sequences, n_timesteps, ...) of the steps in the form that X had."""
-        if self.given_as == "array":
-            shaped = self.there.reshape(self.there.shape + (1,) * (values.ndim - 2))
-            return values if self.there.all() else np.where(shaped, values, fill)
+    def restore_layout(self, values: np.ndarray, fill: Any = np.nan) -> Any:
+        """Return values (n_sequences, n_timesteps, ...) of the steps in the layout of the input."""
+        if self.layout == "array":
+            shaped = self.observed.reshape(self.observed.shape + (1,) * (values.ndim - 2))
+            return values if self.observed.all() else np.where(shaped, values, fill)
         parts = [part[:length] for part, length in zip(values, self.lengths, strict=True)]
-        if self.given_as == "list":
+        if self.layout == "list":
             return parts
         rows = np.concatenate(parts)
         return rows[np.argsort(np.asarray(self.order))]
@@ -158,7 +160,8 @@ def _n_steps(part: Any, k: int) -> int:
     steps = np.asarray(part)
     if steps.ndim != 2:
         raise TypeError(
-            f"Sequence {k} of X is a {type(part).__name__}, which is no array: turn it into one."
+            f"Sequence {k} of X must be an array-like of shape (n_steps, n_features), got a "
+            f"{type(part).__name__}."
         )
     if not len(steps):
         raise ValueError(f"Sequence {k} of X has no steps.")
@@ -181,6 +184,7 @@ def _stacked(parts: Sequence[Any]) -> Any:
 
 
 def _fill(rows: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    # Step t of a sequence of length n is its step t modulo n.
     starts = np.cumsum(lengths) - lengths
     places = starts[:, None] + np.arange(max(lengths)) % np.asarray(lengths)[:, None]
     return np.asarray(rows[places])

@@ -260,7 +260,7 @@ class TaskTargets:
 
     @staticmethod
     def missing(estimator: Any) -> ValueError:
-        """Return the error that says that ``y`` is missing."""
+        """Return the error for a missing ``y``."""
         return ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )

@@ -418,7 +418,7 @@ def check_callbacks(callbacks: list[Any] | None) -> list[Any]:
     Raises
     ------
     TypeError
-        If one of them is no callback.
+        If one of them is not a callback.
     """
     for callback in callbacks or []:
         if not hasattr(callback[-1] if isinstance(callback, tuple) else callback, "on_epoch_end"):
@@ -435,14 +435,14 @@ def check_layer_sizes(sizes: Any, *, or_none: bool = False) -> tuple[int, ...] |
     Parameters
     ----------
     sizes : sequence of int or None
-        What was given as ``hidden_layer_sizes``.
+        Value of ``hidden_layer_sizes``.
     or_none : bool, default=False
         Whether None is a value, which is returned as it is.
 
     Raises
     ------
     ValueError
-        If they are no positive integers.
+        If they are not positive integers.
     """
     if or_none and sizes is None:
         return None

@@ -290,7 +290,7 @@ def fold_dask(X: Any, y: Any) -> tuple[FoldedMoments, TaskTargets | None]:
             (n_sequences, n_columns)
         Sequences, in blocks of sequences.
     y : dask.array.Array or array-like of shape (n_sequences,) or (n_sequences, n_tasks), or None
-        Tasks. What is no Dask array is sent to the workers in pieces.
+        Tasks. Arrays other than Dask's are sent to the workers in pieces.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def standard_error(values: np.ndarray, groups: np.ndarray | None = None) -> Any:
 
 
 def tolerated_loss(best: np.ndarray, lost: np.ndarray | None = None) -> Any:
-    """Return the mean loss against the best model that the data hardly tell from none [1]_.
+    """Return the mean loss against the best model that is within its standard error [1]_.
 
     Of the models that lose no more, the one-standard-error rule takes the simplest.
 

@@ -23,12 +23,12 @@ ARRAYS = ("statistic", "pvalue", "effect_size", "df", "flag")
 
 
 class ResultFlag(IntFlag):
-    """What is special about a test; flags of one test add up."""
+    """Special conditions of a test, which can be combined."""
 
     OK = 0
     #: Some columns were combinations of others; the degrees of freedom account for it.
     RANK_DEFICIENT = 1
-    #: Nothing of x or of y is left given z (or none was asked for): p-value 1.
+    #: x or y is fully determined by z, or empty: p-value 1.
     DEGENERATE = 2
     #: x and y determine each other given z: the statistic is clipped to a finite value.
     DETERMINISTIC = 4
@@ -38,7 +38,7 @@ class ResultFlag(IntFlag):
 
 @dataclass(frozen=True)
 class IndependenceResult:
-    """Answer of one conditional-independence test, or arrays of answers.
+    """Result of one conditional-independence test, or arrays of results.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class IndependenceResult:
         Probability, under independence, of a statistic at least as extreme.
     effect_size : float or ndarray
         Strength of the dependence on the scale of a (partial, canonical) correlation,
-        in [0, 1], or in [-1, 1] where the test knows a sign.
+        in [0, 1], or in [-1, 1] where the statistic is signed.
     df : ndarray of shape (..., 2)
         Degrees of freedom of numerator and denominator, NaN where there are none.
     n : int or ndarray of int
@@ -56,7 +56,7 @@ class IndependenceResult:
     flag : int or ndarray of int
         A :class:`ResultFlag`.
     signed : bool
-        Whether the sign of ``statistic`` says the direction of the dependence.
+        Whether the sign of ``statistic`` is the direction of the dependence.
     """
 
     statistic: Any
@@ -146,7 +146,7 @@ class IndependenceResult:
     def normal_score(self) -> Any:
         """Standard normal under independence: signed, or large for small p-values.
 
-        Zero where there was nothing to test: that is no evidence for independence.
+        Zero where there was nothing to test, which is not evidence for independence.
         """
         if self.signed:
             score = np.sign(self.statistic) * norm.isf(np.maximum(self.pvalue, SMALLEST) / 2)
@@ -192,7 +192,7 @@ class BaseIndependenceTest(Part):
             Columns to condition on. None conditions on nothing.
         given : array-like of int of shape (n_given,) or (n_given, width), default=None
             Further column sets; every triple is tested once with each of them added
-            to its ``z``. What a triple's tests have in common is computed once.
+            to its ``z``. Computations that the tests of a triple share are done once.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class BaseIndependenceTest(Part):
         x, y : array-like of shape (n_samples,) or (n_samples, n_columns)
             The two sides.
         z : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            What to condition on.
+            Variables to condition on.
 
         Returns
         -------
@@ -224,6 +224,7 @@ class BaseIndependenceTest(Part):
         blocks = [_as_columns(values, name) for name, values in sides.items()]
         check_same_length(**dict(zip(sides, blocks, strict=True)))
         ends = np.cumsum([block.shape[1] for block in blocks])
+        # Side by side in one matrix, of which each block is a column set.
         columns = [np.arange(e - b.shape[1], e)[None] for e, b in zip(ends, blocks, strict=True)]
         return self.test_many(np.hstack(blocks), *columns)[0]
 

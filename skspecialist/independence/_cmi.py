@@ -15,21 +15,22 @@ from ._sampled import SampledTest, answer
 
 __all__ = ["CMI"]
 
-# The first one only trains.
+# Blocks of the sequential scheme, of which the first only trains: a critic scores a block after
+# training on those before it, and three of four blocks of samples are scored.
 N_BLOCKS = 4
 
 
 class CMI(SampledTest):
     r"""Conditional mutual information by a neural critic, with a local null.
 
-    A critic learns to tell the x of a sample from the x of samples with a similar ``z``,
-    by looking at ``y`` and ``z`` (InfoNCE [1]_). What it gains on samples that it was not
-    trained on estimates a lower bound of the conditional mutual information in nats.
+    A critic is trained to discriminate the x of a sample from the x of samples with a
+    similar ``z``, given ``y`` and ``z`` (InfoNCE [1]_). Its held-out gain over chance
+    estimates a lower bound of the conditional mutual information in nats.
 
     Under independence the x of samples with the same ``z`` can be exchanged. As in [2]_
     this is done within small groups of samples near each other in ``z``, here with the
     residuals of a regression on ``z`` in place of x itself, so that the trend within a
-    group is no dependence. The p-value is the rank of the samples' own total score among
+    group is not taken for dependence. The p-value is the rank of the samples' own total score among
     those with exchanged residuals.
 
     The samples are parted at random into four blocks, and the critic that scores a block
@@ -45,9 +46,9 @@ class CMI(SampledTest):
     n_permutations : int, default=199
         Draws of the null.
     group_size : int, default=10
-        Samples whose residuals are exchanged, and the candidates that the critic tells
-        apart: the estimate is at most ``log(group_size)``. Smaller groups are nearer in
-        ``z`` and tell the critic less.
+        Samples whose residuals are exchanged, and candidates among which the critic
+        discriminates: the estimate is at most ``log(group_size)``. Smaller groups are
+        nearer in ``z`` and leave the critic less information.
     hidden_units : int, default=32
         Units in the critic's hidden layers.
     max_epochs : int, default=10
@@ -79,8 +80,8 @@ class CMI(SampledTest):
     relations with Gaussian and with t-distributed variables (3 degrees of freedom), for
     smooth functions of a combination of ``z``, for a shared sin(2z) of twice the variance
     of the noise, and for a class label in ``z``, in most of these a little above 0.05. A
-    shared sine of the sum of two columns had 0.13 and 0.09: what the regression on ``z``
-    misses is not exchanged away, since no group is small in five dimensions.
+    shared sine of the sum of two columns had 0.13 and 0.09: the bias of the regression on
+    ``z`` is not exchanged away, since no group is small in five dimensions.
 
     References
     ----------
@@ -139,7 +140,7 @@ class CMI(SampledTest):
     def _test(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
     ) -> IndependenceResult:
-        # torch is loaded by the first test, not by the import of this module.
+        # torch is loaded by the first test, not with this module.
         from ._critic import Candidates, sequential_scores
 
         n = len(x)
@@ -165,14 +166,16 @@ class CMI(SampledTest):
         totals = np.sum([_totals(block, self.n_permutations, rng) for block in scores], axis=0)
         exceeding = int((totals[1:] >= totals[0]).sum())
         information = _information(np.concatenate(scores))
+        # rho = sqrt(1 - exp(-2 I)), exact for Gaussian variables.
         effect = np.sqrt(-np.expm1(-2 * information))
         return answer(n, information, (1 + exceeding) / (1 + self.n_permutations), effect)
 
 
 def _features_less_explained(y: np.ndarray, smoother: RidgeSmoother) -> np.ndarray:
-    """Return columns and their squares less what z says of them, scaled to unit variance."""
+    """Return residuals given z of columns and of their squares, scaled to unit variance."""
     residuals, _ = smoother.residuals(y)
-    # Without the squares of the fit what is left to explain is far smoother.
+    # y^2 = f^2 + 2 f e + e^2 for the fit f and the residual e: without the square of the
+    # fit, the conditional mean that remains to be estimated is far smoother.
     squares, _ = smoother.residuals(y**2 - (y - residuals) ** 2)
     features = np.hstack([residuals, squares])
     scale = features.std(axis=0)
@@ -219,6 +222,7 @@ def _totals(scores: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.nd
     groups = scores.reshape(-1, size, size).sum(axis=1)
     places = rng.integers(size, size=(len(groups), n_draws + 1))
     places[:, 0] = 0
+    # The first draw rotates by zero places: the samples' own total is one of the exchangeable.
     totals = np.take_along_axis(groups, places, axis=1).sum(axis=0)
     # A critic that learned nothing scores all alike.
     return (totals - totals.mean()) / (totals.std() or 1.0)
@@ -230,6 +234,8 @@ def _information(scores: np.ndarray) -> float:
     A critic of few samples is too sure of itself: its scores are shrunk to what suits
     the samples it has not seen, at most to zero, where the bound is zero.
     """
+    # Van den Oord, Li and Vinyals 2018: the information is at least log K less the
+    # loss, here of scores times 0, 0.05, ..., 1.
     shrunk = np.linspace(0.0, 1.0, 21)[:, None, None] * scores
     bounds = np.mean(shrunk[:, :, 0] - logsumexp(shrunk, axis=2), axis=1)
     return float(max(np.log(scores.shape[1]) + bounds.max(), 0.0))

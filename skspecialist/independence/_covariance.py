@@ -17,7 +17,8 @@ from ._base import ARRAYS, BaseIndependenceTest, IndependenceResult, ResultFlag
 
 __all__ = ["CovarianceTest", "Partial"]
 
-# A column that keeps less than this share of its variance is a combination of the others.
+# A column that keeps less than this share of its variance is a combination of the others: what
+# remains is rounding, 1e-16 times their condition number.
 RANK_TOLERANCE = 1e-10
 # Covariances of one chunk of tests, in bytes: little enough for the cache, and long enough
 # rows of tests for the threads to compute rather than to wait for the interpreter.
@@ -70,6 +71,7 @@ class Partial:
         rank : ndarray of int of shape (n_given, n_triples)
             Dimension that the set adds to z.
         """
+        # The set comes first, so that its columns are the pivots of the elimination.
         w = len(self.corner)
         size = w + len(self.matrix)
         local = np.empty((size, size, *self.corner.shape[2:]))
@@ -154,18 +156,21 @@ class CovarianceTest(BaseIndependenceTest):
         -------
         result : IndependenceResult or None
             Of shape (n_sets, n_targets). None where the group is collinear, so that its
-            precision says nothing.
+            precision is not defined.
         """
         correlation = np.pad(moments.correlation(), (0, 1))
         try:
             root = np.linalg.cholesky(correlation[np.ix_(among, among)])
         except np.linalg.LinAlgError:
             return None
+        # A squared pivot is the variance of a column given those before it.
         if np.diag(root).min() ** 2 <= RANK_TOLERANCE:
             return None
+        # P = R^-1 = L^-T L^-1 for the Cholesky factor L of the correlations R.
         half = np.linalg.inv(root)
         # One row and column more, of zeros, is what -1 points to.
         precision = np.pad(half.T @ half, (0, 1))
+        # B = P R_gy and E = R_yy - R_yg B, of all targets at once.
         columns = np.append(y.ravel(), -1)
         loadings = np.pad(
             precision[:-1, :-1] @ correlation[np.ix_(among, columns)], ((0, 1), (0, 0))
@@ -203,7 +208,7 @@ def as_sets(
     *,
     n_columns: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return column sets with a row each; without ``given`` there is one set of none."""
+    """Return one row of columns per set; without ``given``, a single empty set."""
     x, y = _as_set(x, "x", n_columns), _as_set(y, "y", n_columns)
     z = np.empty((len(x), 0), dtype=np.intp) if z is None else _as_set(z, "z", n_columns)
     if not len(x) == len(y) == len(z):
@@ -237,6 +242,7 @@ def _as_set(columns: ArrayLike, argument: str, n_columns: int) -> np.ndarray:
 def _chunks(x: np.ndarray, y: np.ndarray, z: np.ndarray, given: np.ndarray) -> Iterator[slice]:
     """Yield slices of tests whose arrays fit the working memory."""
     rows = x.shape[1] + y.shape[1] + z.shape[1]
+    # At least 64 tests a chunk, below which calls of numpy cost more than their arithmetic.
     size = max(64, CHUNK_BYTES // (8 * rows * (rows + given.size)))
     for start in range(0, max(len(x), 1), size):
         yield slice(start, start + size)
@@ -267,6 +273,7 @@ def _condition(
     side = correlation[given.T].take(rows, axis=2).transpose(2, 0, 1, 3)
     corner = correlation[given.T[:, None], given.T][..., None]
     corner = np.repeat(corner, rows.shape[1], axis=3)
+    # z comes first: after r pivots the rest is S_vv - S_vz S_zz^-1 S_zv for v = (x, y).
     pivots = eliminate(matrix, r, side, corner)
     return Partial(
         matrix=matrix[r:, r:],
@@ -291,9 +298,11 @@ def _given_rest(
 ) -> np.ndarray:
     """Return covariances of (set, target) given the rest, sets first along the last axis."""
     (n_sets, p), (n_targets, q) = x.shape, targets
+    # C_bb = P_bb^-1; a one on the diagonal makes the rows of absent columns invertible.
     own = precision[x[:, :, None], x[:, None]]
     absent = np.eye(p) * (x < 0)[:, :, None]
     covariance = np.linalg.inv(own + absent) - absent
+    # C_by = C_bb B_b
     of_set = loadings[x][:, :, : n_targets * q].reshape(n_sets, p, n_targets, q)
     crossed = np.einsum("sab,sbtq->satq", covariance, of_set)
     diagonal = np.arange(n_targets * q).reshape(targets)
@@ -302,6 +311,7 @@ def _given_rest(
     matrix[:p, :p] = covariance.transpose(1, 2, 0)[..., None]
     matrix[:p, p:] = crossed.transpose(1, 3, 0, 2)
     matrix[p:, :p] = crossed.transpose(3, 1, 0, 2)
+    # C_yy = E + B_b' C_bb B_b
     explained = np.einsum("satq,satr->qrst", of_set, crossed)
     matrix[p:, p:] = explained + own_residual.transpose(1, 2, 0)[:, :, None]
     return matrix.reshape(p + q, p + q, n_sets * n_targets)
@@ -342,15 +352,19 @@ def eliminate(
     inverse = np.empty_like(pivots)
     for a in range(len(matrix)):
         earlier = slice(min(a, n_pivots))
+        # S_ab - sum_j S_aj S_jb / S_jj over the pivots j before a: row a of the Schur
+        # complement, as in an LDL' factorization.
         factors = matrix[earlier, a] * inverse[earlier]
         matrix[a, a:] -= np.einsum("j...,jb...->b...", factors, matrix[earlier, a:])
         if side is not None and side.size:
             side[a] -= np.einsum("jn,jwgn->wgn", factors, side[earlier])
         if a < n_pivots:
+            # A pivot of rounding error is a combination of earlier columns: it is passed over.
             kept = matrix[a, a] > RANK_TOLERANCE
             pivots[a] = np.where(kept, matrix[a, a], 0.0)
             inverse[a] = kept / np.where(kept, matrix[a, a], 1.0)
     if side is not None and corner is not None and side.size:
+        # The Schur complement of the further columns: C - B' D^-1 B with D the pivots.
         taken = side[:n_pivots]
         corner -= np.einsum("jvgn,jwgn->vwgn", taken * inverse[:, None, None], taken)
     return pivots

@@ -1,4 +1,4 @@
-"""A critic that tells a sample's own x from the x of samples with a similar z."""
+"""Neural critic that discriminates the x of a sample from the x of samples with a similar z."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..networks.training import SpecialistNet, WholeBatches, n_batches, seeded
 
 __all__ = ["Candidates", "sequential_scores"]
 
-EMBEDDING = 8
+EMBEDDING = 8  # learned features of each side, beside its columns
 BATCH_SIZE = 128
-# Products of heavy tails would drown all others.
+# Products of values in heavy tails would dominate the sum of scores.
 CLIP = 4.0
 
 
@@ -29,8 +29,8 @@ class Critic(nn.Module):
     """Scores x beside y by a weighted sum of products of their features.
 
     The features are the columns, squares of those of x, and embeddings; z gates them.
-    Those of y are centered: of a dependence of x on z alone the critic learns nothing,
-    so that what a regression on z has left of it does not look like dependence on y.
+    Those of y are centered: the critic cannot learn a dependence of x on z alone, so that
+    the bias of a regression on z does not look like dependence on y.
 
     Parameters
     ----------
@@ -46,20 +46,22 @@ class Critic(nn.Module):
         self.embed_x = _two_layers(2 * p, n_hidden, EMBEDDING)
         self.embed_y = _two_layers(q, n_hidden, EMBEDDING)
         self.gates = _two_layers(r, n_hidden, 2 * p + EMBEDDING)
-        # Nothing is known at first: all scores are zero.
+        # All scores are zero before training, the best for independent variables.
         self.weights = nn.Parameter(torch.zeros(q + EMBEDDING, 2 * p + EMBEDDING))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Return the scores (n_samples, n_candidates) of ``x`` (…, n_candidates, p)."""
+        # Squares less their mean, as the columns have unit variance.
         x = torch.cat([x, x**2 - 1], dim=2).clamp(-CLIP, CLIP)
         x = torch.cat([x, self.embed_x(x)], dim=2)
         y = y.clamp(-CLIP, CLIP)
         y = torch.cat([y, self.embed_y(y)], dim=1)
+        # A bilinear score x' W y whose features of x are scaled by functions of z.
         sought = (y - y.mean(dim=0)) @ self.weights * (1 + self.gates(z))
         return (x @ sought[:, :, None])[..., 0]
 
     def losses(self, scores: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the InfoNCE loss: to tell a sample's own candidate from the others."""
+        """Return the InfoNCE loss: cross-entropy of the sample's own candidate among all."""
         return {"nce_loss": F.cross_entropy(scores, targets)}
 
 
@@ -104,8 +106,8 @@ def sequential_scores(
 ) -> list[np.ndarray]:
     """Return the scores of each block but the first by a critic trained on those before.
 
-    Unlike with cross-fitting, what a block tells of the critic is not in turn told of
-    it: given the blocks before, a score is independent of how its critic came about.
+    Unlike with cross-fitting, no two blocks train critics for each other: given the blocks
+    before, the scores of a block are independent of the training of its critic.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ def _train(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums are taken in another order, and end in other bits, with more threads."""
+    """Limit torch to one thread: more sum in another order, with other last bits."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

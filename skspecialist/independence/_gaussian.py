@@ -67,6 +67,8 @@ class FisherZ(CovarianceTest):
         degenerate = np.minimum(var_x, var_y) <= RANK_TOLERANCE
         r = np.where(degenerate, 0.0, covariance)
         r /= np.sqrt(np.where(degenerate, 1.0, var_x * var_y))
+        # Fisher 1924: given k variables, r of n samples is distributed as r of n - k samples,
+        # and artanh(r) has variance 1 / (n - k - 3).
         df = partial.n - partial.rank_z - rank_given - 3
         too_few = df < 1
         clipped = np.clip(r, -LARGEST_R, LARGEST_R)
@@ -130,12 +132,15 @@ class Wilks(CovarianceTest):
     """
 
     def _decide(self, partial: Partial) -> IndependenceResult:
+        # Log Lambda by block determinants, which all sets share; where a set is determined by
+        # x or y these are zero, and each set is conditioned on by itself.
         likelihood = _shared_log_lambda(partial)
         if likelihood.irregular.any():
             matrix, rank_given = partial.given()
             likelihood = _log_lambda(matrix, partial.p, rank_given)
         p, q = likelihood.p, likelihood.q
         degenerate = np.minimum(p, q) == 0
+        # Degrees of freedom after the mean and the variables conditioned on.
         n_left = partial.n - 1 - partial.rank_z - likelihood.rank_given
         too_few = n_left < np.maximum(p, 1) + np.maximum(q, 1)
         valid = ~degenerate & ~too_few
@@ -167,7 +172,7 @@ class Wilks(CovarianceTest):
 class _Likelihood:
     """Log Lambda and the dimensions behind it, arrays of shape (n_given, n_triples).
 
-    ``irregular`` says where one side determines a part of the other.
+    ``irregular`` is True where one side determines a part of the other.
     """
 
     log_lambda: np.ndarray
@@ -179,6 +184,7 @@ class _Likelihood:
 
 def _log_lambda(matrix: np.ndarray, p: int, rank_given: np.ndarray) -> _Likelihood:
     """Compute from the covariances given z and each set."""
+    # Lambda = det S_(y given x) / det S_yy, each the product of its pivots.
     yy = matrix[p:, p:].copy()
     y_alone = eliminate(yy, len(yy))
     pivots = eliminate(matrix, len(matrix))
@@ -194,6 +200,8 @@ def _shared_log_lambda(partial: Partial) -> _Likelihood:
     (\det C_x \det C_y)`. This holds as long as g is not determined by x or y.
     """
     p = partial.p
+    # In turn: x out of (x, y, g), then y, then y alone out of (y, g); each leaves the covariance
+    # of g given those columns in a corner.
     matrix, side, corner_xy = partial.matrix.copy(), partial.side.copy(), partial.corner.copy()
     x_alone = eliminate(matrix, p, side, corner_xy)
     corner_x = corner_xy.copy()
@@ -205,6 +213,7 @@ def _shared_log_lambda(partial: Partial) -> _Likelihood:
     corners = [partial.corner.copy(), corner_xy, corner_x, corner_y]
     pivots = [eliminate(corner, len(corner)) for corner in corners]
     ranks = [rank(pivot) for pivot in pivots]
+    # Determinants of the corners: C of nothing, of (x, y), of x and of y.
     logs = [np.log(np.where(pivot > 0, pivot, 1.0)).sum(axis=0) for pivot in pivots]
     return _Likelihood(
         log_lambda + logs[0] + logs[1] - logs[2] - logs[3],
@@ -216,6 +225,7 @@ def _shared_log_lambda(partial: Partial) -> _Likelihood:
 
 
 def _log_ratio(y_given_x: np.ndarray, y_alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Of each column of y, the share of its variance that x leaves, clipped where x determines it.
     kept = y_alone > 0
     ratio = np.where(kept, y_given_x, 1.0) / np.where(kept, y_alone, 1.0)
     log_lambda = np.log(np.maximum(ratio, SMALLEST_RATIO)).sum(axis=0)
@@ -226,9 +236,12 @@ def _rao_f(
     log_lambda: np.ndarray, p: np.ndarray, q: np.ndarray, n_left: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return Rao's F, its degrees of freedom and the effect size."""
+    # Rao 1951: F = (Lambda^(-1/s) - 1) df2 / df1 with s = sqrt((p^2 q^2 - 4) / (p^2 + q^2 - 5)),
+    # and s = 1 where that is undefined, for p q <= 2.
     square = p**2 + q**2 - 5
     s = np.where(square > 0, np.sqrt(np.maximum(p**2 * q**2 - 4, 1) / np.maximum(square, 1)), 1.0)
     df1 = p * q
+    # With p of the n_left degrees of freedom in the hypothesis.
     df2 = (n_left - (p + q + 1) / 2) * s - df1 / 2 + 1
     statistic = np.maximum(np.expm1(-log_lambda / s), 0.0) * df2 / df1
     effect_size = np.sqrt(np.maximum(-np.expm1(log_lambda / np.minimum(p, q)), 0.0))

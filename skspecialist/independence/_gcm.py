@@ -23,7 +23,7 @@ __all__ = ["GCM"]
 MAX_COLUMNS_WITH_PAIRS = 4
 # Squares of heavy tails have no stable mean: they are taken of clipped values.
 CLIP = 3.0
-N_FOLDS = 5
+N_FOLDS = 5  # of the residuals of a regressor; scikit-learn's default
 
 
 class GCM(SampledTest):
@@ -46,7 +46,7 @@ class GCM(SampledTest):
     Parameters
     ----------
     features : {"quadratic", "linear"}, default="quadratic"
-        What of each side is tested. "linear", the test of [1]_, has slightly more power
+        Features of each side that are tested. "linear", the test of [1]_, has slightly more power
         against correlation and none against dependence without it.
     regressor : regressor, default=None
         A scikit-learn regressor; its residuals are cross-fitted in five folds. None is
@@ -167,9 +167,10 @@ def _feature_groups(side: np.ndarray, smoother: Any, quadratic: bool) -> list[Gr
 def _squares_less_explained(side: np.ndarray, residuals: np.ndarray) -> np.ndarray:
     """Return products of pairs of columns, less the products of their conditional means.
 
-    What ``z`` still says of these are conditional (co)variances, far smoother than the
+    Their conditional means given ``z`` are conditional (co)variances, far smoother than the
     conditional means of the products themselves.
     """
+    # x_i x_j - f_i f_j = e_i e_j + f_i e_j + f_j e_i for x = f + e.
     scale = residuals.std(axis=0)
     explained = np.clip(side - residuals, -CLIP, CLIP)
     residuals = np.clip(residuals, -CLIP * scale, CLIP * scale)
@@ -191,14 +192,18 @@ def _covariance_test(a: Group, b: Group, smoother: Any) -> tuple[float, float, f
     # the same eigenvalues between the samples.
     wide = products.shape[1] > n
     spread = (products @ products.T if wide else products.T @ products) / (n - 1)
+    # Under independence n |mean|^2 is a sum of chi-squared variables weighted by the eigenvalues
+    # of the spread, whose first three power sums are traces of its powers.
     square = spread @ spread
     traces = (np.trace(spread), np.trace(square), np.sum(square * spread))
     statistic = n * smoother.deflation(a[1], b[1]) * float(means @ means)
+    # The trace is the mean of the statistic under independence.
     effect = np.sqrt(max(statistic - traces[0], 0.0) / n)
     return statistic, hall_buckley_eagleson(statistic, traces), min(float(effect), 1.0)
 
 
 def _scalar_test(a: Group, b: Group, smoother: Any) -> IndependenceResult:
+    # Shah and Peters 2020: sqrt(n) mean(R) / sd(R) of the products R of residuals.
     products = (a[0] * b[0])[:, 0]
     n, correlation = len(products), products.mean()
     deflation = np.sqrt(smoother.deflation(a[1], b[1]))
@@ -225,5 +230,5 @@ class _CrossFit:
         return targets - fitted.reshape(targets.shape), np.empty((0, targets.shape[1]))
 
     def deflation(self, kept_x: np.ndarray, kept_y: np.ndarray) -> float:
-        """Return 1: the residual of a sample does not know its own noise."""
+        """Return 1: the fit of a sample does not depend on its own noise."""
         return 1.0

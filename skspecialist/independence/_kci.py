@@ -20,8 +20,8 @@ __all__ = ["KCI"]
 
 # Of one test with 1,000 samples on one core; it grows with the cube of the samples.
 SECONDS_PER_TEST = 0.6
-PATIENCE = 60.0
-# How much of z goes with x, as in the original.
+PATIENCE = 60.0  # seconds above which a call warns
+# Factor of z in the kernel of (x, z), that of the original software.
 SHARE_OF_Z = 0.5
 
 
@@ -50,7 +50,7 @@ class KCI(SampledTest):
     n_jobs : int, default=None
         Workers among which tests are shared, as in joblib.
     random_state : int, RandomState instance or None, default=0
-        Not used by this test, which has no randomness; part of the seam.
+        Not used, present for API consistency: the test is deterministic.
 
     Notes
     -----
@@ -69,7 +69,7 @@ class KCI(SampledTest):
     relations with Gaussian and with t-distributed variables (3 degrees of freedom),
     smooth functions of a combination of ``z``, and a class label in ``z``. At 200 it is
     below 0.02 for all of these, at the expense of power. One width for all columns of
-    ``z`` cannot follow what is rough in one of them: a shared sin(2z) of twice the
+    ``z`` cannot fit a function that is rough in one of them: a shared sin(2z) of twice the
     variance of the noise is rejected in 93 % of cases at 1,000 samples; use :class:`GCM`.
 
     References
@@ -146,6 +146,7 @@ class KCI(SampledTest):
         statistic = deflation * products.sum()
         # Products of the features of both kernels have the kernel of_x * of_y; its
         # eigenvalues weigh the chi-squared variables whose sum the statistic is.
+        # Zhang et al. 2011: a gamma variable of the same mean and variance.
         mean, variance = np.trace(products), 2 * np.sum(products**2)
         pvalue = gamma.sf(statistic, mean**2 / variance, scale=variance / mean)
         norm = np.linalg.norm(of_x) * np.linalg.norm(of_y)
@@ -154,7 +155,9 @@ class KCI(SampledTest):
     def _residuals(
         self, of_x: np.ndarray, of_y: np.ndarray, z: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the kernels of what z leaves, and the factor for lost freedom."""
+        """Return the kernels of the residuals, and the factor for lost degrees of freedom."""
+        # Zhang et al. 2011: K_x|z = R K_x R with R = e (K_z + e I)^-1, which is
+        # diagonal in the eigenvectors of K_z.
         eigenvalues, vectors = eigh(centered_kernel(z, self.width_z), driver="evd")
         eigenvalues = np.maximum(eigenvalues, 0.0)
         sides, kept = [], []
@@ -162,6 +165,7 @@ class KCI(SampledTest):
             rotated = vectors.T @ kernel @ vectors
             strength = self.regularization
             if strength is None:
+                # Strengths from interpolation to the mean, three per factor of ten.
                 grid = eigenvalues.max() * np.logspace(-9, 0, 28)
                 squares = np.diag(rotated)[:, None]
                 strength = UNDERSMOOTHING * least_gcv_strength(eigenvalues, squares, grid)[0]
@@ -170,5 +174,7 @@ class KCI(SampledTest):
             kept.append(left**2)
         if self.regularization is not None:
             return sides[0], sides[1], 1.0
+        # sum_i (R_x^2)_ii (R_y^2)_ii / tr(R_x^2 R_y^2): the variance of products of residuals is
+        # smaller than that of their sum.
         own_x, own_y = (vectors**2 @ squares for squares in kept)
         return sides[0], sides[1], float(own_x @ own_y / (kept[0] @ kept[1]))

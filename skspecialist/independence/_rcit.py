@@ -15,12 +15,11 @@ from ._sampled import SampledTest, answer
 
 __all__ = ["RCIT"]
 
-# Share of the samples that become features of z; fewer leave its influence in, more
-# leave no residuals.
+# Features of z per sample; fewer leave its influence in, more leave no residuals.
 FEATURES_PER_SAMPLE = 0.3
 FEWEST_FEATURES = 100
 MOST_FEATURES = 600
-N_PERMUTATIONS = 999
+N_PERMUTATIONS = 999  # smallest p-value 0.001
 
 
 class RCIT(SampledTest):
@@ -28,8 +27,8 @@ class RCIT(SampledTest):
 
     Random Fourier features of ``x``, of ``(y, z)`` and of ``z`` stand for the kernels
     of :class:`KCI`; those of the sides are regressed on those of ``z``, and the sum of
-    squared covariances of what is left is the statistic. It sees any smooth dependence,
-    the more of it the more features the sides have, and needs no square matrix.
+    squared covariances of the residuals is the statistic. It detects any smooth dependence,
+    more of it with more features of the sides, and needs no square matrix.
 
     Parameters
     ----------
@@ -125,6 +124,8 @@ class RCIT(SampledTest):
             of_z = _unit_features(z, self.n_features_z or count, rng)
             sides, deflation = ridge_residuals(sides, of_z, self.ridge)
         statistic = deflation * _statistic(sides[0], sides[1])
+        # Strobl, Zhang and Visweswaran 2019: under independence the statistic is a sum
+        # of chi-squared variables weighted by the eigenvalues of the covariance of the products.
         products = (sides[0][:, :, None] * sides[1][:, None, :]).reshape(n, -1)
         weights = np.linalg.eigvalsh(products.T @ products / n)
         if self.null == "permutation":
@@ -146,7 +147,7 @@ def _unit_features(columns: np.ndarray, n_features: int, rng: np.random.Generato
 def ridge_residuals(
     sides: list[np.ndarray], of_z: np.ndarray, ridge: float
 ) -> tuple[list[np.ndarray], float]:
-    """Return residuals given features of z, and the factor for their lost freedom.
+    """Return residuals given features of z, and the factor for lost degrees of freedom.
 
     Under independence the sum of products of the residuals varies as the trace of the
     fourth power of the residual-maker, the products themselves as its square.
@@ -154,10 +155,13 @@ def ridge_residuals(
     n = len(of_z)
     eigenvalues, vectors = np.linalg.eigh(of_z.T @ of_z / (n - 1))
     eigenvalues = np.maximum(eigenvalues, 0.0)
+    # The residual-maker I - H has eigenvalues ridge / (l + ridge) in the span of the features,
+    # and one outside.
     kept = np.where(eigenvalues > 1e-12, ridge / (eigenvalues + ridge), 1.0)
     scaled = of_z @ (vectors * np.sqrt((1 - kept) / np.maximum(eigenvalues, 1e-12)))
     residuals = [side - scaled @ (scaled.T @ side) / (n - 1) for side in sides]
     outside = n - 1 - len(kept)
+    # tr((I - H)^2) and tr((I - H)^4).
     own, of_sum = (max(outside, 1) + (kept**power).sum() for power in (2, 4))
     return residuals, min(1.0, own**2 / (n * of_sum))
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class SpecialistGainDisplay:
-    """How much less each task loses with its specialist than with the generalist.
+    """Gain in held-out loss of the specialist of each task over the generalist.
 
     A point is the gain in held-out loss, its bar one standard error to either side: a task
     is specialized where the whole bar is to the right of zero. Tasks that were not compared
-    say why instead.
+    show the reason instead.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class HeldOut:
     ) -> Self:
         """Return the predictions for sequences with labels ``values`` in ``folds``."""
         scores, labels = scorer.scores(sequences, 1 + folds), scorer.labels
-        outputs = scorer.outputs(scores, sequences.there)
+        outputs = scorer.outputs(scores, sequences.observed)
         errors = np.sqrt(np.nanmean((values - outputs) ** 2, axis=0))
         least = np.finfo(float).eps * labels.scales  # residuals of a perfect fit are zero
         noise = np.where(labels.is_amount, errors + least, np.nan)

@@ -41,7 +41,7 @@ class StepFeatures:
 
     def fit(self, sequences: RaggedSequences, rng: np.random.RandomState) -> Self:
         """Estimate means, scales, and the regression on the step before."""
-        present = sequences.there
+        present = sequences.observed
         self._scaler = StandardScaler()
         for part in sequences.chunks(CHUNK):
             self._scaler.partial_fit(sequences.X[part][present[part]].astype(np.float64))

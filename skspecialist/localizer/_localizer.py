@@ -283,7 +283,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             if labels.is_amount.all() and self.pooling != "auto":
                 warn(f"pooling={self.pooling!r} has no effect: amounts are summed over steps.")
             # Where groups name the sequence of each row, every sequence is held out by itself.
-            by_rows = groups is None or sequences.given_as == "rows"
+            by_rows = groups is None or sequences.layout == "rows"
             folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
             features = StepFeatures(self.conditional).fit(sequences, rng)
             data = training_data(
@@ -318,7 +318,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             or rows, if ``X`` is; NaN at the ends of shorter sequences.
         """
         sequences = self._read(X, groups)
-        return sequences.in_its_form(self._contributions(sequences))
+        return sequences.restore_layout(self._contributions(sequences))
 
     @available_if(_has_no_amounts)
     def predict_proba(self, X: Any, groups: Any = None) -> Any:
@@ -364,7 +364,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             )
         # A negative contribution to an amount is one as well.
         found = np.abs(self._contributions(sequences)) >= self.thresholds_
-        return sequences.in_its_form(found, fill=False)
+        return sequences.restore_layout(found, fill=False)
 
     def step_weights(self, X: Any, groups: Any = None) -> Any:
         """Return the weight of each step for each task, sequence by sequence.
@@ -385,7 +385,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         weights = np.abs(self._contributions(sequences)) / self._labels.scales
         # Outputs of one task are adjacent: its weight is the largest among its classes.
         starts = np.flatnonzero(np.diff(self._labels.owners, prepend=-1))
-        return sequences.in_its_form(np.maximum.reduceat(weights, starts, axis=2), fill=0.0)
+        return sequences.restore_layout(np.maximum.reduceat(weights, starts, axis=2), fill=0.0)
 
     def transform(self, X: Any, groups: Any = None) -> np.ndarray:
         """Return the means of the latents of each task over its steps.
@@ -445,7 +445,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         values = self._labels.values(y)
         if np.isnan(values).all():
             raise ValueError("y has missing values only: at least one label is needed for a score.")
-        outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.there)
+        outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.observed)
         return self._scorer.log_likelihood(values, outputs, self.noise_)
 
     def _read(self, X: Any, groups: Any, reset: bool = False) -> RaggedSequences:

@@ -314,7 +314,7 @@ class StepScorer:
         parts = []
         for part in sequences.chunks(SEQUENCE_CHUNK):
             rows = to_double(self.features.transform(sequences.X[part])).flatten(0, 1)
-            present = to_double(sequences.there[part])
+            present = to_double(sequences.observed[part])
             steps = [
                 heads.per_step(self.module.encoders(chunk), mask)[..., 0]
                 for chunk in rows.split(CHUNK)
@@ -358,7 +358,7 @@ class StepScorer:
     @torch.no_grad()
     def pooled_latents(self, sequences: RaggedSequences, weights: np.ndarray) -> np.ndarray:
         """Return means of the latents (n_sequences, n_outputs, n_latents) by weights of steps."""
-        weights = weights * sequences.there[..., None]
+        weights = weights * sequences.observed[..., None]
         parts = []
         for part in sequences.chunks(SEQUENCE_CHUNK):
             steps = to_double(self.features.transform(sequences.X[part]))

@@ -108,7 +108,7 @@ def training_data(
             "window must be None where y holds amounts (floats): the amount in a piece of a "
             "sequence is not given."
         )
-    pieces, owners = features.cut(window or features.X.shape[1])
-    present = np.repeat(pieces.there[..., None], len(labels), axis=2)
+    pieces, owners = features.split(window or features.X.shape[1])
+    present = np.repeat(pieces.observed[..., None], len(labels), axis=2)
     targets = list((values / labels.scales)[owners].T)
     return StepData.from_arrays(pieces.X, present, targets, folds=folds[owners])

@@ -47,8 +47,8 @@ def consistency(
             Mean over all pairs of different fits, both ways.
         pairwise : ndarray of shape (n_fits, n_fits), float64
             Entry (i, j) is the mean R2 over the latents of fit j, predicted from those of
-            fit i: 1 if each is a linear function of them, about 0 if they have nothing to
-            say. Where (i, j) is high and (j, i) is low, fit j left something out.
+            fit i: 1 if each is a linear function of them, about 0 if they carry no
+            information on it. Where (i, j) is high and (j, i) is low, fit j left something out.
 
     Raises
     ------

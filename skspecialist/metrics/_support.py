@@ -25,7 +25,7 @@ def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike
         Which column of ``found`` is compared with each of ``true``. By default the one
         in its place. Learned latents have no order of their own: True matches the columns
         one to one so that F1 is largest, which flatters somewhat; an array, such as the
-        ``assignment`` of :func:`mean_correlation_coefficient`, says it (-1 for none).
+        ``assignment`` of :func:`mean_correlation_coefficient`, gives the match (-1 for none).
         Columns without a match are compared with empty ones.
 
     Returns

@@ -130,8 +130,8 @@ def make_design(
     """Return the basis functions of every step.
 
     Those of a feature are the feature itself, its normal scores and the Hermite
-    polynomials of degree two and three of these, less what the feature itself explains
-    of them; products of pairs of normal scores join where a step has few features. Normal
+    polynomials of degree two and three of these, less their regression on the feature
+    itself; products of pairs of normal scores join where a step has few features. Normal
     scores take the place of a feature of heavy tails, and the other way round.
 
     Parameters
@@ -306,7 +306,7 @@ def learned_functions(
     groups: np.ndarray | None = None,
     n_folds: int = 5,
 ) -> np.ndarray:
-    """Return what each step contributes to each task, predicted out of fold.
+    """Return the contribution of each step to each task, predicted out of fold.
 
     A task is the sum of one function per step, fitted by ridge regression. Its strength
     minimizes the leave-one-out error in all sequences; nothing else of a fold's own

@@ -440,7 +440,7 @@ def _choose_strengths(
 
 
 def _orthonormal(R: np.ndarray) -> np.ndarray:
-    """Return directions of unit variance of what the other steps leave of the columns."""
+    """Return directions of unit variance of the columns' residuals given other steps."""
     values, vectors = np.linalg.eigh(R.T @ R / len(R))
     kept = values > RESIDUAL_TOLERANCE
     return R @ (vectors[:, kept] / np.sqrt(values[kept]))

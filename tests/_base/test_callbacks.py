@@ -1,4 +1,4 @@
-"""Callbacks of scikit-learn are told of each task of a fit, and change nothing."""
+"""Callbacks of scikit-learn receive each task of a fit, and change nothing."""
 
 import pickle
 from unittest.mock import patch
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 
 
 class Recorder:
-    """Writes down what it is told; goes on to the parts of an estimator."""
+    """Callback that records its calls, and is passed on to the parts of an estimator."""
 
     max_propagation_depth = None
 

@@ -1,4 +1,4 @@
-"""Sequences: three dimensions, the same numbers flat, and what is refused."""
+"""Sequences: three dimensions, the same numbers flat, and invalid arguments."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Task values: the rule for their kind, the round trip, what is refused, missing or weighed."""
+"""Task values: the rule for their kind, the round trip, invalid, missing and weighted values."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""SelTaskBaseline: factors are what they should be, and find what recurs."""
+"""SelTaskBaseline: conditions on the factors, and recovery of recurring segments."""
 
 import numpy as np
 import pytest

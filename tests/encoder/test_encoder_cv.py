@@ -169,7 +169,7 @@ def test_a_failed_fit_leaves_the_estimator_as_it_was(widths, data):
 
 
 def linear_tasks(uses, seed=0):
-    """Return five latents turned, tasks that use them as told, and the latents."""
+    """Return five rotated latents, tasks with the given supports, and the latents."""
     rng = np.random.RandomState(seed)
     latents = rng.standard_normal((600, 5))
     weights = rng.uniform(0.5, 1.5, uses.shape) * rng.choice([-1, 1], uses.shape)

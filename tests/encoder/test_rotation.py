@@ -1,4 +1,4 @@
-"""Planted sparse heads are found in mixed latents, and what cannot be told apart is named."""
+"""Planted sparse heads are found in mixed latents, and inseparable latents are named."""
 
 from itertools import combinations
 from types import SimpleNamespace

@@ -275,7 +275,7 @@ class TestMoments:
 
     @pytest.mark.parametrize("varying", [slice(None, None, 6), slice(1, None, 6)])
     def test_constant_stretches_and_outliers(self, varying):
-        """Whichever rows say how far the offset is from zero."""
+        """The result does not depend on the rows from which the offset is estimated."""
         rng = np.random.default_rng(6)
         X = np.full((5000, 3), 3.0)
         X[varying] += rng.normal(size=X[varying].shape) * [1e-3, 1.0, 1e3]

@@ -1,4 +1,4 @@
-"""Displays: what is drawn, in which axes, and what is refused."""
+"""Displays: their contents, their axes, and invalid arguments."""
 
 import itertools
 import subprocess

@@ -1,4 +1,4 @@
-"""Displays of encoders: what is drawn, in which axes, and what is refused."""
+"""Displays of encoders: their contents, their axes, and invalid arguments."""
 
 import itertools
 import sys

@@ -1,4 +1,4 @@
-"""Display of pairs: which are drawn, marked and framed, and what is refused."""
+"""Display of pairs: which are drawn, marked and framed, and invalid arguments."""
 
 import itertools
 import sys
@@ -34,7 +34,7 @@ def _close_figures():
 
 
 def drawn(display):
-    """Return the scores, the dots and the framed cells of what was drawn."""
+    """Return the scores, the dots and the framed cells of a display."""
     cells, frames = display.ax_.collections
     side = len(display.structure)
     scores = np.ma.filled(cells.get_array(), NAN).reshape(side, side)

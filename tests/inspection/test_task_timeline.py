@@ -1,4 +1,4 @@
-"""The timeline of a sequence: what is drawn where, from what, and what is refused."""
+"""The timeline of a sequence: its contents, their sources, and invalid arguments."""
 
 import itertools
 import sys

@@ -132,12 +132,12 @@ def test_pieces_are_the_steps_of_their_sequences(longest):
     lengths = [1, 3, 4, 8, 9]
     parts = [np.random.default_rng(n).normal(size=(n, 2)) for n in lengths]
     whole = RaggedSequences.read(TaskLocalizer(), parts, reset=True)
-    pieces, owners = whole.cut(longest)
+    pieces, owners = whole.split(longest)
     assert pieces.lengths.max() <= longest
     assert_array_equal(np.bincount(owners), -(-np.array(lengths) // longest))
-    assert_array_equal(pieces.X[pieces.there], np.concatenate(parts))
+    assert_array_equal(pieces.X[pieces.observed], np.concatenate(parts))
     assert_array_equal(np.bincount(owners, weights=pieces.lengths), lengths)
-    assert whole.cut(9)[0] is whole
+    assert whole.split(9)[0] is whole
 
 
 def test_values_far_out_are_drawn_in_but_keep_their_order():

@@ -92,7 +92,7 @@ def interrupt(estimator, monkeypatch, n_writes, X=DATA.X, y=DATA.y):
 
 
 def again(estimator, **params):
-    """Return what a new run of the program would start with."""
+    """Return the estimator with which a new run of the program would start."""
     return type(estimator)(**(estimator.get_params(deep=False) | params))
 
 

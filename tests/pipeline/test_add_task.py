@@ -1,4 +1,4 @@
-"""Tasks that come later leave what was fitted as it is."""
+"""Tasks that are added later leave the fitted ones unchanged."""
 
 import pickle
 

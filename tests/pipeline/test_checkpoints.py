@@ -1,4 +1,4 @@
-"""Pipelines whose encoder saves its fits go on from them, or say why they could not."""
+"""Pipelines whose encoder saves its fits continue from them, or raise an error with the reason."""
 
 import pickle
 

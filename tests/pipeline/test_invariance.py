@@ -25,7 +25,7 @@ def draw(rng, *, labels, n=600, n_stable=N_STABLE, n_environments=2, shift="none
 
 
 def spurious(rng, y, slope, n_columns, copies):
-    """Return a block that tells the task by a slope of each sample's environment."""
+    """Return a block that predicts the task with a slope of each sample's environment."""
     signal = slope * (y - y.mean()) / y.std()
     own = 0.6 * rng.normal(size=(len(y), n_columns))
     if copies:

@@ -1,4 +1,4 @@
-"""Missing steps: each test rests on the sequences that have what it needs."""
+"""Missing steps: each test uses the sequences with all of its steps."""
 
 import numpy as np
 import pytest
