@@ -87,6 +87,7 @@ def test_half_samples_return_what_is_there():
     assert encoder.selection_frequency_[encoder.support_].min() > 0.5
 
 
+@pytest.mark.slow
 def test_half_samples_of_columns():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((300, 4))

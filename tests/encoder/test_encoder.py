@@ -200,6 +200,7 @@ def test_all_steps_are_what_ones_say(sequences):
     assert implicit.predict(X[:, :3]).shape == (400, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", ["mlp", "linear"])
 def test_steps_that_a_task_does_not_use_are_learned_to_count_little(sequences, heads):
     X, y, step_weights = sequences

@@ -73,6 +73,7 @@ def test_supports_come_back_exactly(fitted, data):
     assert chosen[~truth].max() <= 0.5
 
 
+@pytest.mark.slow
 def test_supports_come_back_from_halves_of_the_samples(fitted, data):
     X, y, truth = data
     assert fitted.selection_frequency_ is None

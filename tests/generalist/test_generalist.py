@@ -418,7 +418,7 @@ def nan_in_two_rows(x):
         ({"module": torch.tanh, "layer": "first"}, r"needs a torch.nn.Module"),
         ({"input_shape": (2, 4)}, r"input_shape=\(2, 4\) has 8 numbers, but a row has 6"),
         ({"pooling": "mean"}, r"needs an axis of tokens.*shape is \(2, 3\)"),
-        ({"device": "nowhere"}, r"device='nowhere' is not to be had"),
+        ({"device": "nowhere"}, r"device='nowhere' is not available"),
         ({"module": nan_in_two_rows}, r"module returned NaN or infinite values in 2 of 2 rows"),
         ({"module": torch.sum}, r"shape \(\) for a batch of 2 rows"),
         ({"module": lambda x: x.T}, r"shape \(6, 2\) for a batch of 2 rows"),

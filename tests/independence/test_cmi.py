@@ -50,6 +50,7 @@ def test_dependence_on_a_sphere_is_found():
     assert CMI(**QUICK).test(x, y, sphere).pvalue < 0.05
 
 
+@pytest.mark.slow
 def test_pvalues_are_uniform_where_x_and_y_share_a_cause():
     rng = np.random.default_rng(2)
     pvalues = []

@@ -36,6 +36,7 @@ def test_size_is_kept_under_a_nonlinear_null():
     assert 0.35 < pvalues.mean() < 0.7
 
 
+@pytest.mark.slow
 def test_without_z_it_agrees_with_a_permutation_test():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2, 100))

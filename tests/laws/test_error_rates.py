@@ -38,6 +38,7 @@ def test_false_discoveries_stay_below_the_level(criterion, n_sequences):
 
 
 # The fits are short.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 def test_the_pipeline_is_never_worse_on_new_sequences():
     encoder = SparseSpecialistEncoder(

@@ -81,6 +81,7 @@ def test_amounts_come_apart():
         assert not localizer.predict(X).any()
 
 
+@pytest.mark.slow
 def test_innovations_are_found_among_traces_of_the_past():
     X, steps = draw(400)
     X_test, steps_test = draw(seed=1)
@@ -92,6 +93,7 @@ def test_innovations_are_found_among_traces_of_the_past():
     assert scores[True] > 0.9 > scores[False] + 0.3
 
 
+@pytest.mark.slow
 def test_smoothing_finds_tasks_that_last():
     rng = np.random.default_rng(0)
 

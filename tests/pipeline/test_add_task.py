@@ -55,6 +55,7 @@ def test_the_new_task_reads_the_latents_of_the_others_only(data, fitted):
     assert not (more.mask_[4] > 0)[~fitted.encoder_.support_].any()
 
 
+@pytest.mark.slow
 def test_as_good_as_a_fit_of_all_tasks(data, fitted):
     X, half = data.X[:, None], slice(1000, None)
     later = pipeline().fit(X[:1000], data.y[:1000, :4]).add_task(X[:1000], data.y[:1000, 4])

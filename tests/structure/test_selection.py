@@ -115,6 +115,7 @@ def test_gain_is_the_held_out_log_likelihood():
     assert expected > 0
 
 
+@pytest.mark.slow
 def test_selection_frequency_tells_planted_cells_from_others():
     data = make(30, n_timesteps=8)
     model = fit(data)
