@@ -31,19 +31,8 @@ from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
 from ._candidates import GENERALISTS
-from ._decision import (
-    Decision,
-    Fold,
-    NewRepresentation,
-    TaskModel,
-    add_latents,
-    choose_candidate,
-    fit_folds,
-    fit_models,
-    held_out,
-    is_curved,
-    mix_candidates,
-)
+from ._comparison import NewRepresentation
+from ._decision import TaskModel, fit_tasks
 from ._estimators import clone_with_seed
 from ._representation import LabeledSequences, Representation, Stage
 from ._splits import n_splits
@@ -53,17 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SpecialistPipeline"]
 
-# Candidates that need an encoder.
-READS_LATENTS = ("latents", "generalist+latents")
 # Stages of each fit to all sequences or to some of them.
 STAGES = ("generalist", "structure", "encoder", "estimators")
 # Parameters of the encoder that the mask of tasks added later is learned with.
 FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
-# Decisions without a comparison.
-DECISIONS = {
-    "specialist": Decision({}),
-    "generalist": Decision({"generalist": 1.0}, "strategy='generalist'"),
-}
 # Parameters without effect: the generalist has no parts to fit, and two strategies compare.
 IGNORED = {
     "stack": (),
@@ -485,52 +467,20 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         stage: Stage,
         reads: Representation | None = None,
     ) -> tuple[Representation, list[TaskModel]]:
-        """Return the representation and the models of the tasks, fitted to all sequences."""
         # One seed for the comparison and one for the final fit, whatever the number of splits.
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
-        folds: list[Fold] = []
-        if self.strategy in DECISIONS:
-            decisions = [DECISIONS[self.strategy]] * len(data.tasks)
-            encode = self.strategy == "specialist"
-        else:
-            folds, decisions = self._compare(data, new_representation, stage, seeds[0])
-            encode = any(name in d.weights for d in decisions for name in READS_LATENTS)
-        representation = new_representation(seeds[1]).fit(data, stage)
-        representation.fit_encoder(data, stage, train=encode)
-        with stage("estimators"):
-            models = fit_models(
-                data, representation, decisions, folds, self.estimator, seeds[1], reads
-            )
-        return representation, models
-
-    def _compare(
-        self, data: LabeledSequences, new_representation: NewRepresentation, stage: Stage, seed: int
-    ) -> tuple[list[Fold], list[Decision]]:
-        """Return the folds, and the decision for each task on held-out sequences.
-
-        The default encoder takes most of the time of a fit: it is trained where a kernel shows
-        that a task is curved. One that is given is always trained.
-        """
-        n_tasks = len(data.tasks)
-        eager = self.encoder is not None
-        folds = fit_folds(
+        return fit_tasks(
             data,
             new_representation,
             stage,
+            seeds,
+            strategy=self.strategy,
             cv=self.cv,
+            loss=self.loss,
             estimator=self.estimator,
-            seed=seed,
-            encode=eager,
+            always_encode=self.encoder is not None,
+            reads=reads,
         )
-        evidence = [held_out(folds, data, i, self.loss) for i in range(n_tasks)]
-        if not eager:
-            curved = any(is_curved(task) for task in evidence)
-            add_latents(folds, data, stage, self.estimator, seed, train=curved)
-            evidence = [held_out(folds, data, i, self.loss) for i in range(n_tasks)]
-        if self.strategy == "stack":
-            return folds, [mix_candidates(task, self.loss) for task in evidence]
-        missing = folds[-1].representation.missing
-        return folds, [choose_candidate(*pair) for pair in zip(evidence, missing, strict=True)]
 
     def _new_representation(self, n_timesteps: int, seed: int) -> Representation:
         """Return a representation with unfitted parts."""

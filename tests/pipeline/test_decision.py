@@ -9,9 +9,9 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFol
 
 from skspecialist._data.tasks import Task, TaskTargets
 from skspecialist.pipeline._candidates import Candidate
+from skspecialist.pipeline._comparison import HeldOut
 from skspecialist.pipeline._decision import (
     Decision,
-    HeldOut,
     available,
     choose_candidate,
     mix_candidates,
