@@ -12,14 +12,14 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils import Bunch
 
-from ..metrics._block_r2 import block_r2
+from .._stats.probes import cross_fitted_r2
 from ..networks.training import StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder, head_slopes
 from ._training import Build, SparsityPath, noise_of, search_penalty, train_bottlenecks
 
 __all__ = ["column_stability", "diagnose", "latent_stability"]
 
-MIN_ROWS = 20  # that block_r2 needs
+MIN_ROWS = 20  # fewest for the probe, which is tuned in thirds of one half
 MAX_ROWS = 2000  # kernel ridge takes their cube in time
 UNUSED = 0.01  # part of the mean slope of the most used latent
 DUPLICATE = 0.95  # R2 of a kept latent given another one
@@ -59,14 +59,22 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
         unused=np.flatnonzero(support)[use < UNUSED * use.max(initial=0.0)],
         jacobian_rank=int((singular > RANK * singular.max(initial=0.0)).sum()),
         duplicates=_duplicates(kept, np.flatnonzero(support)),
-        leakage=block_r2(kept, others) if others.shape[1] else np.zeros(0),
+        leakage=_predicted_share(kept, others) if others.shape[1] else np.zeros(0),
     )
+
+
+def _predicted_share(inputs: np.ndarray, latents: np.ndarray) -> np.ndarray:
+    """Return the R2 of latents by kernel ridge regression on others; always the same halves."""
+    rng = np.random.RandomState(0)
+    order, seed = rng.permutation(len(inputs)), rng.randint(2**31 - 1)
+    return cross_fitted_r2("kernel", inputs, latents, order, seed)
 
 
 def _duplicates(kept: np.ndarray, indices: np.ndarray) -> list[tuple[int, int]]:
     """Return pairs of latents of which each predicts the other."""
     n_kept = kept.shape[1]
-    r2 = np.array([block_r2(kept[:, [j]], kept) for j in range(n_kept)]).reshape(n_kept, n_kept)
+    r2 = np.array([_predicted_share(kept[:, [j]], kept) for j in range(n_kept)])
+    r2 = r2.reshape(n_kept, n_kept)
     both = np.minimum(r2, r2.T)
     return [
         (int(indices[i]), int(indices[j]))

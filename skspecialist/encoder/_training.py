@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from .._stats.one_standard_error import tolerated_loss
 from ..networks.layers import (
     CHUNK,
     HEAD_UNITS,
+    ArrayModule,
     Bottlenecks,
     Encoders,
     MaskedHeads,
-    TaskLoss,
 )
 from ..networks.training import LEARNS_FROM_ALL, WARMUP, SpecialistNet, StepData, Trainer
 from .penalties._base import BasePenalty
@@ -28,6 +29,60 @@ MAX_GROUPS = 12  # widths times folds in one training, per noise: more would not
 
 # Builds untrained bottlenecks of given widths; see ``build_bottlenecks``.
 Build = Callable[..., Bottlenecks]
+
+
+class TaskLoss(ArrayModule):
+    """Loss of each task in units of the loss of the null model.
+
+    Squared error of standardized values, or cross entropy over the entropy of the labels:
+    the null model, which predicts the mean or the class frequencies, has loss one in both.
+
+    Parameters
+    ----------
+    n_classes : sequence of int of length n_tasks
+        Number of classes, 0 for a continuous task.
+    targets, weights : tensors of shape (n_samples, n_tasks)
+        Standardized values and class indices of the training data, and their weights.
+    """
+
+    null_outputs: torch.Tensor
+    entropies: torch.Tensor
+
+    def __init__(
+        self, n_classes: Sequence[int], targets: torch.Tensor, weights: torch.Tensor
+    ) -> None:
+        super().__init__()
+        self.n_classes = list(n_classes)
+        self.n_outputs = [max(1, count) for count in n_classes]
+        logits, entropies = [], []
+        for task, count in enumerate(self.n_classes):
+            if count == 0:
+                logits.append(torch.zeros(1))
+                entropies.append(1.0)
+                continue
+            counts = torch.bincount(targets[:, task].long(), weights[:, task], minlength=count)
+            # Half a sample more of each class (Krichevsky and Trofimov 1981): a class may be
+            # absent from the training samples, and would have an infinite loss.
+            shares = (counts + 0.5) / (counts.sum() + 0.5 * count)
+            logits.append(shares.log())
+            entropies.append(float(-(shares * shares.log()).sum()))
+        self.register_buffer("null_outputs", torch.cat(logits))
+        self.register_buffer("entropies", torch.tensor(entropies))
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the losses, shape (n_groups, n_samples, n_tasks)."""
+        if not any(self.n_classes):
+            return (outputs - targets) ** 2
+        losses, blocks = [], outputs.split(self.n_outputs, dim=2)
+        for task, block in enumerate(blocks):
+            truth = targets[:, task].expand(block.shape[:2])
+            if self.n_classes[task] == 0:
+                losses.append((block[:, :, 0] - truth) ** 2)
+            else:
+                losses.append(
+                    functional.cross_entropy(block.transpose(1, 2), truth.long(), reduction="none")
+                )
+        return torch.stack(losses, dim=2) / self.entropies
 
 
 def build_bottlenecks(

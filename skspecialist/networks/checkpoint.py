@@ -1,4 +1,4 @@
-"""Half-trained networks on disk, from which a fit that was killed continues."""
+"""Checkpoints of trainings on disk, from which an interrupted fit continues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,9 +18,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from .._data.validation import UNREADABLE
-
-if TYPE_CHECKING:
-    from .training import SpecialistNet, StepData
+from .training import SpecialistNet, StepData
 
 INTERVAL = 10.0  # least number of seconds between two writes of a running training
 DIGEST_SIZE = hashlib.sha256().digest_size
@@ -28,7 +26,7 @@ LOADING_ERRORS = (*UNREADABLE, pickle.UnpicklingError)
 
 
 class Checkpoints:
-    """Files of the trainings of one fit, in their order.
+    """Iterator of the callbacks that save the trainings of one fit, in their order.
 
     They are in a folder named after everything that the fit depends on: another fit has
     another folder, and one that ran before finds its own. The trainings of a fit have the same
@@ -72,7 +70,10 @@ class Checkpoints:
                 "directory that can be written to."
             ) from error
 
-    def next(self) -> Checkpoint:
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Checkpoint:
         """Return the callback of the next training."""
         self.n_trainings += 1
         name = f"training{self.n_trainings:04d}"

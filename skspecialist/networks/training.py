@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 
 from .._base.estimator import NO_CALLBACKS, TaskContext
-
-if TYPE_CHECKING:
-    from .checkpoint import Checkpoints
 
 NO_FOLD = -1  # fold of a sample that is never held out
 LEARNS_FROM_ALL = -2  # fold that a group leaves out if it learns from all: no sample has it
@@ -396,8 +393,8 @@ class Trainer:
         Whether skorch prints a line per epoch.
     task : TaskContext
         Context of the fit.
-    checkpoints : Checkpoints or None
-        Files in which the trainings are saved.
+    checkpoints : iterator of callbacks or None
+        Callback that saves each training, in their order.
     """
 
     learning_rate: float
@@ -407,7 +404,7 @@ class Trainer:
     device: str = "cpu"
     verbose: int = 0
     task: TaskContext = NO_CALLBACKS
-    checkpoints: Checkpoints | None = None
+    checkpoints: Iterator[Callback] | None = None
 
     def train(
         self,
@@ -446,7 +443,7 @@ class Trainer:
             callbacks = [("early_stopping", stop), *callbacks]
             data, valid = _hold_out(data)
         if self.checkpoints is not None:
-            callbacks = [*callbacks, ("checkpoint", self.checkpoints.next())]
+            callbacks = [*callbacks, ("checkpoint", next(self.checkpoints))]
         return train_net(
             module,
             data,

@@ -13,6 +13,7 @@ from skspecialist.encoder import _training as training_module
 from skspecialist.encoder._autoencoder import kernel_alignment
 from skspecialist.encoder._training import (
     SparsityPath,
+    TaskLoss,
     build_bottlenecks,
     finish_bottlenecks,
     noise_of,
@@ -20,7 +21,7 @@ from skspecialist.encoder._training import (
     train_bottlenecks,
 )
 from skspecialist.encoder.penalties import L1, HardConcrete
-from skspecialist.networks.layers import MaskedHeads, TaskLoss
+from skspecialist.networks.layers import MaskedHeads
 from skspecialist.networks.training import StepData, Trainer, WholeBatches, seeded
 
 TRAINER = Trainer(learning_rate=0.03, max_epochs=2, batch_size=64)
