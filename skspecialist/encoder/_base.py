@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import textwrap
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -25,7 +22,7 @@ from .._base.sklearn_compat import (
     safe_indexing,
 )
 from .._data.tasks import TaskTargets
-from .._data.validation import check_callbacks, check_same_length, split_indices, validate_steps
+from .._data.validation import check_callbacks, check_same_length, validate_steps
 from .._data.weights import (
     as_sequences,
     merge_samples,
@@ -39,16 +36,10 @@ from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, SpecialistNet, StepData, Trainer, seeded
 from ._autoencoder import SpecialistAutoencoder, encode, predict_tasks
 from ._diagnostics import diagnose
-from ._training import (
-    Build,
-    SparsityPath,
-    build_bottlenecks,
-    noise_of,
-    train_bottlenecks,
-)
+from ._training import Build, build_bottlenecks, noise_of, train_bottlenecks
 from .penalties._base import BasePenalty
 
-__all__ = ["BaseSparseSpecialist", "GivenSparsityMixin", "SearchedSparsityMixin", "fill_docstring"]
+__all__ = ["BaseSparseSpecialist", "GivenSparsityMixin"]
 
 CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has already trained
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
@@ -66,143 +57,6 @@ NOT_IN_CHECKPOINTS = (
     "verbose",
     "warm_start",
 )
-
-# Parameters and attributes that several classes share, filled into their docstrings.
-SHARED_DOCS = {
-    "heads": """
-        heads : {"mlp", "linear"}, default="mlp"
-            Whether the head of a task is a network of two hidden layers of 32 units, or linear.
-        """,
-    "task_weight": """
-        task_weight : array-like of shape (n_tasks,), default=None
-            Weights of the tasks. None is equal weights: losses are in units of the loss of the
-            null model, so that neither the scale of a task nor its number of labels matters.
-        """,
-    "batch_size": """
-        batch_size : int, default=128
-            Number of steps in a batch; whole sequences, at least 16 of them.
-        """,
-    "learning_rate": """
-        learning_rate : float, default=0.03
-            Largest learning rate of a one-cycle schedule, with which so large a rate is safe. A
-            smaller one ends in poor local optima more often.
-        """,
-    "early_stopping": """
-        early_stopping : bool, default=False
-            Whether each training after the search holds out a tenth of the samples, stops when
-            their loss no longer falls, and returns to the best epoch. By default all samples
-            are used.
-        """,
-    "validation_fraction": """
-        validation_fraction : float, default=0.2
-            Part of the samples, or of the groups, that the search holds out.
-        """,
-    "callbacks": """
-        callbacks : list of skorch callbacks, default=None
-            Further callbacks of the training with the penalty.
-        """,
-    "device": """
-        device : str, default="cpu"
-            Device of the training. The fitted networks are on the CPU.
-        """,
-    "checkpoint_dir": """
-        checkpoint_dir : path-like, default=None
-            Directory in which the fit is saved while it runs, every 10 seconds at most, in a
-            folder of its own. A fit that was killed continues when it is called again with the
-            same data, parameters and versions, and one that was finished returns at once; the
-            result is, to the last bit, that of an undisturbed fit on the same machine. It
-            requires an integer ``random_state``, and no ``callbacks``. Nothing is removed:
-            remove the directory when you have the result. None saves nothing.
-        """,
-    "warm_start": """
-        warm_start : bool, default=False
-            Whether the training with the penalty starts from the networks of the previous fit,
-            without a search. The data must have the same features and tasks.
-        """,
-    "random_state": """
-        random_state : int, RandomState instance or None, default=None
-            Initial weights, batches and held-out samples. The same integer gives the same
-            numbers; torch's global generator is not changed.
-        """,
-    "verbose": """
-        verbose : int, default=0
-            Whether skorch prints a line per epoch.
-        """,
-    "cv": """
-        cv : int, splitter or iterable, default=5
-            Folds: a number of random ones, which keep groups together if there are any, or
-            anything that scikit-learn's ``cv`` accepts. A sample in several test sets counts
-            in the last.
-        """,
-    "n_subsamples": """
-        n_subsamples : int, default=None
-            Number of random half-samples to which the model is fitted as well, for
-            ``selection_frequency_``. None is none; 20 give a clear picture, at a cost.
-        """,
-    "path_attributes": """
-        sparsity_ : float
-            The chosen point, a share of ``sparsity_max_``.
-        sparsity_max_ : float
-            Task loss of the null model minus that of the best point; a penalty of that weight
-            leaves nothing.
-        sparsity_path_ : ndarray of shape (n_points,), float64
-            From 0, dense, to 1, empty: the smallest share with which a point is chosen over all
-            denser ones.
-        scores_path_ : ndarray of shape (n_points, n_folds), float64
-            Held-out share of the task loss that is explained: 1 minus the loss, in units of
-            that of the null model.
-        n_active_path_ : ndarray of shape (n_points,), float64
-            Number of latents that some task uses, the mean over folds.
-        support_path_ : ndarray of shape (n_points, n_tasks, n_components), float64
-            Share of the folds in which a task may use a latent.
-        best_index_ : int
-            The chosen point.
-        """,
-    "fit_attributes": """
-        history_ : list of dict
-            Losses of each epoch of each training (``phase`` is "search", "sparse", "refit" or
-            "reconstruction"); in the search the sum over all networks that learn side by side.
-        n_iter_ : int
-            Number of epochs of the training with the penalty.
-        tasks_ : TaskTargets
-            The tasks of ``y``.
-        step_mask_ : ndarray of shape (n_timesteps, n_tasks) or None
-            Weights of the steps where they are the same for all sequences.
-        step_weights_ : ndarray of shape (n_timesteps, n_tasks) or None
-            ``step_mask_`` times the learned importance of each step in a task, whose mean square
-            over the steps of a task is 1. Negative where a step has the opposite sign. None
-            unless ``step_weights`` had one row per step.
-        module_ : torch.nn.Module
-            All networks, trained.
-        n_features_in_ : int
-            Number of features of a step.
-        feature_names_in_ : ndarray of shape (n_features_in_,)
-            Their names, if ``X`` had string column names.
-        """,
-}
-
-
-def fill_docstring(*docs: dict[str, str]) -> Any:
-    """Return a class decorator that fills ``{name}`` lines of the docstring.
-
-    Parameters
-    ----------
-    *docs : dict of {str: str}
-        Entries by name, in addition to :data:`SHARED_DOCS`.
-    """
-    entries = SHARED_DOCS.copy()
-    for further in docs:
-        entries |= further
-
-    def entry(match: re.Match[str]) -> str:
-        return textwrap.indent(textwrap.dedent(entries[match[2]]).strip(), match[1])
-
-    def decorate(cls: type) -> type:
-        if cls.__doc__ is not None:  # python -OO removes docstrings
-            cls.__doc__ = re.sub(r"^( *)\{(\w+)\}$", entry, cls.__doc__, flags=re.MULTILINE)
-        return cls
-
-    return decorate
 
 
 class BaseSparseSpecialist(
@@ -643,65 +497,3 @@ class GivenSparsityMixin:
             )
         if self.sparsity == 0 and self.penalty != "auto":
             warn(f"penalty={self.penalty!r} has no effect with sparsity=0.")
-
-
-class SearchedSparsityMixin:
-    """Fits whose sparsity is chosen by cross-validation."""
-
-    cv: Any
-    tolerance: float
-    sparsity_path_: np.ndarray
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "cv": ["cv_object"],
-        "tolerance": [Interval(Real, 0, 1, closed="left")],
-        "n_subsamples": [Interval(Integral, 2, None, closed="left"), None],
-    }
-
-    @property
-    def _positive_tolerance(self) -> float:
-        # At exactly zero there would be no penalty, and dense masks.
-        return max(self.tolerance, np.finfo(float).tiny)
-
-    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> np.ndarray | None:
-        """Return the fold in which a splitter holds out each sample; None for random folds."""
-        if self.cv is None or isinstance(self.cv, Integral):
-            return None
-        return self._folds(split_indices(self.cv, X, y, groups), len(X))
-
-    def _draw_folds(
-        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Return random folds of samples, or groups."""
-        n_units = n_samples if groups is None else len(np.unique(groups))
-        splitter = KFold if groups is None else GroupKFold
-        n_splits = max(2, min(5 if self.cv is None else self.cv, n_units))
-        cv = splitter(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
-        placeholder = np.zeros((n_samples, 1))
-        return self._folds(split_indices(cv, placeholder, None, groups), n_samples)
-
-    def _folds(self, splits: Any, n_samples: int) -> np.ndarray:
-        folds = np.full(n_samples, NO_FOLD)
-        for fold, (_, test) in enumerate(splits):
-            folds[test] = fold
-        if not (folds >= 0).any():
-            raise ValueError(f"cv={self.cv!r} holds out no sample.")
-        return folds
-
-    def _describe(self, path: SparsityPath, supports: list[np.ndarray]) -> None:
-        """Set the attributes of the path, from dense to empty.
-
-        Parameters
-        ----------
-        path : SparsityPath
-            The path.
-        supports : list of ndarray of shape (n_folds, n_tasks, n_latents)
-            Which latents each task may use, for each point.
-        """
-        self.sparsity_max_ = path.explained
-        losses = [path.losses[point] for point in path.points]
-        self.scores_path_ = 1.0 - np.array([path.by_fold(each) for each in losses])
-        self.support_path_ = np.array([support.mean(axis=0) for support in supports])
-        self.n_active_path_ = np.array([s.any(axis=1).sum(axis=1).mean() for s in supports])
-        self.best_index_ = path.points.index(path.chosen)
-        self.sparsity_ = float(self.sparsity_path_[self.best_index_])

@@ -18,14 +18,10 @@ from ..exceptions import warn
 from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import decode, fit_autoencoder
-from ._base import (
-    VALIDATION_FRACTION,
-    BaseSparseSpecialist,
-    GivenSparsityMixin,
-    SearchedSparsityMixin,
-    fill_docstring,
-)
+from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
+from ._cross_validation import SearchedSparsityMixin
 from ._diagnostics import latent_stability
+from ._docs import ENCODER_DOCS, fill_docstring
 from ._rotation import rotate_latents
 from ._training import Build, SparsityPath, refit_heads, search_width
 from .penalties._base import BasePenalty
@@ -36,63 +32,6 @@ EXPLAINED_VARIANCE = 0.999  # share for the principal components that n_componen
 MAX_COMPONENTS = 32  # largest number of latents with n_components=None
 INDEPENDENCE_WEIGHT = 0.3  # default
 NOISES = (0.0, 0.3)  # noises on the features of input_noise="auto"
-
-DOCS = {
-    "n_components": """
-        n_components : int, default=None
-            Number of all latents. None is the number of principal components that explain
-            99.9 % of the variance of the features, at most 32.
-        """,
-    "penalty": """
-        penalty : {"auto", "l1", "hard_concrete"} or instance of a penalty, default="auto"
-            Penalty on the mask: "l1" is ``L1()``, a sparse group lasso, "hard_concrete" is
-            ``HardConcrete()``, random gates. "auto" is "l1". Its weight is the product of
-            sparsity (or tolerance) and ``sparsity_max_``.
-        """,
-    "independence_weight": """
-        independence_weight : float, default=0.3
-            Weight of the dependence between the latents of the tasks and the others, in units
-            of the reconstruction error: the Hilbert-Schmidt independence criterion, scaled to
-            [0, 1]. Without it the others repeat in part the content of the tasks' latents. It
-            changes the others only. Where relevant and irrelevant latents of the data depend
-            on each other, the others contain the rest of the irrelevant ones.
-        """,
-    "hidden_layer_sizes": """
-        hidden_layer_sizes : tuple of int, default=(128, 128)
-            Hidden layers of the encoder; those of the decoder are the reverse.
-        """,
-    "input_noise": """
-        input_noise : float or "auto", default="auto"
-            Standard deviation of the normal noise that is added to the standardized features
-            while the tasks are learned, against overfitting [3]_. "auto" tries 0 and 0.3 at
-            each number of latents and takes the one with better held-out predictions: curved
-            tasks with many samples need none, few or noisy samples need some. Without a search
-            "auto" is 0.
-        """,
-    "latent_attributes": """
-        mask_ : ndarray of shape (n_tasks, n_components), float64
-            How much each task uses each latent; exact zeros. Within the latents that are kept
-            the mask depends on the coordinates that the encoder chose, which are not unique.
-        support_ : ndarray of shape (n_components,), bool
-            Latents that some task uses.
-        input_noise_ : float
-            Standard deviation of the noise that the latents were learned with.
-        inseparable_groups_ : list of tuple of int
-            Groups of latents of the support that are identified together only. With heads
-            that are not linear, the whole support; with linear ones, latents that occur
-            together in too many tasks.
-        n_components_ : int
-            Number of latents.
-        """,
-    "references": """
-        .. [1] Zheng, Feng, Li, Xie, Murphy and Zhang, From generalist to specialist
-           representation, ICML 2026, arXiv:2605.12733.
-        .. [2] Yun, Lozano and Yang, Adaptive proximal gradient methods for structured neural
-           networks, NeurIPS 2021.
-        .. [3] Bishop, Training with noise is equivalent to Tikhonov regularization, Neural
-           Computation 7, 1995.
-        """,
-}
 
 
 class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
@@ -251,7 +190,7 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         return features.astype(X.dtype, copy=False)
 
 
-@fill_docstring(DOCS)
+@fill_docstring(ENCODER_DOCS)
 class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
     """Sparse specialist encoder: latents, and a mask of the latents that each task uses.
 
@@ -408,7 +347,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
         return width, narrow, self.sparsity * path.explained
 
 
-@fill_docstring(DOCS)
+@fill_docstring(ENCODER_DOCS)
 class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
     """Sparse specialist encoder that chooses its sparsity by cross-validation.
 

@@ -16,14 +16,10 @@ from .._data.validation import FLOATS, as_array, check_numbers, validate_steps
 from ..networks.layers import Bottlenecks
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder
-from ._base import (
-    VALIDATION_FRACTION,
-    BaseSparseSpecialist,
-    GivenSparsityMixin,
-    SearchedSparsityMixin,
-    fill_docstring,
-)
+from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
+from ._cross_validation import SearchedSparsityMixin
 from ._diagnostics import column_stability
+from ._docs import fill_docstring
 from ._training import Build, SparsityPath, refit_heads, search_penalty
 from .penalties._base import BasePenalty
 
