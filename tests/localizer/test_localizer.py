@@ -194,6 +194,7 @@ def ragged_forms():
     return parts, padded, np.concatenate(parts), np.repeat(np.arange(60), lengths), rows, y
 
 
+@pytest.mark.filterwarnings("ignore:No step reaches:skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize("conditional", [False, True])
 def test_three_forms_of_unequal_lengths_have_one_answer(conditional):
     parts, padded, stacked, groups, _, y = ragged_forms()
@@ -264,6 +265,7 @@ def test_groups_are_held_out_together():
         TaskLocalizer(**QUICK).fit(X, y, groups=np.zeros(40))
 
 
+@pytest.mark.filterwarnings("ignore:No step reaches:skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize("as_list", [False, True])
 def test_grid_search_with_groups(as_list):
     X, steps = draw(40)

@@ -251,7 +251,7 @@ refusals.add(
 
 
 # Tables are among what is given to estimators that were fitted to arrays.
-@pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize(("call", "mistakes", "argument"), refusals.cases)
 def test_is_refused(call, mistakes, argument):
