@@ -75,7 +75,7 @@ def compare_losses(report, title, draw, generalist):
         "generalist + ridge": SpecialistPipeline(strategy="generalist"),
         "generalist + PCA + ridge": SpecialistPipeline(PCA(generalist), strategy="generalist"),
         "specialist, always": SpecialistPipeline(encoder=ENCODER, strategy="specialist"),
-        "specialist, auto": SpecialistPipeline(encoder=ENCODER),
+        "specialist, auto": SpecialistPipeline(encoder=ENCODER, strategy="best"),
     }
     if draw is digit_sequences:
         for name in ("specialist, always", "specialist, auto"):
@@ -130,7 +130,7 @@ def logistic(**options):
 
 def specialist(encoder, **options):
     """Return a pipeline of known latents."""
-    return SpecialistPipeline(encoder=encoder, n_timesteps=1, **options)
+    return SpecialistPipeline(encoder=encoder, n_timesteps=1, strategy="best", **options)
 
 
 def block(rng, labels, agreement, n_columns):
