@@ -81,8 +81,8 @@ class Ours(SpecialistPipeline):
 
 @method(OURS)
 def ours(fold, seed):
-    """SpecialistPipeline with its defaults: specialists where held-out data favor them."""
-    return Ours(fold.generalist, random_state=seed)
+    """SpecialistPipeline that specializes tasks where held-out data favor it."""
+    return Ours(fold.generalist, strategy="best", random_state=seed)
 
 
 @method(ALWAYS)
