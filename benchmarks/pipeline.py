@@ -28,9 +28,7 @@ def measure(seed):
         make_digit_sequences(N_SEQUENCES, subset=half, random_state=seed)
         for half in ("train", "test")
     )
-    pipeline = SpecialistPipeline(
-        PCA(16), encoder=ENCODER, strategy="best", random_state=seed
-    )
+    pipeline = SpecialistPipeline(PCA(16), encoder=ENCODER, strategy="best", random_state=seed)
     start = time.perf_counter()
     pipeline.fit(train.X, train.y)
     seconds = time.perf_counter() - start

@@ -9,12 +9,20 @@ import zlib
 from importlib import import_module
 from typing import Any
 
-from ._data.validation import UNREADABLE
-
 __all__ = ["trusted_types"]
 
 PACKAGE = __name__.partition(".")[0]
-REFUSED = (*UNREADABLE, zipfile.BadZipFile, zlib.error)
+# Errors of reading a file that is damaged or has another format.
+REFUSED = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def trusted_types(file: Any) -> list[str]:

@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skspecialist import SparseSpecialistEncoder, TaskStructureIdentifier
-from skspecialist.encoder.penalties import BasePenalty
 from skspecialist.independence import BaseIndependenceTest
+from skspecialist.networks.penalties import BasePenalty
 from skspecialist.structure import Collider
 from skspecialist.structure.aggregation import BaseAggregation
 from tests._instances import INSTANCES

@@ -3,7 +3,6 @@
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
-from sklearn.utils.validation import _num_samples as num_samples
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -19,7 +18,6 @@ __all__ = [
     "Interval",
     "StrOptions",
     "fit_context",
-    "num_samples",
     "safe_indexing",
     "validate_params",
 ]

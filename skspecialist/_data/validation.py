@@ -12,11 +12,8 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .._base.sklearn_compat import num_samples
-
 __all__ = [
     "FLOATS",
-    "UNREADABLE",
     "as_array",
     "check_callbacks",
     "check_convertible",
@@ -35,8 +32,6 @@ __all__ = [
 
 FLOATS = [np.float64, np.float32]
 LARGEST = 1e150  # sums of squares of numbers up to this size are finite
-# Errors of reading a file that is damaged or has another format.
-UNREADABLE = (AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def as_array(values: Any, argument: str, dtype: Any = None) -> np.ndarray:
@@ -215,7 +210,9 @@ def check_same_length(**arguments: Any) -> None:
                 raise TypeError(
                     f"{argument} must be array-like with one entry per sample, got {values!r}."
                 )
-            lengths[argument] = num_samples(values)
+            # The length of sparse matrices is not defined.
+            shape = getattr(values, "shape", None)
+            lengths[argument] = shape[0] if shape else len(values)
     if len(set(lengths.values())) > 1:
         raise ValueError(
             f"{' and '.join(lengths)} have inconsistent numbers of samples: "

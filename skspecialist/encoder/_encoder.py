@@ -16,6 +16,7 @@ from .._base.sklearn_compat import Interval, StrOptions
 from .._data.validation import FLOATS, check_layer_sizes, check_numbers
 from ..exceptions import warn
 from ..networks.layers import Bottlenecks
+from ..networks.penalties._base import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import decode, fit_autoencoder
 from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
@@ -24,7 +25,6 @@ from ._diagnostics import latent_stability
 from ._docs import ENCODER_DOCS, fill_docstring
 from ._rotation import rotate_latents
 from ._training import Build, SparsityPath, refit_heads, search_width
-from .penalties._base import BasePenalty
 
 __all__ = ["SparseSpecialistEncoder", "SparseSpecialistEncoderCV"]
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.validation import FLOATS, as_array, check_numbers, validate_steps
 from ..networks.layers import Bottlenecks
+from ..networks.penalties._base import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder
 from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
@@ -21,7 +22,6 @@ from ._cross_validation import SearchedSparsityMixin
 from ._diagnostics import column_stability
 from ._docs import fill_docstring
 from ._training import Build, SparsityPath, refit_heads, search_penalty
-from .penalties._base import BasePenalty
 
 __all__ = ["SparseMultiTaskSelector", "SparseMultiTaskSelectorCV"]
 

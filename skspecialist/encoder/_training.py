@@ -21,8 +21,8 @@ from ..networks.layers import (
     Encoders,
     MaskedHeads,
 )
+from ..networks.penalties._base import BasePenalty
 from ..networks.training import LEARNS_FROM_ALL, WARMUP, SpecialistNet, StepData, Trainer
-from .penalties._base import BasePenalty
 
 SEARCH_SHARE = 0.6  # part of the epochs in the search: the best net is trained further
 MAX_GROUPS = 12  # widths times folds in one training, per noise: more would not be faster

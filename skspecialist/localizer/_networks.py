@@ -16,7 +16,6 @@ from .._base.estimator import TaskContext
 from .._data.ragged import RaggedSequences
 from .._data.validation import check_callbacks, check_layer_sizes
 from .._data.weights import weighted_means
-from ..encoder.penalties.l1 import L1
 from ..networks.layers import (
     CHUNK,
     HEAD_UNITS,
@@ -26,6 +25,7 @@ from ..networks.layers import (
     MaskedHeads,
     to_double,
 )
+from ..networks.penalties.l1 import L1
 from ..networks.training import LEARNS_FROM_ALL, WARMUP, StepData, n_batches, train_net
 from ._features import CHUNK as SEQUENCE_CHUNK
 from ._features import StepFeatures

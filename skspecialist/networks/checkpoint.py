@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,12 +18,20 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from .._data.validation import UNREADABLE
 from .training import SpecialistNet, StepData
 
 INTERVAL = 10.0  # least number of seconds between two writes of a running training
 DIGEST_SIZE = hashlib.sha256().digest_size
-LOADING_ERRORS = (*UNREADABLE, pickle.UnpicklingError)
+# Errors of reading a file that is damaged or has another format.
+LOADING_ERRORS = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 
 
 class Checkpoints:
@@ -206,9 +215,9 @@ def fingerprint(
     data: StepData, options: Mapping[str, Any], seed: int, start: nn.Module | None
 ) -> str:
     """Return a hash of everything that the result of a fit depends on."""
-    from .. import __version__
-
-    versions = __version__, torch.__version__, np.__version__
+    # The package imports this module, not the other way round.
+    package = sys.modules[__name__.partition(".")[0]]
+    versions = package.__version__, torch.__version__, np.__version__
     # The representation of a part leaves out its default parameters, or all of them.
     named = {
         name: (type(value).__name__, value.get_params()) if hasattr(value, "get_params") else value

@@ -146,7 +146,7 @@ class HeldOut:
 
 
 def held_out(folds: list[Fold], data: LabeledSequences, index: int, loss: Any) -> HeldOut:
-    """Collect what the folds predict of one task."""
+    """Collect the held-out predictions of one task."""
     task, values = data.tasks.tasks[index], data.values[index]
     names = list(dict.fromkeys(name for fold in folds for name in fold.fitted[index]))
     n_columns = folds[0].fitted[index]["generalist"].scores.shape[1]

@@ -328,6 +328,7 @@ def learned_functions(
     Returns
     -------
     contributions : ndarray of shape (n_sequences, n_timesteps, n_columns)
+        Values of the functions of the steps, of folds that they were not fitted to.
     """
     n, T, width = features.shape
     P = features.reshape(n, -1)

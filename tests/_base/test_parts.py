@@ -3,8 +3,8 @@
 import pytest
 from sklearn.base import clone
 
-from skspecialist.encoder.penalties import PENALTIES, BasePenalty
 from skspecialist.independence import TESTS, BaseIndependenceTest, FisherZ
+from skspecialist.networks.penalties import PENALTIES, BasePenalty
 from skspecialist.structure.aggregation import AGGREGATIONS, BaseAggregation, RankOne
 
 KINDS = {

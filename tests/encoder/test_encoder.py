@@ -15,9 +15,9 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder
-from skspecialist.encoder.penalties import L1
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.metrics import block_r2
+from skspecialist.networks.penalties import L1
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skspecialist import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
-from skspecialist.encoder.penalties import L1
 from skspecialist.exceptions import SpecialistWarning
+from skspecialist.networks.penalties import L1
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

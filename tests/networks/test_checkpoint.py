@@ -23,8 +23,8 @@ from skspecialist import (
     SpecialistPipeline,
 )
 from skspecialist.datasets import make_digit_sequences, make_specialist_latents
-from skspecialist.encoder.penalties import L1
 from skspecialist.networks import checkpoint
+from skspecialist.networks.penalties import L1
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

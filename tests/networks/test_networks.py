@@ -20,8 +20,8 @@ from skspecialist.encoder._training import (
     search_width,
     train_bottlenecks,
 )
-from skspecialist.encoder.penalties import L1, HardConcrete
 from skspecialist.networks.layers import MaskedHeads
+from skspecialist.networks.penalties import L1, HardConcrete
 from skspecialist.networks.training import StepData, Trainer, WholeBatches, seeded
 
 TRAINER = Trainer(learning_rate=0.03, max_epochs=2, batch_size=64)

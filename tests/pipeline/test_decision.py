@@ -102,7 +102,7 @@ def test_rows_are_taken_from_everything():
 
 
 def decide(gains, missing=None, groups=None, saved=100.0):
-    """Choose where the generalist saves the same loss of every task; NaN is no candidate."""
+    """Choose where the generalist saves the same loss of every task; NaN marks failures."""
     decisions = []
     for i, table in enumerate(np.asarray(gains).swapaxes(0, 1)):  # (n_sequences, 2)
         generalist = np.ones(len(table))

@@ -43,7 +43,7 @@ class HardConcrete(BasePenalty):
     Examples
     --------
     >>> import torch
-    >>> from skspecialist.encoder.penalties import HardConcrete
+    >>> from skspecialist.networks.penalties import HardConcrete
     >>> HardConcrete().gates(torch.tensor([-0.4, 0.0, 0.4]), sample=False)
     tensor([0.0000, 0.5000, 1.0000])
     """

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from skspecialist.encoder.penalties import L1, HardConcrete
+from skspecialist.networks.penalties import L1, HardConcrete
 
 
 @pytest.mark.parametrize("group", [0.0, 0.5, 2.0])

@@ -33,7 +33,7 @@ class L1(BasePenalty):
     Examples
     --------
     >>> import torch
-    >>> from skspecialist.encoder.penalties import L1
+    >>> from skspecialist.networks.penalties import L1
     >>> mask = torch.tensor([[0.5, 0.1]])
     >>> L1(group=0.0).prox(mask, torch.full_like(mask, 0.2))
     tensor([[0.3000, 0.0000]])

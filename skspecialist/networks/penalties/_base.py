@@ -11,10 +11,10 @@ class BasePenalty(Part):
     """Base of the penalties on the mask between tasks and latents.
 
     A new penalty is a subclass that implements :meth:`value` and :meth:`prox`, and one line
-    in ``skspecialist.encoder.penalties.PENALTIES`` that gives it a short name.
+    in ``skspecialist.networks.penalties.PENALTIES`` that gives it a short name.
     """
 
-    _registry = "skspecialist.encoder.penalties:PENALTIES"
+    _registry = "skspecialist.networks.penalties:PENALTIES"
     has_gates = False  # whether random gates on the entries are penalized, not the mask
 
     def value(self, mask: torch.Tensor) -> torch.Tensor:
