@@ -53,6 +53,8 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
     jacobian = head_slopes(module, latents)[..., support]
     slopes = np.abs(jacobian).mean(axis=0)  # (n_outputs, n_kept)
     use = slopes.max(axis=0, initial=0.0)
+    # Slopes of all outputs at all rows, one below the other: their rank is the number of
+    # combinations of latents on which the tasks depend.
     singular = np.linalg.svd(jacobian.reshape(-1, kept.shape[1]), compute_uv=False)
     return Bunch(
         use=use,
@@ -154,6 +156,7 @@ def latent_stability(
 
 def _halves(data: StepData, n_halves: int) -> Iterator[StepData]:
     """Yield the samples with the halves of a random split as folds."""
+    # Complementary halves, so that each sample is in one of every pair (Shah and Samworth 2013).
     for _ in range(-(-n_halves // 2)):
         yield replace(data, folds=(torch.randperm(len(data)) < len(data) // 2).long())
 

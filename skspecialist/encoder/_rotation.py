@@ -142,6 +142,7 @@ def sparse_rotation(
     """
     rows = check_numbers(coefficients, "coefficients")
     covariance, factor = _check_covariance(covariance, rows.shape[1])
+    # z = L u with the Cholesky factor L and uncorrelated u of unit variance: b'z = (b'L) u.
     whitened = _standardize(rows @ factor, _check_noise(noise, len(rows)))
     rotation = np.diag(1 / np.sqrt(np.diag(covariance)))
     if len(whitened) >= rows.shape[1]:
@@ -296,6 +297,7 @@ def _improve(rows: np.ndarray, directions: np.ndarray, place: int, candidates: n
 def _arrange(rotation: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Order and sign the new latents as the given ones with which they correlate most."""
     correlations = covariance @ rotation / np.sqrt(np.diag(covariance))[:, None]
+    # The names of the latents are arbitrary: those closest to the given ones are the least change.
     order = linear_sum_assignment(np.abs(correlations), maximize=True)[1]
     signs = np.where(np.diag(correlations[:, order]) < 0, -1.0, 1.0)
     return rotation[:, order] * signs
@@ -360,6 +362,7 @@ def _regressions(
         if module.heads.importance is not None:
             weights = weights * module.heads.step_importance()[0, task, :, None].detach()
         designs.append((latents[present] * weights).sum(dim=1).double().numpy())
+        # Indicators of all classes but the first, which follows from the others.
         values = data.targets[present, task].double().numpy()[:, None]
         targets.append(values if count == 0 else (values == np.arange(1, count)).astype(float))
     return designs, targets

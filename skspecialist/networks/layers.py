@@ -341,6 +341,7 @@ class MaskedHeads(ArrayModule):
         """Return its weights (n_groups, n_tasks, units, n_latents)."""
         columns = functional.normalize(self.columns, dim=2)
         if not self.linear:
+            # Entries of mean square one, whatever the number of hidden units.
             columns = columns * self.units**0.5
         return columns * mask[:, :, None]
 
