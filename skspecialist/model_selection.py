@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from ._base.sklearn_compat import validate_params
 from ._data.validation import as_array
-from ._stats.one_standard_error import tolerated_loss
+from ._stats.model_comparison import tolerated_loss
 
 __all__ = ["neg_n_features_used", "one_standard_error_rule"]
 

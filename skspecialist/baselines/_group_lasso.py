@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import KFold
 
 from .._base.sklearn_compat import Interval
-from .._stats.one_standard_error import standard_error
+from .._stats.model_comparison import standard_error
 from ._base import BaseBaseline, StructureProblem
 
 __all__ = ["GroupLassoBaseline"]

@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 
 from .._base.sklearn_compat import Interval, validate_params
 from .._data.validation import check_numbers, check_same_length
-from .._stats.one_standard_error import standard_error
+from .._stats.model_comparison import standard_error
 
 __all__ = ["inseparable_groups", "select_support"]
 

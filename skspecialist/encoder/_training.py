@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .._stats.one_standard_error import tolerated_loss
+from .._stats.model_comparison import tolerated_loss
 from ..networks.layers import (
     CHUNK,
     HEAD_UNITS,

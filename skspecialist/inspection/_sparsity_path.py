@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._stats.one_standard_error import standard_error, tolerated_loss
+from .._stats.model_comparison import standard_error, tolerated_loss
 from . import _drawing as drawing
 
 if TYPE_CHECKING:

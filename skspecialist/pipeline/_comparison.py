@@ -13,8 +13,7 @@ import numpy as np
 from scipy.special import softmax
 
 from .._data.tasks import Task
-from .._stats.one_standard_error import standard_error
-from .._stats.stacking import best_sharpness
+from .._stats.model_comparison import best_sharpness, standard_error
 from ..exceptions import SpecialistWarning
 from ._candidates import Candidate, task_candidates
 from ._estimators import fit_estimator, pinball_quantile, predict_scores, sample_losses

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._data.tasks import Task
-from .._stats.stacking import (
+from .._stats.model_comparison import (
     log_loss_weights,
     loss_weights,
     prune_weights,

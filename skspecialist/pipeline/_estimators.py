@@ -12,7 +12,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from .._data.tasks import Task
 from .._data.validation import as_array
-from .._stats.stacking import best_sharpness
+from .._stats.model_comparison import best_sharpness
 from ..exceptions import warn
 
 __all__ = [

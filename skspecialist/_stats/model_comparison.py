@@ -1,4 +1,4 @@
-"""Convex combination of predictions (stacking).
+"""Comparison and convex combination (stacking) of models by held-out losses.
 
 References
 ----------
@@ -9,6 +9,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar, nnls
@@ -20,6 +21,8 @@ __all__ = [
     "loss_weights",
     "prune_weights",
     "squared_error_weights",
+    "standard_error",
+    "tolerated_loss",
 ]
 
 # Weight of the row that makes non-negative least squares sum to one. Columns are in units of
@@ -31,6 +34,68 @@ N_ITERATIONS = 200
 SHARPNESS = (-5.0, 5.0)
 # A probability of zero would make every combination's loss infinite.
 SMALLEST = 1e-3
+
+
+def standard_error(values: np.ndarray, groups: np.ndarray | None = None) -> Any:
+    """Return the standard error of the mean over the last axis.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n_values)
+        Values, such as scores over folds or samples. With ``groups``, one-dimensional.
+    groups : ndarray of shape (n_values,), default=None
+        Groups of values that may depend on each other. None takes all as independent.
+
+    Returns
+    -------
+    error : float or ndarray of shape (...)
+        Standard error, NaN for fewer than two independent values.
+
+    References
+    ----------
+    .. [1] K.-Y. Liang and S. L. Zeger, "Longitudinal data analysis using generalized
+       linear models", Biometrika 73, 1986: the cluster-robust variance.
+    """
+    if groups is None:
+        n_values = values.shape[-1]
+        if n_values < 2:
+            return np.full(values.shape[:-1], np.nan)[()]
+        return values.std(axis=-1, ddof=1) / np.sqrt(n_values)
+    labels, codes = np.unique(groups, return_inverse=True)
+    n_groups = len(labels)
+    if n_groups < 2:
+        return np.nan
+    # Dependence within a group is left in its sum; sums of different groups are independent.
+    sums = np.bincount(codes, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum() * n_groups / (n_groups - 1)) / len(values))
+
+
+def tolerated_loss(best: np.ndarray, lost: np.ndarray | None = None) -> Any:
+    """Return the mean loss against the best model that is within its standard error [1]_.
+
+    Of the models that lose no more, the one-standard-error rule takes the simplest.
+
+    Parameters
+    ----------
+    best : ndarray of shape (n_values,)
+        Losses or scores of the best model, over folds or samples.
+    lost : ndarray of shape (..., n_values), default=None
+        Losses of other models less those of the best, value by value.
+
+    Returns
+    -------
+    tolerated : float or ndarray of shape (...)
+        Standard error of the best or, where that is less, of the difference: folds are
+        easy or difficult for all models alike, while a model that fails in one fold alone
+        has a difference of large standard error. Zero for a single value.
+
+    References
+    ----------
+    .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, Classification and Regression
+       Trees, Wadsworth 1984.
+    """
+    error = np.nan_to_num(standard_error(best))
+    return error if lost is None else np.minimum(error, np.nan_to_num(standard_error(lost)))
 
 
 def squared_error_weights(

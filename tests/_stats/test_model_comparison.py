@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 from scipy.stats import sem
 
-from skspecialist._stats.one_standard_error import standard_error, tolerated_loss
+from skspecialist._stats.model_comparison import standard_error, tolerated_loss
 
 RNG = np.random.default_rng(0)
 
