@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
+    from .pipeline._classifier_regressor import SpecialistClassifier, SpecialistRegressor
     from .pipeline._pipeline import SpecialistPipeline
 
 __version__ = "0.1.0.dev0"
@@ -21,7 +22,9 @@ __all__ = [
     "SparseMultiTaskSelectorCV",
     "SparseSpecialistEncoder",
     "SparseSpecialistEncoderCV",
+    "SpecialistClassifier",
     "SpecialistPipeline",
+    "SpecialistRegressor",
     "TaskLocalizer",
     "TaskStructureIdentifier",
     "TorchGeneralist",
@@ -36,7 +39,9 @@ _LAZY = {
     "SparseMultiTaskSelectorCV": "encoder",
     "SparseSpecialistEncoder": "encoder",
     "SparseSpecialistEncoderCV": "encoder",
+    "SpecialistClassifier": "pipeline",
     "SpecialistPipeline": "pipeline",
+    "SpecialistRegressor": "pipeline",
     "TaskLocalizer": "localizer",
     "TorchGeneralist": "generalist",
 }

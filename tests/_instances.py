@@ -8,7 +8,9 @@ from skspecialist import (
     SparseMultiTaskSelectorCV,
     SparseSpecialistEncoder,
     SparseSpecialistEncoderCV,
+    SpecialistClassifier,
     SpecialistPipeline,
+    SpecialistRegressor,
     TaskLocalizer,
     TaskStructureIdentifier,
     TorchGeneralist,
@@ -51,6 +53,16 @@ INSTANCES = [
         random_state=0,
     ),
     SpecialistPipeline(strategy="generalist", random_state=0),
+    SpecialistClassifier(
+        encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
+        cv=(0.6, 0.4),
+        random_state=0,
+    ),
+    SpecialistRegressor(
+        encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
+        cv=(0.6, 0.4),
+        random_state=0,
+    ),
     TaskLocalizer(2, cv=2, **SMALL),
     TaskLocalizer(
         2,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Hashable, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,9 +14,18 @@ import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
+from ..exceptions import SpecialistWarning, warn
 from .validation import as_array, check_numbers, check_same_length, is_missing, refuse_huge
 
-__all__ = ["Task", "TaskTargets", "pad_columns"]
+__all__ = ["Task", "TaskTargets", "kinds_are_known", "pad_columns"]
+
+# Kinds of tasks, as the parameter ``task_types`` has them.
+KINDS = ("amount", "label")
+# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
+# month are not.
+MANY_LABELS = 20
+# Larger floats do not have all integers.
+MAX_INTEGER = 2.0**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +105,12 @@ class Task:
 class TaskTargets:
     """The tasks of ``y``, and the way between ``y`` and numbers.
 
-    A column of floats is a continuous task. Everything else (integers, booleans,
-    strings) is a column of class labels. The rule looks at the type alone, so that it
-    does not change from one fold of the data to the next: write ``y.astype(float)`` for
-    integer amounts, ``y.astype(int)`` for labels that came as floats, and a DataFrame
-    for tasks of both kinds.
+    A column of floats is an amount (a continuous task). Everything else (integers, booleans,
+    strings) is a column of class labels. The type of the values that are there decides:
+    integers beside missing values, in a nullable column or in an array of objects, are labels
+    too, so that missing values and folds of the data do not change the kind of a task.
+    ``task_types`` overrides the rule. Columns that are often meant otherwise, floats that are
+    all 0 or 1 and integers of more than 20 values, warn of how they were read.
 
     Parameters
     ----------
@@ -113,11 +125,16 @@ class TaskTargets:
         Whether NaN, or None among labels, is a value that is missing, rather than an error.
     weights : ndarray of shape (n_samples, n_tasks), default=None
         How much a value counts in the means and scales; zero is as if it were missing.
+    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+        Kind of all tasks, of each task (None: by the rule), or of some tasks by name.
 
     Attributes
     ----------
     tasks : list of Task
-        One for each column of ``y``.
+        One for each column of ``y``, with ``name``, ``classes`` (None for an amount),
+        ``is_classification``, ``n_classes``, ``mean`` and ``scale``.
+    names : list of str
+        Names of the tasks: those of the columns of a table, or "task0", "task1", ...
     is_1d : bool
         Whether ``y`` had one dimension, as predictions then have.
     """
@@ -129,12 +146,14 @@ class TaskTargets:
         classes: list | None = None,
         allow_missing: bool = False,
         weights: np.ndarray | None = None,
+        task_types: Any = None,
     ) -> None:
         self.allow_missing = allow_missing
         columns, names, self.is_1d = _split_columns(y, allow_missing)
         if classes is None:
             counts = [None] * len(columns) if weights is None else list(weights.T)
-            known = zip(columns, names, counts, strict=True)
+            kinds = _resolve_kinds(task_types, names)
+            known = zip(columns, names, counts, kinds, strict=True)
             self.tasks = [_learn_task(*column) for column in known]
             return
         if not isinstance(classes, Sequence | np.ndarray) or len(classes) != len(columns):
@@ -149,6 +168,13 @@ class TaskTargets:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    def __repr__(self) -> str:
+        kinds = [
+            f"{task.name}: amount" if task.classes is None else f"{task.name}: {task.classes}"
+            for task in self.tasks
+        ]
+        return f"TaskTargets({', '.join(kinds)})"
 
     def __add__(self, other: TaskTargets) -> TaskTargets:
         """Return the tasks of both; a name that is taken becomes one by number."""
@@ -173,7 +199,28 @@ class TaskTargets:
             raise ValueError(f"y has {len(columns)} tasks, but fit saw {len(self)}.")
         if like is not None:
             check_same_length(X=like, y=columns[0])
-        return columns
+        return [
+            _of_kind(values, "label" if task.is_classification else "amount", task.name)
+            for task, values in zip(self.tasks, columns, strict=True)
+        ]
+
+    def with_kinds(self, y: Any) -> Any:
+        """Return ``y`` with amounts as floats and labels as other types.
+
+        An estimator that reads it by the rule finds the kinds of these tasks.
+        """
+        given, values = _split_columns(y, self.allow_missing)[0], self.split(y)
+        if all(old is new for old, new in zip(given, values, strict=True)):
+            return y
+        if hasattr(y, "isetitem"):
+            y = y.copy()
+            for j, column in enumerate(values):
+                y.isetitem(j, column)
+            return y
+        if self.is_1d:
+            return values[0]
+        columns = [column.astype(object) for column in values]
+        return np.column_stack(columns if len({v.dtype for v in values}) > 1 else values)
 
     def encode(self, y: Any) -> list[np.ndarray]:
         """Return a list of ``(n_samples,)`` arrays: class indices or standardized values."""
@@ -276,7 +323,7 @@ def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
 
 def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
     is_table = hasattr(y, "columns")
-    array = y if is_table else as_array(y, "y")
+    array = y if is_table else as_array(_keep_types(y), "y")
     if len(array.shape) not in (1, 2) or 0 in array.shape:
         raise ValueError(
             "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
@@ -285,13 +332,86 @@ def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray
     if is_table:
         # Tables of pandas have the columns of any name here, those of polars do without.
         cells = getattr(y, "iloc", y)
-        columns = [np.asarray(cells[:, j]) for j in range(y.shape[1])]
+        columns = [np.asarray(_keep_types(cells[:, j])) for j in range(y.shape[1])]
         names, is_1d = [str(name) for name in y.columns], False
     else:
         is_1d = array.ndim == 1
         columns = [array] if is_1d else list(array.T)
         names = [f"task{j}" for j in range(len(columns))]
     return [_check_column(column, allow_missing) for column in columns], names, is_1d
+
+
+def _keep_types(column: Any) -> Any:
+    """Return a column with missing values as objects: as numbers, integers become floats."""
+    if getattr(column, "null_count", None) is not None and column.null_count():  # polars
+        return np.array(column.to_list(), dtype=object)
+    is_extension = hasattr(column, "isna") and not isinstance(column.dtype, np.dtype)
+    return column.astype(object) if is_extension and column.isna().any() else column
+
+
+def _resolve_kinds(task_types: Any, names: list[str]) -> list[str | None]:
+    """Return the kind of each task that ``task_types`` gives, or None."""
+    if task_types is None or isinstance(task_types, str):
+        kinds = [task_types] * len(names)
+    elif isinstance(task_types, Mapping):
+        if unknown := sorted(set(task_types) - set(names), key=str):
+            raise ValueError(f"task_types names {unknown}, but y has the tasks {names}.")
+        kinds = [task_types.get(name) for name in names]
+    else:
+        kinds = list(task_types)
+        if len(kinds) != len(names):
+            raise ValueError(f"task_types has {len(kinds)} entries, but y has {len(names)} tasks.")
+    for kind in kinds:
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"task_types must be 'amount' or 'label' for a task, got {kind!r}.")
+    return kinds
+
+
+def _of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
+    """Return amounts as floats, and labels as integers where they came as whole floats."""
+    is_float = values.dtype.kind == "f"
+    if kind is None or is_float == (kind == "amount"):
+        return values
+    missing = is_missing(values)
+    if kind == "amount":
+        floats = np.full(len(values), np.nan)
+        try:
+            floats[~missing] = values[~missing].astype(float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Task {name!r} of y is an amount, but it has {error}.") from error
+        return floats
+    present = values[~missing]
+    if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():
+        return values
+    if not missing.any():
+        return values.astype(np.int64)
+    labels = np.full(len(values), None)
+    labels[~missing] = present.astype(np.int64)
+    return labels
+
+
+@contextmanager
+def kinds_are_known() -> Iterator[None]:
+    """Silence warnings of ambiguous columns in parts, whose ``y`` was read already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Task .* is read as", SpecialistWarning)
+        yield
+
+
+def _warn_if_ambiguous(values: np.ndarray, name: str) -> None:
+    """Warn of the columns that are often of the other kind."""
+    if values.dtype.kind == "f":
+        if np.isin(values, (0.0, 1.0)).all():
+            warn(
+                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
+                "integers, or task_types='label' where it is a parameter, for class labels."
+            )
+    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
+        warn(
+            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
+            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
+            "an amount."
+        )
 
 
 def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
@@ -334,6 +454,8 @@ def _named_task(name: str, labels: Any, *, argument: str = "y") -> Task:
 
 def _classes(labels: Any, name: str, argument: str = "y") -> np.ndarray:
     labels = as_array(labels, argument)
+    if labels.dtype == object and all(isinstance(v, numbers.Integral | np.bool_) for v in labels):
+        labels = np.asarray(labels.tolist())  # integers that stood beside missing values
     try:
         return np.unique(labels)
     except TypeError as error:
@@ -346,13 +468,24 @@ def _as_floats(values: np.ndarray) -> np.ndarray:
     return floats
 
 
-def _learn_task(values: np.ndarray, name: str, weights: np.ndarray | None = None) -> Task:
+def _learn_task(
+    values: np.ndarray, name: str, weights: np.ndarray | None = None, kind: str | None = None
+) -> Task:
+    values = _of_kind(values, kind, name)
+    if kind == "label" and values.dtype.kind == "f":
+        # The first words are those of scikit-learn.
+        raise ValueError(
+            f"Unknown label type: continuous. Task {name!r} of y has labels that are not whole "
+            "numbers: use a regressor, or task_types='amount'."
+        )
     present = ~is_missing(values)
     if weights is not None:
         present &= weights > 0
     values, weights = values[present], None if weights is None else weights[present]
     if not len(values):
         raise ValueError(f"Task {name!r} of y has no value: all are missing, or of weight zero.")
+    if kind is None:
+        _warn_if_ambiguous(values, name)
     if values.dtype.kind != "f":
         return _named_task(name, values)
     floats = _as_floats(values)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
@@ -24,7 +25,7 @@ from .._base.sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from .._data.tasks import TaskTargets
+from .._data.tasks import TaskTargets, kinds_are_known
 from .._data.validation import validate_sequences
 from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
@@ -115,6 +116,10 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         callable takes truth and prediction and returns one loss per sequence.
     n_timesteps : int, default=None
         Number of steps of a 2-D ``X``. None takes every column as a step.
+    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+        Kinds of the tasks: one for all, one per task, or those of some tasks by name. None
+        takes floats for amounts (continuous tasks), and integers, booleans and strings for
+        class labels, whether or not values are missing.
     random_state : int, RandomState instance or None, default=None
         Seed of the splits, and of the parts whose own ``random_state`` is None. An encoder
         with ``checkpoint_dir`` requires an integer: checkpoints are those of one seed.
@@ -157,7 +162,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
     n_generalist_features_ : int
         Number of features of the generalist: steps times features of a step.
     tasks_ : TaskTargets
-        Names and kinds of the tasks.
+        Names and kinds of the tasks: ``tasks_.names``, and ``tasks_.tasks``, a list of objects
+        with ``name`` and ``classes`` (None for a continuous task).
     n_timesteps_ : int
         Number of steps.
     n_features_in_ : int
@@ -213,6 +219,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         "cv": [tuple, "array-like", "cv_object"],
         "loss": [StrOptions({"auto", "huber", "pinball"}), callable],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "task_types": [StrOptions({"amount", "label"}), list, tuple, dict, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -229,6 +236,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         cv: Any = 3,
         loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
+        task_types: Any = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -241,6 +249,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         self.cv = cv
         self.loss = loss
         self.n_timesteps = n_timesteps
+        self.task_types = task_types
         self.random_state = random_state
         self.verbose = verbose
 
@@ -258,7 +267,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             Sequences. The columns of a 2-D ``X`` are the steps in time order.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Value of each task in each sequence. Columns of floats are continuous,
-            columns of integers, booleans or strings are class labels.
+            columns of integers, booleans or strings are class labels, unless ``task_types``
+            is given.
         groups : array-like of shape (n_sequences,), default=None
             Groups of dependent sequences, such as those of a person: a split does not divide
             them, and the standard error is one over groups.
@@ -286,7 +296,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             If a parameter has no effect with this ``strategy``, or with these tasks.
         """
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
-        tasks = TaskTargets.for_samples(y, X, estimator=self)
+        tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=self.task_types)
         data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         self._warn_of_ignored_parameters(tasks)
         with self._stages(data, "fit") as stage:
@@ -317,7 +327,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         X : array-like
             Sequences, as in :meth:`fit`; the same or others.
         y : array-like of shape (n_sequences,) or (n_sequences, n_new_tasks)
-            Values of the new tasks.
+            Values of the new tasks, of the kind ``task_types`` if that is a single one.
         groups, environments : array-like of shape (n_sequences,), default=None
             As in :meth:`fit`.
 
@@ -333,7 +343,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             As in :meth:`fit`, or if the steps of the tasks differ between sequences.
         """
         X = self._validate(X)
-        tasks = TaskTargets.for_samples(y, X, estimator=self)
+        kinds = self.task_types if isinstance(self.task_types, str) else None
+        tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=kinds)
         data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         if not self._representation.aligned:
             raise ValueError(
@@ -385,6 +396,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         features = lru_cache(lambda representation: representation.features(X))
         return self.tasks_.join([model.predict(features) for model in self._models])
 
+    @available_if(lambda self: self.task_types != "amount")
     def predict_proba(self, X: ArrayLike) -> Any:
         """Return the probabilities of the classes.
 
@@ -412,7 +424,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         probabilities = [model.scores(features) for model in self._models]
         return probabilities[0] if self.tasks_.is_1d else probabilities
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
 
         Parameters
@@ -421,6 +433,8 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             Sequences, as in :meth:`fit`.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Values of the tasks.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            Weights of the sequences; None is equal weights.
 
         Returns
         -------
@@ -428,7 +442,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
             Mean of the scores of the tasks, at most 1.
         """
         prediction = self.predict(X)
-        return self.tasks_.score(y, prediction)
+        return self.tasks_.score(y, prediction, sample_weight)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features of :meth:`transform`.
@@ -542,6 +556,7 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         with (
             callback_context(self, data.X, data.y, name=name, n_subtasks=total) as task,
             tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
+            kinds_are_known(),
         ):
             yield partial(_report_stage, task, bar)
 

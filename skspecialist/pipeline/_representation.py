@@ -48,6 +48,7 @@ class LabeledSequences:
             if values is not None:
                 check_same_length(X=X, **{name: values})
                 codes[name] = check_labels(values, name)
+        y = tasks.with_kinds(y)
         return cls(X, y if hasattr(y, "iloc") else np.asarray(y), tasks, **codes)
 
     def __len__(self) -> int:

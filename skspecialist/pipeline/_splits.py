@@ -73,10 +73,39 @@ def other_environments(
 
 
 def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
-    if isinstance(cv, Integral):
+    if not isinstance(cv, Integral):
+        return cv
+    labels = [v for v, t in zip(data.values, data.tasks.tasks, strict=True) if t.is_classification]
+    if not labels:
         folds = KFold if data.groups is None else GroupKFold
         return folds(cv, shuffle=True, random_state=seed)
-    return cv
+    return _stratified_folds(int(cv), labels, data.groups, np.random.RandomState(seed))
+
+
+def _stratified_folds(
+    cv: int, labels: list[np.ndarray], groups: np.ndarray | None, rng: np.random.RandomState
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return folds with about the same frequencies of the classes of several tasks.
+
+    Groups, in the order of their classes, are dealt out to the folds in turn (systematic
+    sampling of a sorted list): class counts of the first task differ by one at most, and those
+    of the further ones nearly so. A group of several sequences counts by its mean codes.
+    """
+    n_sequences = len(labels[0])
+    groups = np.arange(n_sequences) if groups is None else groups
+    n_groups = groups.max() + 1
+    if not 2 <= cv <= n_groups:
+        raise ValueError(f"cv={cv} folds need 2 to {n_groups} sequences, or groups of them.")
+    order = rng.permutation(n_groups)
+    sizes = np.bincount(groups)
+    codes = [np.unique(values, return_inverse=True)[1] for values in labels]
+    means = [np.bincount(groups, code, n_groups) / sizes for code in codes]
+    # The last key is the first to sort by; ties stay in random order.
+    order = order[np.lexsort([mean[order] for mean in reversed(means)])]
+    fold = np.empty(n_groups, dtype=int)
+    fold[order] = np.arange(n_groups) % cv
+    of_sequence = fold[groups]
+    return [(np.flatnonzero(of_sequence != k), np.flatnonzero(of_sequence == k)) for k in range(cv)]
 
 
 def _random_split(fractions: Any, data: LabeledSequences, rng: np.random.RandomState) -> Split:
