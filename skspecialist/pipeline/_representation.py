@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils.validation import has_fit_parameter
 
 from .._base.sklearn_compat import safe_indexing
 from .._data.tasks import TaskTargets
@@ -193,7 +194,7 @@ class Representation:
         self._n_tasks = len(data.tasks)
         if self.structure is None:
             return np.ones((*states.shape[:2], self._n_tasks))
-        self.structure.fit(states, data.y)
+        _fit_part(self.structure, states, data)
         return self._weights(states)
 
     def _weights(self, states: np.ndarray) -> np.ndarray:
@@ -215,7 +216,7 @@ class Representation:
             weights = self._weights(states)
         inputs = states if self.selector is None else self.encoder.latents(states)
         step_weights = weights[0] if self.aligned else weights
-        self.mask = np.asarray(learner.fit(inputs, data.y, step_weights=step_weights).mask_)
+        self.mask = np.asarray(_fit_part(learner, inputs, data, step_weights=step_weights).mask_)
 
     def _assign_columns(self, data: LabeledSequences) -> None:
         """Assign its features to each task, or the reason why it has none."""
@@ -288,6 +289,13 @@ class Representation:
             }
             for columns, group in zip(found, groups, strict=True)
         ]
+
+
+def _fit_part(part: Any, X: np.ndarray, data: LabeledSequences, **arguments: Any) -> Any:
+    """Fit a part to the tasks, with groups that its own splits must not divide."""
+    if data.groups is not None and has_fit_parameter(part, "groups"):
+        arguments["groups"] = data.groups
+    return part.fit(X, data.y, **arguments)
 
 
 def _pooled(states: np.ndarray, latents: np.ndarray, weights: np.ndarray) -> np.ndarray:
