@@ -75,6 +75,8 @@ class Decision:
     held_out: HeldOut | None = None
 
 
+# Reason against specializing a task that cannot be compared.
+CONSTANT = "the task has one value only in a training fold"
 # Decisions without a comparison.
 UNCOMPARED = {
     "specialist": Decision({}),
@@ -136,10 +138,15 @@ def fit_tasks(
             add_latents(folds, data, stage, estimator, seeds[0], train=curved)
             evidence = [held_out(folds, data, i, loss) for i in range(len(data.tasks))]
         missing = folds[-1].representation.missing
-        decisions = [
-            mix_candidates(task, loss) if strategy == "stack" else choose_candidate(task, reason)
-            for task, reason in zip(evidence, missing, strict=True)
-        ]
+        decisions = []
+        for i, task in enumerate(evidence):
+            parts = [data.values[i][fold.split.estimators] for fold in folds]
+            if any((part == part[0]).all() for part in parts):
+                decisions.append(Decision({"null": 1.0}, CONSTANT))
+            elif strategy == "stack":
+                decisions.append(mix_candidates(task, loss))
+            else:
+                decisions.append(choose_candidate(task, missing[i]))
         encode = any(name in d.weights for d in decisions for name in READS_LATENTS)
     representation = new_representation(seeds[1]).fit(data, stage)
     representation.fit_encoder(data, stage, train=encode)

@@ -47,7 +47,9 @@ def clone_with_seed(part: Any, seed: int) -> Any:
 def fit_estimator(
     estimator: Any, task: Task, features: np.ndarray, values: np.ndarray, seed: int
 ) -> Any:
-    """Return a fitted clone of the estimator of one task."""
+    """Return a fitted clone of the estimator of one task, of the null model for one value."""
+    if (values == values[0]).all():
+        return null_estimator(task).fit(features, values)
     if task.is_classification and is_regressor(estimator):
         warn(
             f"Task {task.name!r} has class labels, but the estimator is a regressor: write "

@@ -293,7 +293,9 @@ class SpecialistPipeline(CallbackSupportMixin, TaskEstimatorMixin, TransformerMi
         Warns
         -----
         SpecialistWarning
-            If a parameter has no effect with this ``strategy``, or with these tasks.
+            If a parameter has no effect with this ``strategy``, or with these tasks; or if a
+            task has one class or value only in a training fold, and is predicted by the null
+            model.
         """
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=self.task_types)

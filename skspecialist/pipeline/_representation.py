@@ -68,6 +68,11 @@ class LabeledSequences:
         """Values of each task, arrays of shape (n_sequences,)."""
         return self.tasks.split(self.y)
 
+    @cached_property
+    def varied(self) -> np.ndarray:
+        """Whether each task has more than one value, shape (n_tasks,), bool."""
+        return np.array([len(np.unique(values)) > 1 for values in self.values])
+
 
 class Representation:
     """Generalist, structure and encoder, fitted on the same sequences.
@@ -194,11 +199,19 @@ class Representation:
         self._n_tasks = len(data.tasks)
         if self.structure is None:
             return np.ones((*states.shape[:2], self._n_tasks))
-        _fit_part(self.structure, states, data)
+        self._varied = data.varied
+        if self._varied.any():
+            _fit_part(self.structure, states, data)
         return self._weights(states)
 
     def _weights(self, states: np.ndarray) -> np.ndarray:
+        if not self._varied.any():
+            return np.zeros((*states.shape[:2], self._n_tasks))
         weights = self.structure.step_weights(states)
+        if not self._varied.all():
+            # Tasks that are constant in these sequences have no steps.
+            found, weights = weights, np.zeros((*weights.shape[:2], self._n_tasks))
+            weights[:, :, self._varied] = found
         if weights.shape[2] != self._n_tasks:
             raise ValueError(
                 f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
@@ -216,7 +229,10 @@ class Representation:
             weights = self._weights(states)
         inputs = states if self.selector is None else self.encoder.latents(states)
         step_weights = weights[0] if self.aligned else weights
-        self.mask = np.asarray(_fit_part(learner, inputs, data, step_weights=step_weights).mask_)
+        step_weights = step_weights[..., data.varied]
+        found = np.asarray(_fit_part(learner, inputs, data, step_weights=step_weights).mask_)
+        self.mask = np.zeros((self._n_tasks, found.shape[1]), dtype=found.dtype)
+        self.mask[data.varied] = found
 
     def _assign_columns(self, data: LabeledSequences) -> None:
         """Assign its features to each task, or the reason why it has none."""
@@ -295,7 +311,10 @@ def _fit_part(part: Any, X: np.ndarray, data: LabeledSequences, **arguments: Any
     """Fit a part to the tasks, with groups that its own splits must not divide."""
     if data.groups is not None and has_fit_parameter(part, "groups"):
         arguments["groups"] = data.groups
-    return part.fit(X, data.y, **arguments)
+    y = data.y
+    if not data.varied.all():
+        y = safe_indexing(y, np.flatnonzero(data.varied), axis=1)
+    return part.fit(X, y, **arguments)
 
 
 def _pooled(states: np.ndarray, latents: np.ndarray, weights: np.ndarray) -> np.ndarray:

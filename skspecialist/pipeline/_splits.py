@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
 
 from .._data.validation import split_indices
+from ..exceptions import warn
 from ._representation import LabeledSequences
 
 __all__ = ["Split", "n_splits", "other_environments", "split_sequences"]
@@ -47,15 +48,19 @@ def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> Iterator[Spli
     Raises
     ------
     ValueError
-        If fractions are not two or three positive numbers that sum to 1, or a class is too
-        rare to be in all parts that need it.
+        If fractions are not two or three positive numbers that sum to 1.
+
+    Warns
+    -----
+    SpecialistWarning
+        If a task is constant in the sequences that are fitted to.
     """
     if is_fractions(cv):
         yield _random_split(cv, data, np.random.RandomState(seed))
         return
     splitter = _splitter(cv, data, seed)
     for fit, held_out in split_indices(splitter, data.X, data.y, data.groups):
-        _check_classes(data.take(fit))
+        _warn_of_constant_tasks(data.take(fit))
         yield Split(fit, fit, held_out)
 
 
@@ -68,7 +73,6 @@ def other_environments(
         return
     for environment in np.unique(held_out.environments):
         others = np.flatnonzero(fit.environments != environment)
-        _check_classes(fit.take(others))
         yield others, np.flatnonzero(held_out.environments == environment)
 
 
@@ -126,7 +130,7 @@ def _random_split(fractions: Any, data: LabeledSequences, rng: np.random.RandomS
             f"cv={fractions!r} leaves a part empty: there are too few sequences, or groups. "
             "Use strategy='specialist' or 'generalist', or another cv."
         )
-    _check_classes(data.take(parts[0]))
+    _warn_of_constant_tasks(data.take(parts[0]))
     return Split(parts[0], np.concatenate(parts[:-1]), parts[-1])
 
 
@@ -150,11 +154,17 @@ def _has_all_classes(data: LabeledSequences, rows: np.ndarray) -> bool:
     )
 
 
-def _check_classes(data: LabeledSequences) -> None:
-    for task, values in zip(data.tasks.tasks, data.values, strict=True):
-        if task.is_classification and len(np.unique(values)) < 2:
-            raise ValueError(
-                f"A class of task {task.name!r} of y is too rare to hold some sequences out: what "
-                "is left has one class only. Use strategy='specialist' or 'generalist', or "
-                "another cv."
+def _warn_of_constant_tasks(fit: LabeledSequences) -> None:
+    """Warn of tasks that are constant in a split, or in all but one of its environments."""
+    varied = fit.varied
+    if fit.environments is not None:
+        for environment in np.unique(fit.environments):
+            others = np.flatnonzero(fit.environments != environment)
+            varied = varied & (fit.take(others).varied if len(others) else True)
+    for task, is_varied in zip(fit.tasks.tasks, varied, strict=True):
+        if not is_varied:
+            what = "one class only" if task.is_classification else "one value only"
+            warn(
+                f"Task {task.name!r} of y has {what} in this training fold: the task is predicted "
+                "by the null model. Use strategy='specialist' or 'generalist', or another cv."
             )
