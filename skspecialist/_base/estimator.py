@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Self
 
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags
 
@@ -21,23 +22,42 @@ __all__ = [
     "TaskEstimatorMixin",
     "all_or_nothing",
     "callback_context",
+    "pinned_settings",
 ]
 
 
 def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a ``fit`` so that an error leaves the estimator as it was before."""
+    """Decorate a ``fit`` so that an error leaves the estimator as it was before.
+
+    It runs with the default output of transformers, and the default type and device of torch,
+    whatever is set globally: parts read each other's arrays.
+    """
 
     @functools.wraps(fit)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = dict(vars(self))
         try:
-            return fit(self, *args, **kwargs)
+            with pinned_settings():
+                return fit(self, *args, **kwargs)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
 
     return guarded
+
+
+@contextmanager
+def pinned_settings() -> Iterator[None]:
+    """Run with the default settings of scikit-learn's transformers and, if imported, of torch."""
+    with ExitStack() as stack:
+        stack.enter_context(config_context(transform_output="default"))
+        # Before its first import torch has its defaults.
+        if (torch := sys.modules.get("torch")) is not None:
+            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
+            stack.enter_context(torch.device("cpu"))
+        yield
 
 
 def _reference_page(estimator: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_context
+from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_context, pinned_settings
 from .._base.sklearn_compat import (
     CallbackSupportMixin,
     Interval,
@@ -228,7 +228,8 @@ class BaseSparseSpecialist(
     def _scale(self, X: np.ndarray) -> np.ndarray:
         """Standardize in double precision: single would lose small changes of large numbers."""
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
-        return self._scaler.transform(rows).reshape(*X.shape[:-1], -1)
+        with pinned_settings():
+            return self._scaler.transform(rows).reshape(*X.shape[:-1], -1)
 
     def _resolve_penalty(self) -> BasePenalty:
         penalty = self.penalty

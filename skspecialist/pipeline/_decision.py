@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._base.estimator import pinned_settings
 from .._data.tasks import Task
 from .._stats.model_comparison import (
     log_loss_weights,
@@ -248,6 +249,7 @@ class TaskModel:
     decision: Decision
     members: list[Member]
 
+    @pinned_settings()
     def scores(self, features: Features) -> np.ndarray:
         """Return amounts (n_sequences, 1), or probabilities (n_sequences, n_classes).
 
@@ -292,6 +294,7 @@ class TaskModel:
             )
         return rows
 
+    @pinned_settings()
     def predict(self, features: Features) -> np.ndarray:
         """Return amounts or class labels, shape (n_sequences,)."""
         if len(self.members) == len(self.members[0].fits) == 1:

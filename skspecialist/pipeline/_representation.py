@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import has_fit_parameter
 
+from .._base.estimator import pinned_settings
 from .._base.sklearn_compat import safe_indexing
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length
@@ -190,7 +191,8 @@ class Representation:
         if self.generalist is None:
             return X
         # Steps of all sequences are the rows of one table: the generalist has no time.
-        rows = self.generalist.transform(X.reshape(-1, X.shape[2]))
+        with pinned_settings():
+            rows = self.generalist.transform(X.reshape(-1, X.shape[2]))
         rows = rows.toarray() if issparse(rows) else np.asarray(rows)
         return rows.reshape(len(X), X.shape[1], -1)
 
