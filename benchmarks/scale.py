@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from report import Report, command_line
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skspecialist import TaskStructureIdentifier
@@ -52,7 +53,9 @@ def many_sequences(n_sequences, n_timesteps, n_tasks, n_features):
         "collider": {"criterion": "collider"},
     }.items():
         start = time.perf_counter()
-        found = TaskStructureIdentifier(alpha=0.01, **params).fit(data.X, data.y)
+        test = "fisher_z" if n_features == 1 else "wilks"
+        identifier = TaskStructureIdentifier(2, alpha=0.01, independence_test=test, **params)
+        found = identifier.fit(data.X, data.y)
         seconds = time.perf_counter() - start
         rows.append([name, structure_scores(data.structure, found.structure_).mcc, seconds])
     return rows
@@ -63,7 +66,7 @@ def memory_map(path):
     X = np.load(path, mmap_mode="r")
     y = np.asarray(X[:, 4] + X[:, 5], dtype=float) + np.random.default_rng(0).normal(size=len(X))
     before, start = peak(), time.perf_counter()
-    TaskStructureIdentifier().fit(X, y)
+    TaskStructureIdentifier(2, independence_test="fisher_z").fit(X, y)
     return [f"{X.nbytes / 2**30:.1f}", f"{peak() - before:.0f}", time.perf_counter() - start]
 
 
@@ -97,7 +100,7 @@ def dask_array(n_sequences, chunk, n_workers=2, n_timesteps=100):
         )
         y = X[:, 4] + X[:, 5] + X[:, 6] ** 2
         start = time.perf_counter()
-        TaskStructureIdentifier().fit(X, y)
+        TaskStructureIdentifier(2, independence_test="fisher_z").fit(X, y)
         return [f"{X.nbytes / 2**30:.1f}", f"{peak():.0f}", time.perf_counter() - start]
 
 
@@ -105,7 +108,9 @@ def missing_steps():
     """Return MCC with 30 % of the steps missing, and with a third of the sequences, complete."""
     rows = []
     for criterion in ("direct", "collider"):
-        identifier = TaskStructureIdentifier(criterion=criterion, alpha=0.01)
+        identifier = TaskStructureIdentifier(
+            2, criterion=criterion, alpha=0.01, independence_test="fisher_z"
+        )
         scores = []
         for seed in SEEDS:
             data = make_collider_sequences(N_MISSING, random_state=seed)
@@ -130,14 +135,15 @@ def missing_steps():
 def segment_lengths():
     """Return how often a grid search and "auto" choose the true length of 2."""
     rows = []
+    linear = TaskStructureIdentifier(2, independence_test="wilks")
     for n_sequences in N_LENGTHS:
         for effect in (0.0, 0.4):
             by_search, by_itself = [], []
             for seed in SEEDS:
                 data = make_collider_sequences(n_sequences, action_effect=effect, random_state=seed)
-                search = GridSearchCV(TaskStructureIdentifier(), GRID, cv=5).fit(data.X, data.y)
+                search = GridSearchCV(linear, GRID, cv=5).fit(data.X, data.y)
                 by_search.append(search.best_params_["segment_length"])
-                found = TaskStructureIdentifier("auto").fit(data.X, data.y)
+                found = clone(linear).set_params(segment_length="auto").fit(data.X, data.y)
                 by_itself.append(int(found.segments_[0, 1]))
             rows.append(
                 [n_sequences, effect]

@@ -67,7 +67,9 @@ def paper_setting(report):
             )
 
         for name, params in methods.items():
-            measured = measure(TaskStructureIdentifier(**params), make)
+            measured = measure(
+                TaskStructureIdentifier(2, independence_test="fisher_z", **params), make
+            )
             rows.append([effect, noise, name, *measured])
     report.table(
         f"{N_PAPER:,} sequences, T=20, M=4, L=2, {len(SEEDS)} seeds",
@@ -88,7 +90,9 @@ def longer_segments(report):
                 )
 
             for segment_steps in ("interior", "last", "all"):
-                identifier = TaskStructureIdentifier(4, segment_steps=segment_steps)
+                identifier = TaskStructureIdentifier(
+                    4, segment_steps=segment_steps, independence_test="wilks"
+                )
                 rows.append([effect, n_sequences, segment_steps, *measure(identifier, make)])
     report.table(
         f"T=24, M=4, L=4, direct, alpha 0.05, {len(SEEDS)} seeds",
@@ -106,7 +110,9 @@ def sample_sizes(report):
             return make_collider_sequences(n_sequences, random_state=seed)
 
         for criterion in ("direct", "collider"):
-            identifier = TaskStructureIdentifier(criterion=criterion)
+            identifier = TaskStructureIdentifier(
+                2, criterion=criterion, independence_test="fisher_z"
+            )
             rows.append([n_sequences, criterion, *measure(identifier, make)])
     report.table(
         f"T=20, M=4, L=2, action_effect 0.4, alpha 0.05, {len(SEEDS)} seeds",
@@ -120,7 +126,9 @@ def null_tasks(report):
     rows = []
     for criterion in ("direct", "collider"):
         for n_sequences in N_NULL:
-            identifier = TaskStructureIdentifier(criterion=criterion)
+            identifier = TaskStructureIdentifier(
+                2, criterion=criterion, independence_test="fisher_z"
+            )
             n_empty = 0
             for seed in NULL_SEEDS:
                 data = make_collider_sequences(n_sequences, n_null_tasks=1, random_state=seed)
@@ -142,7 +150,8 @@ def digits(report):
         data.X = rows.reshape(N_DIGITS, 16, 10)
         return data
 
-    rows = [[alpha, *measure(TaskStructureIdentifier(alpha=alpha), make)] for alpha in (0.01, 0.05)]
+    linear = TaskStructureIdentifier(2, independence_test="wilks")
+    rows = [[alpha, *measure(linear.set_params(alpha=alpha), make)] for alpha in (0.01, 0.05)]
     report.table(
         f"Digit sequences, {N_DIGITS:,} of 16 steps, 4 tasks, PCA(10), direct, {len(SEEDS)} seeds",
         ["alpha", "MCC", "worst", "false", "seconds"],

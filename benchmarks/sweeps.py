@@ -38,10 +38,10 @@ N_NULL, N_NONLINEAR = (1000, N_SEQUENCES), 2000
 SELTASK_SEQUENCES = 2000  # its factorization has rows for each of them
 DIRECT, CEILING = "direct", "best with one task a step"
 METHODS = {
-    DIRECT: TaskStructureIdentifier(alpha=ALPHA),
-    "collider, rank_one": TaskStructureIdentifier(criterion="collider", alpha=ALPHA),
+    DIRECT: TaskStructureIdentifier(2, alpha=ALPHA, independence_test="wilks"),
+    "collider, rank_one": TaskStructureIdentifier(2, criterion="collider", alpha=ALPHA),
     "collider, published": TaskStructureIdentifier(
-        criterion=Collider(aggregation="any"), correction="none", alpha=0.05
+        2, criterion=Collider(aggregation="any"), correction="none", alpha=0.05
     ),
     "group lasso": GroupLassoBaseline(),
     "graphical lasso": GraphicalLassoBaseline(),
@@ -242,7 +242,7 @@ def nonlinear_tests(report):
             scores, start = [], time.perf_counter()
             for seed in seeds:
                 data = make(seed)
-                identifier = TaskStructureIdentifier(alpha=ALPHA, independence_test=test)
+                identifier = TaskStructureIdentifier(2, alpha=ALPHA, independence_test=test)
                 found = identifier.fit(data.X, data.y).structure_
                 scores.append(measure(data.structure, found, 0.0)[:3])
             seconds = (time.perf_counter() - start) / len(seeds)

@@ -197,7 +197,7 @@ def test_refit_of_a_search(search):
 def test_a_structure():
     data = make_collider_sequences(200, n_timesteps=6, n_tasks=2, random_state=0)
     rule = partial(RULE, order={"alpha": "smallest"})
-    search = GridSearchCV(TaskStructureIdentifier(), {"alpha": [0.9, 0.05, 0.01]}, refit=rule)
+    search = GridSearchCV(TaskStructureIdentifier(2), {"alpha": [0.9, 0.05, 0.01]}, refit=rule)
     assert_array_equal(search.fit(data.X, data.y).best_estimator_.structure_, data.structure)
 
 
@@ -215,7 +215,7 @@ def quick_pipeline(**params):
         n_relevant=1, heads="linear", max_epochs=1, hidden_layer_sizes=(16,)
     )
     params = {"encoder": encoder, "estimator": Ridge(), "random_state": 0} | params
-    return SpecialistPipeline(structure=TaskStructureIdentifier(), **params)
+    return SpecialistPipeline(structure=TaskStructureIdentifier(2), **params)
 
 
 @pytest.fixture(scope="module")

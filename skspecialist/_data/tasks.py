@@ -401,7 +401,7 @@ def kinds_are_known() -> Iterator[None]:
 def _warn_if_ambiguous(values: np.ndarray, name: str) -> None:
     """Warn of the columns that are often of the other kind."""
     if values.dtype.kind == "f":
-        if np.isin(values, (0.0, 1.0)).all():
+        if np.array_equal(np.unique(values), (0.0, 1.0)):
             warn(
                 f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
                 "integers, or task_types='label' where it is a parameter, for class labels."

@@ -190,7 +190,9 @@ class FoldedMoments:
     n_folds: int
 
     @classmethod
-    def from_data(cls, X: np.ndarray, tasks: np.ndarray, first: int = 0) -> Self:
+    def from_data(
+        cls, X: np.ndarray, tasks: np.ndarray, first: int = 0, units: np.ndarray | None = None
+    ) -> Self:
         """Compute from flat sequences and their tasks, in blocks of rows.
 
         Parameters
@@ -201,13 +203,18 @@ class FoldedMoments:
             Columns of the tasks.
         first : int, default=0
             Number of the first sequence, if there were others before.
+        units : ndarray of int of shape (n_sequences,), default=None
+            Numbers of sequences or groups, of which each is in one fold. None is one per
+            sequence.
         """
+        if units is None:
+            units = np.arange(first, first + len(X))
         width = X.shape[1] + tasks.shape[1]
         n_folds = int(np.clip(FOLDS_BYTES // (8 * width**2), 2, MAX_FOLDS))
         folded = cls({}, n_folds)
         for rows in _blocks(len(X), width):
             block = np.hstack([X[rows], tasks[rows]], dtype=np.float64)
-            fold = fold_of(np.arange(first + rows.start, first + rows.stop), n_folds)
+            fold = fold_of(units[rows], n_folds)
             parts = {int(k): Moments.from_data(block[fold == k]) for k in np.unique(fold)}
             folded = folded.merge(cls(parts, n_folds))
         return folded
@@ -244,7 +251,7 @@ class FoldedMoments:
 
 
 def fold_of(rows: np.ndarray, n_folds: int) -> np.ndarray:
-    """Return the fold of each sequence from its number alone.
+    """Return the fold of each sequence, or group, from its number alone.
 
     However the sequences come in batches, each gets the same fold. The fractional parts
     of multiples of the golden ratio spread evenly and have no period that a periodic

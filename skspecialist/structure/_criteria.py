@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -14,12 +14,19 @@ from tqdm import tqdm
 
 from .._base.estimator import Part
 from .._base.sklearn_compat import Interval
-from .._stats.moments import Moments, complementary_halves
+from .._stats.moments import complementary_halves
 from ..exceptions import warn
-from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
-from ..independence._covariance import CovarianceTest
-from ..independence._gaussian import FisherZ, Wilks
-from ._gain import StructureGain
+from ..independence._base import IndependenceResult
+from ._evidence import (
+    configured_test,
+    informative,
+    robust_tests,
+    run_tests,
+    segments_given_band,
+    segments_given_rest,
+    uses_robust_tests,
+)
+from ._gain import Gain, StructureGain
 from ._segments import (
     SegmentedData,
     collider_sets,
@@ -37,21 +44,9 @@ __all__ = [
     "Collider",
     "CriterionResult",
     "Direct",
-    "Gain",
     "Selection",
-    "configured_test",
     "seed_from",
 ]
-
-# Sequences per column of X from which conditioning on all steps gains more power, by the
-# smaller residual of the task, than its degrees of freedom cost.
-SEQUENCES_PER_COLUMN = 5
-
-
-class Gain(Protocol):
-    """Model whose gain is the held-out log-likelihood gain, in nats per sequence."""
-
-    def gain(self, moments: Moments) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class CriterionResult:
         Sequences that the test used, or the fewest of any of its pairs.
     tested : ndarray of bool of shape (n_timesteps, n_tasks)
         Steps that entered a test.
-    conditioning : {"all", "band"}
+    conditioning : {"all", "window", "band"}
         Steps that were conditioned on.
     tests : IndependenceResult or None
         All tests, of shape (n_segments, n_tasks) or (n_pairs, n_tasks).
@@ -77,6 +72,8 @@ class CriterionResult:
         The two segments of each pair.
     model : SelectionModel or None
         Model of the states, if the criterion fits one.
+    between_groups : ndarray of bool of shape (n_tasks,) or None
+        Tasks that groups determine.
     """
 
     structure: np.ndarray
@@ -90,6 +87,7 @@ class CriterionResult:
     tests: IndependenceResult | None = None
     pairs: np.ndarray | None = None
     model: SelectionModel | None = None
+    between_groups: np.ndarray | None = None
 
 
 class BaseCriterion(Part):
@@ -104,6 +102,8 @@ class BaseCriterion(Part):
 
     #: Whether the criterion needs ``y``.
     needs_tasks: ClassVar[bool] = True
+    #: Whether the robust score tests of single segments can be made.
+    robust: ClassVar[bool] = False
     #: Values of ``conditioning`` that are possible.
     conditionings: ClassVar[tuple[str, ...]] = ("auto", "band", "all")
     #: Parameters of the identifier without effect.
@@ -180,9 +180,10 @@ class BaseCriterion(Part):
 class Direct(BaseCriterion):
     """Direct criterion: each segment against each task.
 
-    A segment is relevant to a task if the two are dependent given the *band*, the steps
-    just before and after the tested steps of the segment, or given all other steps. One
-    conditional independence test per segment and task.
+    A segment is relevant to a task if the two are dependent given all other steps, or given
+    the *band*, the steps just before and after the tested steps of the segment. One
+    conditional independence test per segment and task: a robust score test, unless
+    ``independence_test`` names another one.
 
     See Also
     --------
@@ -200,17 +201,21 @@ class Direct(BaseCriterion):
     'all'
     """
 
+    robust = True
+
     def find(self, data: SegmentedData, identifier: Any) -> CriterionResult:
         """See :meth:`BaseCriterion.find`."""
         steps = resolve_segment_steps(identifier.segment_steps, data.segments)
         blocks, bands = evidence_blocks(data.segments, data.n_timesteps, steps)
-        test, conditioning = configured_test(identifier), "all"
-        tests = None
-        if identifier.conditioning != "band":
-            tests = _test_given_rest(data, blocks, test, required=identifier.conditioning == "all")
-        if tests is None:
-            conditioning = "band"
-            tests = _test_given_band(data, blocks, bands, test)
+        between_groups = None
+        if uses_robust_tests(identifier, data):
+            tests, conditioning, between_groups = robust_tests(data, blocks, identifier)
+        else:
+            test, given_rest = configured_test(identifier), None
+            if (given := identifier.conditioning) != "band":
+                given_rest = segments_given_rest(data, blocks, test, required=given == "all")
+            conditioning = "band" if given_rest is None else "all"
+            tests = given_rest or segments_given_band(data, blocks, bands, test)
         adjusted = _adjust(tests.pvalue, identifier.correction)
         effect_sizes = np.abs(tests.effect_size)
         return CriterionResult(
@@ -220,9 +225,10 @@ class Direct(BaseCriterion):
             adjusted_pvalues=adjusted,
             effect_sizes=effect_sizes,
             n_sequences=np.broadcast_to(tests.n, tests.pvalue.shape),
-            tested=tested_steps(blocks, tests.informative, data.n_timesteps),
+            tested=tested_steps(blocks, informative(tests), data.n_timesteps),
             conditioning=conditioning,
             tests=tests,
+            between_groups=between_groups,
         )
 
 
@@ -284,7 +290,7 @@ class Collider(BaseCriterion):
             )
         y_columns = to_columns(y, data.n_features)
         test = configured_test(identifier)
-        tests = _run_tests(data, test, x, y_columns, z, given=data.task_columns)
+        tests = run_tests(data, test, x, y_columns, z, given=data.task_columns)
         statistics, pvalues, adjusted = rule.aggregate(
             tests, pairs, n_segments, lambda p: _adjust(p, identifier.correction)
         )
@@ -292,7 +298,6 @@ class Collider(BaseCriterion):
         effect_sizes = to_matrix(np.abs(tests.effect_size), pairs, n_segments, fill=0.0).max(axis=0)
         n_used = np.broadcast_to(tests.n, tests.pvalue.shape)
         fewest = to_matrix(n_used, pairs, n_segments, fill=data.moments.n).min(axis=0)
-        informative = tests.informative
         return CriterionResult(
             structure=_is_relevant(adjusted, effect_sizes, identifier),
             statistics=statistics,
@@ -300,8 +305,8 @@ class Collider(BaseCriterion):
             adjusted_pvalues=adjusted,
             effect_sizes=effect_sizes,
             n_sequences=fewest.astype(int),
-            tested=tested_steps(x, informative, data.n_timesteps)
-            | tested_steps(y, informative, data.n_timesteps),
+            tested=tested_steps(x, informative(tests), data.n_timesteps)
+            | tested_steps(y, informative(tests), data.n_timesteps),
             conditioning="band",
             tests=tests,
             pairs=pairs,
@@ -406,18 +411,6 @@ CRITERIA: dict[str, type[BaseCriterion]] = {
 }
 
 
-def configured_test(identifier: Any) -> BaseIndependenceTest | None:
-    """Return the independence test with the identifier's workers and seed; None for "auto"."""
-    if identifier.independence_test == "auto":
-        return None
-    test = BaseIndependenceTest.resolve(identifier.independence_test, argument="independence_test")
-    available = test.get_params(deep=False)
-    shared = {"n_jobs": identifier.n_jobs, "random_state": identifier.random_state}
-    return test.set_params(
-        **{name: value for name, value in shared.items() if name in available and value is not None}
-    )
-
-
 def seed_from(random_state: int | np.random.RandomState | None) -> int:
     """Draw an integer seed."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
@@ -433,98 +426,3 @@ def _adjust(pvalues: np.ndarray, correction: str) -> np.ndarray:
     if correction == "none" or not pvalues.size:
         return pvalues
     return false_discovery_control(pvalues, axis=0, method=correction)
-
-
-def _test_given_rest(
-    data: SegmentedData, blocks: np.ndarray, test: BaseIndependenceTest | None, *, required: bool
-) -> IndependenceResult | None:
-    """Test segments given all other steps; None if there are too few sequences for that."""
-    x, y = to_columns(blocks, data.n_features), data.task_columns
-    test = _default_test(x, y) if test is None else test
-    states = np.arange(data.n_timesteps * data.n_features)
-    enough = data.moments.n >= SEQUENCES_PER_COLUMN * len(states)
-    result = None
-    if isinstance(test, CovarianceTest) and not data.has_missing and (enough or required):
-        result = test.test_given_rest(data.moments, x, y, states)
-    if result is None and required:
-        raise ValueError(
-            "conditioning='all' needs a test from one covariance ('fisher_z' or 'wilks'), "
-            "sequences without missing steps, and features that do not determine each other: "
-            "use conditioning='band'."
-        )
-    return result
-
-
-def _test_given_band(
-    data: SegmentedData, blocks: np.ndarray, bands: np.ndarray, test: BaseIndependenceTest | None
-) -> IndependenceResult:
-    """Test segments given their band: shape (n_segments, n_tasks)."""
-    n_segments, n_tasks = len(data.segments), len(data.task_columns)
-    x, z = np.repeat(blocks, n_tasks, axis=0), np.repeat(bands, n_tasks, axis=0)
-    y = np.tile(data.task_columns, (n_segments, 1))
-    return _run_tests(data, test, x, y, z).reshape(n_segments, n_tasks)
-
-
-def _default_test(x: np.ndarray, y: np.ndarray) -> BaseIndependenceTest:
-    """Return the test for "auto": Fisher's z exists for one column against one only."""
-    return FisherZ() if x.shape[1] == y.shape[1] == 1 else Wilks()
-
-
-def _run_tests(
-    data: SegmentedData,
-    test: BaseIndependenceTest | None,
-    x_steps: np.ndarray,
-    y: np.ndarray,
-    z_steps: np.ndarray,
-    given: np.ndarray | None = None,
-) -> IndependenceResult:
-    """Run tests of steps against columns, given steps and further columns."""
-    x = to_columns(x_steps, data.n_features)
-    z = to_columns(z_steps, data.n_features)
-    test = _default_test(x, y) if test is None else test
-    if isinstance(test, CovarianceTest) and not data.has_missing:
-        return test.test_many(data.moments, x, y, z, given=given)
-    if data.data is None:
-        raise ValueError(
-            f"{test} requires in-memory data, but of batches and of Dask arrays only the "
-            "covariance is kept: use independence_test='fisher_z' or 'wilks'."
-        )
-    if data.has_missing:
-        return _run_complete_cases(test, data.data, x, y, z, given)
-    return test.test_many(data.data, x, y, z, given=given)
-
-
-def _run_complete_cases(
-    test: BaseIndependenceTest,
-    data: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    z: np.ndarray,
-    given: np.ndarray | None,
-) -> IndependenceResult:
-    """Run each test on the sequences that have all of its columns."""
-    missing = np.isnan(data)
-    # Tests of the same columns share their sequences and are run together.
-    sets, group = np.unique(np.hstack([x, y, z]), axis=0, return_inverse=True)
-    group = group.ravel()
-    shape = (len(x),) if given is None else (len(x), len(given))
-    parts = [IndependenceResult.no_evidence((0, *shape[1:]), 0, ResultFlag.TOO_FEW_SAMPLES)]
-    for number, columns in enumerate(sets):
-        tests = np.flatnonzero(group == number)
-        involved = columns if given is None else np.append(columns, given)
-        involved = np.unique(involved[involved >= 0])
-        rows = ~missing[:, involved].any(axis=1)
-        if rows.sum() < 2:
-            size, n_complete = (len(tests), *shape[1:]), int(rows.sum())
-            few = ResultFlag.TOO_FEW_SAMPLES
-            parts.append(IndependenceResult.no_evidence(size, n_complete, few))
-            continue
-        # Columns are renumbered within the involved ones; -1 (absent) indexes the last entry.
-        local = np.full(data.shape[1] + 1, -1)
-        local[involved] = np.arange(len(involved))
-        sides = [local[side[tests]] for side in (x, y, z)]
-        extra = None if given is None else local[given]
-        parts.append(test.test_many(data[np.ix_(rows, involved)], *sides, given=extra))
-    # The inverse of the order in which the groups were run.
-    order = np.argsort(np.argsort(group, kind="stable"), kind="stable")
-    return IndependenceResult.concatenate(parts)[order]

@@ -1,16 +1,21 @@
-"""Held-out log-likelihood gain of a structure."""
+"""Held-out log-likelihood gain of a structure, and the segment length that it chooses."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from scipy.special import betaln
+from tqdm import tqdm
 
+from .._stats.model_comparison import tolerated_loss
 from .._stats.moments import Moments
-from ._segments import SegmentedData, to_columns
+from ._segments import SegmentedData, make_segments, to_columns
 
-__all__ = ["GaussianGain", "StructureGain"]
+__all__ = ["Gain", "GaussianGain", "StructureGain", "choose_segments"]
+
+# Range of segment_length="auto", and folds that choose it.
+LONGEST_SEGMENT, N_SPLITS = 10, 5
 
 # Coefficients are estimated from a tenth of the sequences, so that a superfluous column costs
 # ten times as much likelihood as with all of them, but from at least ten per column.
@@ -19,6 +24,12 @@ FRACTION_TO_FIT, SEQUENCES_PER_COLUMN = 0.1, 10
 # Ridge penalties relative to the mean eigenvalue of the predictors' scatter: from practically
 # least squares to practically no predictors.
 PENALTIES = np.logspace(-6, 4, 41)
+
+
+class Gain(Protocol):
+    """Model whose gain is the held-out log-likelihood gain, in nats per sequence."""
+
+    def gain(self, moments: Moments) -> float: ...
 
 
 class StructureGain:
@@ -65,6 +76,47 @@ class StructureGain:
     def gain(self, moments: Moments) -> float:
         """Return the mean gain of new sequences, summed over tasks."""
         return float(sum(gain.gain(moments) for gain in self.gains)) - self.cost
+
+
+def choose_segments(identifier: Any, data: SegmentedData) -> np.ndarray:
+    """Return the segments of the shortest length within one standard error of the best.
+
+    Parameters
+    ----------
+    identifier : TaskStructureIdentifier
+        Estimator whose criterion is fitted to each training fold.
+    data : SegmentedData
+        Sequences and tasks.
+
+    Returns
+    -------
+    segments : ndarray of int of shape (n_segments, 2)
+        First step of each segment and the step after its last.
+    """
+    longest = max(min(LONGEST_SEGMENT, data.n_timesteps // 2), 1)
+    candidates = [make_segments(data.n_timesteps, length) for length in range(1, longest + 1)]
+    gains = np.array(
+        [
+            _held_out_gains(identifier, data.with_segments(segments))
+            for segments in tqdm(
+                candidates, desc="segment lengths", disable=not identifier.verbose, leave=False
+            )
+        ]
+    )
+    means = gains.mean(axis=1)
+    best = gains[np.argmax(means)]
+    tolerated = tolerated_loss(best, gains - best)
+    return candidates[int(np.argmax(means >= means.max() - tolerated))]
+
+
+def _held_out_gains(identifier: Any, data: SegmentedData) -> list[float]:
+    """Return the gain on each held-out fold of the structure of the others."""
+    gains = []
+    for training_folds, held_out in data.folded.splits(N_SPLITS):
+        training = data.subset(training_folds)
+        result = identifier.criterion_.find(training, identifier)
+        gains.append(identifier.criterion_.gain(training, result).gain(held_out))
+    return gains
 
 
 class GaussianGain:

@@ -6,65 +6,55 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.tasks import TaskTargets
+from .._data.validation import check_labels, check_same_length
 from .._stats.moments import FoldedMoments, fold_dask, is_dask
-from ..exceptions import warn
-from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
+from ..independence._base import BaseIndependenceTest
 from ._aligned import AlignedStructureMixin
-from ._criteria import CRITERIA, BaseCriterion, CriterionResult, Gain, configured_test
-from ._segments import SegmentedData, at_mean, make_segments, validate_segments
+from ._criteria import CRITERIA, BaseCriterion, CriterionResult
+from ._evidence import (
+    check_combinations,
+    check_evidence,
+    check_segment_steps,
+    evidence_frame,
+)
+from ._gain import Gain, choose_segments
+from ._segments import SegmentedData, at_mean, resolve_segments
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["TaskStructureIdentifier"]
 
-# Range of segment_length="auto", and folds that choose it.
-LONGEST_SEGMENT, N_SPLITS = 10, 5
-# Fewer sequences with all steps of a test trigger a warning: the p-values of the default tests
-# then rest on normality.
-FEW_SEQUENCES = 50
-
 
 class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     """Identify the time steps of aligned sequences that belong to each task.
 
-    Time is divided into segments, and step ``t`` means the same in every sequence. A segment
-    is relevant to a task if an action taken in it influences the task. Three criteria
-    identify the relevant segments, all valid under the Markov property and faithfulness:
-
-    - ``"direct"``: a segment and a task are dependent given the *band*, the steps just
-      before and after the tested steps of the segment, or given all other steps. One test
-      of conditional independence per segment and task.
-    - ``"collider"``: two segments are both relevant to a task if and only if they are
-      dependent given the band of both *and the task*: a task is a collider, and
-      conditioning on it opens the path between the actions that point into it (Theorem 1
-      of [1]_). It needs the square of the number of tests, relies on weaker, second-order
-      dependence, and cannot find a task with a single segment. It is the choice if the
-      values of a task cannot be compared between sequences, but its presence can.
-    - ``"selection"``: for tasks that are not observed but are the reason why the sequences
-      were recorded, such as demonstrations that succeeded. Each task then joins its
-      segments to a clique of partial correlations beyond those of the chain, and all
-      cliques are found at once in the covariance of the states. Without such a selection,
-      tasks that are not observed cannot be detected.
+    Step ``t`` means the same in every sequence. By default, each step is tested for whether
+    a task depends on it given all other steps, which needs no assumption about actions that
+    are not observed. The setting of [1]_ has longer segments: all steps of a segment serve the
+    same tasks, and a segment is relevant to a task if an action taken in it influences the
+    task. Three criteria are valid under the Markov property and faithfulness: ``"direct"``
+    tests each segment against each task, ``"collider"`` (Theorem 1 of [1]_) tests pairs of
+    segments given the task, and ``"selection"`` is for tasks that are not observed but are
+    the reason why the sequences were recorded, such as demonstrations that succeeded.
 
     Parameters
     ----------
-    segment_length : int, "auto" or array-like of int of shape (n_segments, 2), default=2
-        Steps in a segment; the last segment has the remaining steps. Two are the fewest
-        that separate a segment's own actions from the action before it. "auto" chooses the
-        length, up to ten and to half of the steps, whose structure predicts held-out folds
-        best. An array has the first step of each segment and the step after its last;
-        steps in none of the segments belong to no task.
+    segment_length : int, "auto" or array-like of int of shape (n_segments, 2), default=1
+        Steps in a segment; the last segment has the remaining steps. Every step is tested for
+        itself by default. The setting of [1]_ needs two or more, the fewest that separate a
+        segment's own actions from the action before it. "auto" chooses the shortest length,
+        of up to ten and half of the steps, whose structure predicts held-out folds within
+        one standard error of the best. An array has the first step of each segment and the
+        step after its last; steps in none of the segments belong to no task.
     criterion : {"auto", "direct", "collider", "selection"} or BaseCriterion, default="auto"
         Criterion. A string stands for :class:`~skspecialist.structure.Direct`,
         :class:`~skspecialist.structure.Collider` or
@@ -75,26 +65,34 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         Steps of a segment that enter its tests.
 
         - "auto": "all" if every segment has one step, and "interior" otherwise.
+        - "all": all steps. If actions drive the next state and are not among the features,
+          the step after a task's segment depends on the task as well, and is found.
         - "interior": all but the first, whose state may be driven by the action of
-          the previous segment. Valid whenever the model is.
-        - "all": all steps. More powerful for short segments, but valid only if actions
-          do not drive the next state or are among the features; otherwise segments that
-          follow a relevant segment are found as well.
+          the previous segment. Valid whenever the model of [1]_ is.
         - "last": the last step, as in [1]_. It is "interior" with the criterion
           "selection".
 
         Segments of one step have one step to test, whatever the value is.
     conditioning : {"auto", "band", "all"}, default="auto"
         Steps that the tests condition on: the band, or all steps that do not enter the
-        test. All steps are as valid and leave less of the task unexplained, which finds
-        weaker segments in fewer sequences. "auto" is "all" with the criterion "direct",
-        from five sequences per column of ``X``, for tests from one covariance, complete
-        sequences and features that are not collinear, and "band" otherwise. The criterion
-        "collider" conditions on the band, and "selection" on all steps.
-    independence_test : {"auto", "cmi", "fisher_z", "gcm", "kci", "rcit", "stratified", \
-            "wilks"} or BaseIndependenceTest, default="auto"
-        Conditional independence test. "auto" is "fisher_z" for one column against one
-        column, and "wilks" otherwise. Without effect with the criterion "selection".
+        test, which leaves less of the task unexplained. The criterion "collider" conditions
+        on the band, and "selection" on all steps. With "direct", "auto" is "all" from 1.4
+        sequences per column for robust tests, and the window of the nearest steps below.
+        For tests from one covariance it is "all" from five sequences per column, without
+        missing steps and collinear features, and "band" otherwise, as for all other tests.
+    independence_test : {"auto", "robust", "cmi", "fisher_z", "gcm", "kci", "rcit", \
+            "stratified", "wilks"} or BaseIndependenceTest, default="auto"
+        Conditional independence test. "robust" are score tests of the steps and of curved
+        functions of them, valid for variances that change; they take missing steps, wide
+        features and groups. They need sequences in memory and the criterion "direct", where
+        "auto" makes them unless ``conditioning="band"``, a third of the sequences lack a
+        step, or the functions of all steps exceed 256 MiB. Otherwise "auto" is "fisher_z" for
+        one column against one column, and "wilks" for more: linear tests, from one
+        covariance. Without effect with the criterion "selection".
+    n_components : int, None or "auto", default="auto"
+        Principal components of the features of a step that the robust tests use. None is all
+        features. "auto" keeps up to eight features, and reduces more of them to a quarter of
+        the sequences per step, at most 16.
     alpha : float, default=0.05
         Significance level, in (0, 1). With "bh" it bounds the false discovery rate among
         the segments of a task, and for a task without relevant segments the probability
@@ -102,13 +100,10 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     correction : {"bh", "by", "none"}, default="bh"
         Correction for multiple testing: Benjamini-Hochberg, Benjamini-Yekutieli (valid
         under any dependence), or none. Each task is a family of its own, so that its
-        structure does not depend on the other tasks. Without effect with the criterion
-        "selection".
+        structure does not depend on the others. Without effect with "selection".
     min_effect_size : float, default=0.0
         Smallest (multiple, partial) correlation of a relevant segment, in [0, 1]. With very
-        many sequences, negligible effects are significant as well. The sample correlation
-        of p irrelevant columns is about the square root of p over the number of sequences,
-        so that a threshold below has no effect.
+        many sequences, negligible effects are significant as well.
     n_subsamples : int, default=None
         Number of random halves of the sequences in which the search is repeated for
         ``selection_frequency_`` (stability selection). None is 20 with the criterion
@@ -140,15 +135,13 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     tested_ : ndarray of bool of shape (n_timesteps, n_tasks)
         Whether a step entered a test for a task. The first steps of segments do not with
         ``segment_steps="interior"``, nor do steps with constant features, in too few
-        sequences, or outside of the segments: for them, nothing was tested, which is not
-        evidence for irrelevance. With the criterion "selection", the steps of all segments
-        enter.
-    conditioning_ : {"all", "band"}
-        Steps that the tests conditioned on: all others, or those around the segments.
+        sequences, or outside of the segments, which is not evidence for irrelevance.
+    conditioning_ : {"all", "window", "band"}
+        Steps that the tests conditioned on: all others, the nearest ones, or the band.
     statistics_, pvalues_, adjusted_pvalues_, effect_sizes_ : ndarray of shape \
             (n_segments, n_tasks)
-        Evidence for each segment and task: the statistic of the test (aggregated over pairs
-        with the criterion "collider"), its p-value, the p-value adjusted for multiple
+        Evidence for each segment and task: the statistic of the test (the normal score of
+        the p-value for robust tests), its p-value, the p-value adjusted for multiple
         testing, and the strength of the dependence as a correlation (of the strongest
         pair). The first three are NaN with the criterion "selection".
     n_sequences_ : ndarray of int of shape (n_segments, n_tasks)
@@ -182,11 +175,11 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
 
     Notes
     -----
-    The default tests, and the criterion "selection", are for linear relations between
-    jointly Gaussian variables; nonlinear relations need a nonlinear test. Tests of a
-    constant feature are degenerate and have a p-value of 1. A test uses the sequences that
-    have all of its steps, which is valid if steps are missing for reasons that are
-    independent of their values.
+    Steps are assumed to be missing for reasons that are independent of their values. The
+    robust tests impute them by a linear prediction from all other steps; other tests use the
+    sequences that have all of their steps. Tests of a constant feature are degenerate and
+    have a p-value of 1. The tests from one covariance, and the criterion "selection", are for
+    linear relations between jointly Gaussian variables.
 
     References
     ----------
@@ -198,11 +191,14 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     >>> from skspecialist import TaskStructureIdentifier
     >>> from skspecialist.datasets import make_collider_sequences
     >>> data = make_collider_sequences(2000, n_timesteps=8, n_tasks=2, random_state=0)
-    >>> identifier = TaskStructureIdentifier(alpha=0.01).fit(data.X, data.y)
+    >>> TaskStructureIdentifier().fit(data.X, data.y).structure_.shape
+    (8, 2)
+
+    In the setting of the paper, with segments of two steps:
+
+    >>> identifier = TaskStructureIdentifier(segment_length=2, alpha=0.01).fit(data.X, data.y)
     >>> bool((identifier.structure_ == data.structure).all())
     True
-    >>> identifier.transform(data.X).shape
-    (2000, 8, 1)
     """
 
     _parameter_constraints: dict = {
@@ -215,6 +211,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         "segment_steps": [StrOptions({"auto", "interior", "all", "last"})],
         "conditioning": [StrOptions({"auto", "band", "all"})],
         "independence_test": [str, BaseIndependenceTest],
+        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "correction": [StrOptions({"bh", "by", "none"})],
         "min_effect_size": [Interval(Real, 0, 1, closed="both")],
@@ -233,12 +230,13 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
 
     def __init__(
         self,
-        segment_length: int | str | ArrayLike = 2,
+        segment_length: int | str | ArrayLike = 1,
         *,
         criterion: str | BaseCriterion = "auto",
         segment_steps: str = "auto",
         conditioning: str = "auto",
         independence_test: str | BaseIndependenceTest = "auto",
+        n_components: int | str | None = "auto",
         alpha: float = 0.05,
         correction: str = "bh",
         min_effect_size: float = 0.0,
@@ -253,6 +251,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         self.segment_steps = segment_steps
         self.conditioning = conditioning
         self.independence_test = independence_test
+        self.n_components = n_components
         self.alpha = alpha
         self.correction = correction
         self.min_effect_size = min_effect_size
@@ -264,7 +263,9 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
         """Identify the structure.
 
         Parameters
@@ -279,6 +280,10 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             Value of each task in each sequence. Columns of floats are continuous,
             columns of integers, booleans or strings are class labels. None if all
             sequences were recorded because their tasks succeeded.
+        groups : array-like of shape (n_sequences,), default=None
+            Group of each sequence, such as the subject. The robust tests compare sequences
+            within groups; tasks that groups determine are tested on the means of groups,
+            from 30 groups on. Other tests take all sequences for independent.
 
         Returns
         -------
@@ -290,14 +295,17 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         ValueError
             If ``y`` is missing and the criterion needs it, ``X`` has infinite or ``y``
             infinite or missing values, a task is constant, there are fewer steps than a
-            segment has, or too few sequences for every test, or if ``conditioning``
-            contradicts the criterion.
+            segment has, or too few sequences for every test, or if parameters contradict
+            each other.
         """
         self.__dict__.pop("_folded", None)
         self.criterion_ = self._resolve_criterion(y)
-        data = self._read_dask(X, y) if is_dask(X) else self._read(X, y)
-        result = self._find(data)
-        _raise_if_too_few(result.tests, data.moments.n)
+        if is_dask(X) and groups is not None:
+            raise ValueError(
+                "groups are not supported with Dask arrays, of which only the covariance is "
+                "kept: use groups=None, or sequences in memory."
+            )
+        self._find(self._read_dask(X, y) if is_dask(X) else self._read(X, y, groups))
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -332,7 +340,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         ValueError
             As :meth:`fit`, and if ``X`` has missing values or ``y`` new class labels.
         """
-        self._find(self._read_batch(X, y, classes))
+        self._find(self._read_batch(X, y, classes), partial=True)
         return self
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
@@ -340,11 +348,10 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
 
         With observed tasks, each is predicted from its steps (and the step after each
         run of them) by a Gaussian linear model with a ridge penalty, and compared with
-        its mean. Indicators of class labels are treated alike, and missing steps are
-        imputed by their mean. The coefficients are estimated from a tenth of the sequences
-        of ``fit`` (more if these are few), so that superfluous steps lower the score.
-        With tasks that are not observed, the density of the states under the tasks found
-        is compared with that of a chain without tasks.
+        its mean. Missing steps are imputed by their mean. The coefficients are estimated from
+        a tenth of the sequences of ``fit`` (more if these are few), so that superfluous steps
+        lower the score. With tasks that are not observed, the density of the states under the
+        tasks found is compared with that of a chain without tasks.
 
         Parameters
         ----------
@@ -387,27 +394,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             If pandas is not installed.
         """
         check_is_fitted(self)
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install pandas.") from error
-        n_segments = len(self.segments_)
-        columns = {
-            "relevant": self.structure_,
-            "effect_size": self.effect_sizes_,
-            "statistic": self.statistics_,
-            "pvalue": self.pvalues_,
-            "adjusted_pvalue": self.adjusted_pvalues_,
-            "n_sequences": self.n_sequences_,
-            "selection_frequency": self.selection_frequency_,
-        }
-        places = {
-            "task": np.repeat(self.task_names_, n_segments),
-            "segment": np.tile(np.arange(n_segments), self.n_tasks_),
-            "start": np.tile(self.segments_[:, 0], self.n_tasks_),
-            "stop": np.tile(self.segments_[:, 1], self.n_tasks_),
-        }
-        return pd.DataFrame(places | {name: values.T.ravel() for name, values in columns.items()})
+        return evidence_frame(self)
 
     def __sklearn_tags__(self) -> Tags:
         """Return tags: steps may be missing, and tasks unobserved."""
@@ -423,13 +410,17 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             criterion = "selection" if y is None else "direct"
         return BaseCriterion.resolve(criterion, argument="criterion")
 
-    def _read(self, X: Any, y: Any) -> SegmentedData:
+    def _read(self, X: Any, y: Any, groups: Any) -> SegmentedData:
         """Validate sequences and tasks that are given at once."""
         X = self._validate(X, n_timesteps=self.n_timesteps, reset=True, ensure_min_samples=2)
         observed = self.criterion_.needs_tasks
         self._targets = TaskTargets.for_samples(y, X, estimator=self) if observed else None
-        segments = self._make_segments(X.shape[1])
-        return SegmentedData.from_arrays(X, self._task_columns(y, X), self._targets, segments)
+        if groups is not None:
+            check_same_length(X=X, groups=groups)
+            groups = check_labels(groups, "groups")
+        segments = resolve_segments(self.segment_length, X.shape[1])
+        columns = self._task_columns(y, X)
+        return SegmentedData.from_arrays(X, columns, self._targets, segments, groups)
 
     def _read_dask(self, X: Any, y: Any) -> SegmentedData:
         """Validate Dask arrays, and compute their statistics block by block."""
@@ -439,7 +430,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         # The workers validate the values; zeros have the same shape and feature names.
         zeros = np.zeros((1, *X.shape[1:]))
         shape = self._validate(zeros, n_timesteps=self.n_timesteps, reset=True).shape[1:]
-        segments = self._make_segments(shape[0])
+        segments = resolve_segments(self.segment_length, shape[0])
         folded, self._targets = fold_dask(X, y if observed else None)
         return SegmentedData.from_statistics(folded, shape, self._targets, segments)
 
@@ -459,16 +450,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         n_before = 0 if first else self.n_samples_seen_
         folded = FoldedMoments.from_data(X.reshape(len(X), -1), self._task_columns(y, X), n_before)
         self._folded = folded if first else self._folded.merge(folded)
-        segments = self._make_segments(X.shape[1])
+        segments = resolve_segments(self.segment_length, X.shape[1])
         return SegmentedData.from_statistics(self._folded, X.shape[1:], self._targets, segments)
-
-    def _make_segments(self, n_timesteps: int) -> np.ndarray:
-        if isinstance(self.segment_length, Integral):
-            return make_segments(n_timesteps, int(self.segment_length))
-        if isinstance(self.segment_length, str):
-            # The shortest ones, until the length is chosen.
-            return make_segments(n_timesteps, 1)
-        return validate_segments(self.segment_length, n_timesteps)
 
     def _task_columns(self, y: Any, X: np.ndarray) -> np.ndarray:
         """Return the columns of the tasks, shape (n_sequences, n_columns)."""
@@ -479,95 +462,15 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         self._targets.split(y, like=X)
         return self._targets.to_columns(y)[0]
 
-    def _find(self, data: SegmentedData) -> CriterionResult:
+    def _find(self, data: SegmentedData, *, partial: bool = False) -> None:
         """Find the structure, from the choice of the segments to the fitted attributes."""
-        self._check_combinations()
+        check_combinations(self, data)
         if isinstance(self.segment_length, str):
-            data = data.with_segments(self._choose_segments(data))
-        self._check_segment_steps(data)
+            data = data.with_segments(choose_segments(self, data))
+        check_segment_steps(self, data)
         result = self.criterion_.find(data, self)
-        self._warn_of_weak_evidence(data, result)
-        frequency = self._selection_frequency(data, result)
-        self._set_result(data, result, frequency)
-        return result
-
-    def _check_combinations(self) -> None:
-        """Raise for parameters that contradict the criterion, and warn of ignored ones."""
-        criterion, test = self.criterion_, configured_test(self)
-        criterion._validate_params()
-        if self.conditioning not in criterion.conditionings:
-            raise ValueError(
-                f"conditioning={self.conditioning!r} contradicts criterion={criterion!r}, whose "
-                f"tests condition on {' or '.join(criterion.conditionings[1:])!r} steps: use "
-                "conditioning='auto'."
-            )
-        defaults = type(self)().get_params(deep=False)
-        for name in criterion.ignored:
-            if getattr(self, name) != defaults[name]:
-                warn(
-                    f"{name}={getattr(self, name)!r} has no effect with criterion={criterion!r}, "
-                    "which performs no tests."
-                )
-        takes_jobs = test is not None and "n_jobs" in test.get_params(deep=False)
-        if effective_n_jobs(self.n_jobs) > 1 and not takes_jobs:
-            warn(
-                f"n_jobs={self.n_jobs} has no effect with criterion={criterion!r} and "
-                f"independence_test={self.independence_test!r}, which run in the threads of the "
-                "linear algebra."
-            )
-
-    def _check_segment_steps(self, data: SegmentedData) -> None:
-        """Warn of a value of segment_steps that is equivalent to another one."""
-        if self.segment_steps not in ("interior", "last"):
-            return
-        # The criterion "selection" distinguishes the steps between segments as well.
-        one_choice = self.criterion_.needs_tasks or len(data.segments) == data.n_timesteps
-        if np.diff(data.segments).max() == 1 and one_choice:
-            warn(
-                f"segment_steps={self.segment_steps!r} has no effect: every segment has one step, "
-                "which enters its tests."
-            )
-        elif self.segment_steps == "last" and not self.criterion_.needs_tasks:
-            warn(
-                f"segment_steps='last' has no effect with criterion={self.criterion_!r}, whose "
-                "evidence are all steps of a segment but the first, as with 'interior'."
-            )
-
-    def _choose_segments(self, data: SegmentedData) -> np.ndarray:
-        """Return the segments of the length whose structure predicts held-out folds best."""
-        longest = max(min(LONGEST_SEGMENT, data.n_timesteps // 2), 1)
-        candidates = [make_segments(data.n_timesteps, length) for length in range(1, longest + 1)]
-        gains = []
-        for segments in tqdm(
-            candidates, desc="segment lengths", disable=not self.verbose, leave=False
-        ):
-            candidate = data.with_segments(segments)
-            gains.append(np.mean(self._held_out_gains(candidate)))
-        return candidates[int(np.argmax(gains))]
-
-    def _held_out_gains(self, data: SegmentedData) -> list[float]:
-        """Return the gain on each held-out fold of the structure of the others."""
-        gains = []
-        for training_folds, held_out in data.folded.splits(N_SPLITS):
-            training = data.subset(training_folds)
-            result = self.criterion_.find(training, self)
-            gains.append(self.criterion_.gain(training, result).gain(held_out))
-        return gains
-
-    def _warn_of_weak_evidence(self, data: SegmentedData, result: CriterionResult) -> None:
-        few = result.n_sequences < FEW_SEQUENCES
-        if data.has_missing and few.any():
-            warn(
-                f"Steps are missing: the tests of {few.any(axis=1).sum()} of "
-                f"{len(data.segments)} segments use fewer than {FEW_SEQUENCES} sequences "
-                f"(fewest: {result.n_sequences.min()})."
-            )
-        if not self.criterion_.needs_tasks and not result.structure.any():
-            warn(
-                "No task was found. Tasks that are neither observed nor the reason why the "
-                "sequences were recorded cannot be detected without y: pass y, or only sequences "
-                "whose tasks succeeded."
-            )
+        check_evidence(data, result, self._targets, partial=partial)
+        self._set_result(data, result, self._selection_frequency(data, result))
 
     def _selection_frequency(self, data: SegmentedData, result: CriterionResult) -> np.ndarray:
         n_subsamples = self.n_subsamples
@@ -592,14 +495,3 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         self._gain = self.criterion_.gain(data, result)
         names = None if self._targets is None else self._targets.names
         self._set_structure(result.structure, data.segments, data.n_timesteps, names)
-
-
-def _raise_if_too_few(tests: IndependenceResult | None, n_sequences: int) -> None:
-    if tests is None or not tests.flag.size:
-        return
-    if (tests.flag & ResultFlag.TOO_FEW_SAMPLES).all():
-        raise ValueError(
-            f"{n_sequences} sequences are too few for every test, or not enough of them are "
-            "complete: use more sequences, fewer features (reduce them first) or "
-            "segment_steps='last'."
-        )

@@ -39,9 +39,11 @@ def sequences_needed(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> int:
-    r"""Return the number of sequences that the direct criterion needs to find a segment.
+    r"""Return the number of sequences that the linear direct test needs to find a segment.
 
-    The test of a segment against a task is the F test of a regression: with :math:`p`
+    The linear test (``independence_test="wilks"``, given the band) of a segment against a
+    task is the F test of a regression; the robust tests, given all other steps, need more
+    for their curved functions, and less where other steps explain the task. With :math:`p`
     tested columns of the segment, :math:`r` columns in its band and a multiple partial
     correlation :math:`\rho`, its statistic has the noncentral F distribution with
     :math:`p` and :math:`n - p - r - 1` degrees of freedom and noncentrality

@@ -12,6 +12,8 @@ from scipy.stats import norm
 from ._lift import (
     Design,
     center,
+    group_means,
+    is_constant_within,
     learned_functions,
     make_design,
     principal_components,
@@ -19,6 +21,8 @@ from ._lift import (
     step_features,
     sum_within,
     tame,
+    variance_inflation,
+    without,
 )
 
 __all__ = ["RobustScores", "robust_scores"]
@@ -33,8 +37,9 @@ GIVEN_PER_TESTED = 2
 # Sequences per column of all steps: with fewer than the first, curved columns cost more
 # power than they bring; with fewer than the second, so do the steps far away.
 SEQUENCES_TO_LIFT, SEQUENCES_TO_CONDITION = 3.0, 1.4
-# Groups below which a task that groups determine is not tested between them.
-MIN_GROUPS_BETWEEN = 30
+# Share of the sequences that must remain as degrees of freedom: with fewer, leave-one-out
+# errors are ratios of two numbers near zero.
+LEAST_FREE = 0.25
 # Sequences in which a step must be observed to be tested.
 MIN_SEQUENCES = 10
 # Strengths of the ridge on the curved columns, relative to the number of sequences.
@@ -79,7 +84,7 @@ class RobustScores:
     lifted : bool
         Whether the steps' basis functions were used beside the features.
     between_groups : ndarray of bool of shape (n_tasks,)
-        Tasks that groups determine, tested on the means of groups.
+        Tasks that groups determine, tested on the means of groups if these are enough.
     """
 
     pvalues: np.ndarray
@@ -97,6 +102,7 @@ class RobustScores:
 @dataclass(frozen=True)
 class _Options:
     n_components: int | str | None
+    conditioning: str
     learned: bool
     hc: str
     n_folds: int
@@ -121,6 +127,7 @@ def robust_scores(
     task_columns: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     n_components: int | str | None = "auto",
+    conditioning: str = "auto",
     learned: bool = True,
     hc: str = "hc2",
     n_folds: int = 5,
@@ -158,6 +165,8 @@ def robust_scores(
         Principal components of the steps to be tested. None keeps all features. "auto"
         keeps up to eight, and reduces more to a quarter of the sequences per step, at
         most 16.
+    conditioning : {"auto", "all"}, default="auto"
+        All other steps or, with too few sequences, the nearest ones; or always all.
     learned : bool, default=True
         Whether the third test is made.
     hc : {"hc2", "hc3"}, default="hc2"
@@ -192,7 +201,7 @@ def robust_scores(
     if task_columns is None:
         task_columns = np.arange(Y.shape[1])[:, None]
     codes = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    options = _Options(n_components, learned, hc, n_folds)
+    options = _Options(n_components, conditioning, learned, hc, n_folds)
     parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
     effect_sizes = np.zeros(parts.shape[1:])
     between = np.zeros(Y.shape[1], dtype=bool)
@@ -201,17 +210,17 @@ def robust_scores(
     # Tasks that are known of the same sequences share everything but their own residuals.
     for pattern in np.unique(known, axis=1).T:
         js = np.flatnonzero((known == pattern[:, None]).all(axis=0))
-        x, y, within = _without(X, Y[:, js], codes, pattern)
-        traits = _is_constant_within(y, within)
+        x, y, within = without(X, Y[:, js], codes, pattern)
+        traits = is_constant_within(y, within)
         for some, is_trait in ((js[~traits], False), (js[traits], True)):
             data = x, Y[np.ix_(pattern, some)], within
+            between[some] = is_trait
             if is_trait and within is not None:
-                data = _group_means(*data[:2], within)
+                data = group_means(*data[:2], within)
             if not len(some) or len(data[0]) < MIN_SEQUENCES:
                 continue
             result = _test_columns(*data, blocks, options)
             parts[:, :, some], effect_sizes[:, some] = result.parts, result.effect_sizes
-            between[some] = is_trait
             if not is_trait or last is untested:
                 last = result
     tested, pvalues = _combine_columns(parts, task_columns)
@@ -229,37 +238,6 @@ def robust_scores(
         lifted=last.lifted,
         between_groups=between[first],
     )
-
-
-def _without(
-    X: np.ndarray, Y: np.ndarray, groups: np.ndarray | None, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return the sequences of which the tasks are known; groups of one each are none."""
-    if groups is not None:
-        groups = np.unique(groups[rows], return_inverse=True)[1].ravel()
-        groups = groups if len(groups) and groups.max() + 1 < len(groups) else None
-    return X[rows], Y[rows], groups
-
-
-def _is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    if groups is None or not len(Y):
-        return np.zeros(Y.shape[1], dtype=bool)
-    return center(Y, groups).std(axis=0) <= 1e-9 * np.maximum(Y.std(axis=0), 1e-300)
-
-
-def _group_means(
-    X: np.ndarray, Y: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, None]:
-    """Return one sequence per group; none with too few groups."""
-    counts = np.bincount(groups)
-    if len(counts) < MIN_GROUPS_BETWEEN:
-        return X[:0], Y[:0], None
-    flat = X.reshape(len(X), -1)
-    observed = np.isfinite(flat)
-    seen = sum_within(observed * 1.0, groups)
-    sums = sum_within(np.where(observed, flat, 0.0), groups)
-    means = np.where(seen > 0, sums / np.maximum(seen, 1), np.nan)
-    return means.reshape(-1, *X.shape[1:]), sum_within(Y, groups) / counts[:, None], None
 
 
 def _test_columns(
@@ -282,7 +260,7 @@ def _test_columns(
         X = principal_components(X, min(given, X.shape[2]))
     Y = center(tame(Y), groups)
     Y = np.where(Y.std(axis=0) > 1e-9, Y / np.maximum(Y.std(axis=0), 1e-9), 0.0)
-    if n_free >= SEQUENCES_TO_CONDITION * n_columns:
+    if options.conditioning == "all" or n_free >= SEQUENCES_TO_CONDITION * n_columns:
         lift = n_free >= SEQUENCES_TO_LIFT * n_columns
         result = _given_all(X, static, Y, groups, blocks, lift, options, n_components)
         return replace(result, n_components=n_components, lifted=lift)
@@ -332,15 +310,15 @@ def _given_all(
 ) -> _Columns:
     """Test blocks given all other steps of X."""
     design = make_design(X, static, groups, lift, n_lifted)
-    contributions = None
+    contributions, inflation = None, np.ones(len(blocks))
     if options.learned and X.shape[2]:
         features = step_features(X[:, :, :n_lifted], None if lift else 0)
         flat = center(features.reshape(len(X), -1), groups)
-        contributions = learned_functions(
-            flat.reshape(features.shape), Y, LEARNED_STRENGTHS, groups, options.n_folds
-        )
+        features = flat.reshape(features.shape)
+        contributions = learned_functions(features, Y, LEARNED_STRENGTHS, groups, options.n_folds)
+        inflation = np.array([variance_inflation(features[:, block]) for block in blocks])
     enough = np.isfinite(X).all(axis=2).sum(axis=0) >= MIN_SEQUENCES
-    return _score(design, Y, groups, blocks, enough, contributions, lift, options.hc)
+    return _score(design, Y, groups, blocks, enough, contributions, inflation, lift, options.hc)
 
 
 def _score(
@@ -350,6 +328,7 @@ def _score(
     blocks: Sequence[np.ndarray],
     enough: np.ndarray,
     contributions: np.ndarray | None,
+    inflation: np.ndarray,
     lift: bool,
     hc: str,
 ) -> _Columns:
@@ -404,7 +383,8 @@ def _score(
             u = u - D @ rest
             for i in np.flatnonzero((spread > 1e-12) & (u.var(axis=0) > RESIDUAL_TOLERANCE)):
                 score = u[:, i] @ e[:, i : i + 1]
-                p = _pvalue(u[:, i : i + 1], score, scaled[:, i], groups, free, whole=True)
+                error = inflation[k] ** 0.5 * scaled[:, i]
+                p = _pvalue(u[:, i : i + 1], score, error, groups, free, whole=True)
                 parts[LEARNED, k, js[i]] = p / 2 if score[0] > 0 else 1 - p / 2
     return _Columns(parts, effect_sizes)
 
@@ -435,7 +415,11 @@ def _choose_strengths(
         shrunk = values / (values + n * strength)
         left = np.maximum(1 - leverage - squares @ shrunk, 1e-4)
         residual = E - W @ (shrunk[:, None] * projected)
-        losses.append(((residual / left[:, None]) ** 2).mean(axis=0))
+        loss = ((residual / left[:, None]) ** 2).mean(axis=0)
+        # A fit that nearly interpolates leaves no degrees of freedom to a test.
+        losses.append(np.where(left.sum() >= LEAST_FREE * n, loss, np.inf))
+    if np.isinf(losses).all():
+        return np.full(Y.shape[1], STRENGTHS[-1])
     return STRENGTHS[np.argmin(losses, axis=0)]
 
 

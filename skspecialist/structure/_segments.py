@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Self
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "make_segments",
     "match_tasks",
     "resolve_segment_steps",
+    "resolve_segments",
     "tested_steps",
     "to_columns",
     "validate_segments",
@@ -67,6 +69,16 @@ def make_segments(n_timesteps: int, segment_length: int) -> np.ndarray:
         )
     starts = np.arange(0, n_timesteps, segment_length)
     return np.stack([starts, np.minimum(starts + segment_length, n_timesteps)], axis=1)
+
+
+def resolve_segments(segment_length: int | str | ArrayLike, n_timesteps: int) -> np.ndarray:
+    """Return the segments of a value of ``segment_length``."""
+    if isinstance(segment_length, Integral):
+        return make_segments(n_timesteps, int(segment_length))
+    if isinstance(segment_length, str):
+        # "auto": the shortest ones, until the length is chosen.
+        return make_segments(n_timesteps, 1)
+    return validate_segments(segment_length, n_timesteps)
 
 
 def validate_segments(segment_length: ArrayLike, n_timesteps: int) -> np.ndarray:
@@ -269,6 +281,8 @@ class SegmentedData:
         The columns of the tasks.
     has_missing : bool
         Whether ``X`` has NaN.
+    groups : ndarray of int of shape (n_sequences,) or None
+        Group of each sequence; none is in two folds.
     """
 
     folded: FoldedMoments
@@ -279,18 +293,25 @@ class SegmentedData:
     X: np.ndarray | None = None
     tasks: np.ndarray | None = None
     has_missing: bool = False
+    groups: np.ndarray | None = None
 
     @classmethod
     def from_arrays(
-        cls, X: np.ndarray, tasks: np.ndarray, targets: TaskTargets | None, segments: np.ndarray
+        cls,
+        X: np.ndarray,
+        tasks: np.ndarray,
+        targets: TaskTargets | None,
+        segments: np.ndarray,
+        groups: np.ndarray | None = None,
     ) -> Self:
         """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing."""
         flat = X.reshape(len(X), -1)
         filled = at_mean(flat)
-        folded = FoldedMoments.from_data(filled, tasks)
+        folded = FoldedMoments.from_data(filled, tasks, units=groups)
         shape = X.shape[1], X.shape[2]
         statistics = cls.from_statistics(folded, shape, targets, segments)
-        return replace(statistics, X=flat, tasks=tasks, has_missing=filled is not flat)
+        missing = filled is not flat
+        return replace(statistics, X=flat, tasks=tasks, has_missing=missing, groups=groups)
 
     @classmethod
     def from_statistics(
@@ -314,9 +335,15 @@ class SegmentedData:
         """All columns of the sequences of these folds, for tests that need the samples."""
         if self.X is None or self.tasks is None:
             return None
-        fold = fold_of(np.arange(len(self.X)), self.folded.n_folds)
-        rows = np.isin(fold, list(self.folded.folds))
+        rows = self.rows
         return np.hstack([self.X[rows], self.tasks[rows]], dtype=np.float64)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Mask of the sequences of these folds, of shape (n_sequences,)."""
+        assert self.X is not None
+        units = np.arange(len(self.X)) if self.groups is None else self.groups
+        return np.isin(fold_of(units, self.folded.n_folds), list(self.folded.folds))
 
     def with_segments(self, segments: np.ndarray) -> Self:
         """Return the same sequences with other segments."""

@@ -38,7 +38,7 @@ def test_rows_that_are_missing_are_missing_steps(data):
     missing = np.isnan(table.X[:, :, 0])
     assert missing.sum() == len(frame) - len(kept)
     assert_array_equal(table.X[:, :, 0][~missing], data.X[:, :, 1][~missing])
-    assert TaskStructureIdentifier().fit(table.X, data.y).structure_.shape == (3, 2)
+    assert TaskStructureIdentifier(2).fit(table.X, data.y).structure_.shape == (3, 2)
 
 
 def test_polars(data):

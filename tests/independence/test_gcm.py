@@ -213,5 +213,5 @@ class TestEverySampledTest:
 @pytest.mark.parametrize("test", ["gcm", GCM(features="linear", n_jobs=2)])
 def test_structure_is_found_with_it(test):
     data = make_collider_sequences(400, n_timesteps=8, n_tasks=2, random_state=0)
-    identifier = TaskStructureIdentifier(independence_test=test, alpha=0.01)
+    identifier = TaskStructureIdentifier(2, independence_test=test, alpha=0.01)
     assert_array_equal(identifier.fit(data.X, data.y).structure_, data.structure)

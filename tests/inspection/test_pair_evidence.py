@@ -86,7 +86,7 @@ def test_labels_do_not_overlap_and_dots_fit_their_cells(n_segments):
 @pytest.mark.parametrize("correction", ["bh", "none"])
 @pytest.mark.parametrize("task", [1, "task1"])
 def test_collider_criterion_shows_the_tests_that_it_pooled(task, correction):
-    identifier = TaskStructureIdentifier(criterion="collider", correction=correction)
+    identifier = TaskStructureIdentifier(2, criterion="collider", correction=correction)
     identifier.fit(DATA.X, DATA.y)
     display = PairEvidenceDisplay.from_estimator(identifier, task=task)
     scores, dots, framed = drawn(display)
@@ -111,7 +111,7 @@ def test_selection_shows_pairs_that_do_not_touch_given_all_else(n_features):
         2000, n_features=n_features, selection=True, random_state=3, **settings
     )
     # As the search would leave it, which takes long.
-    identifier = TaskStructureIdentifier().fit(data.X, np.arange(2000.0))
+    identifier = TaskStructureIdentifier(2).fit(data.X, np.arange(2000.0))
     identifier.criterion_, identifier.structure_ = Selection(), data.structure
     scores, dots, framed = drawn(PairEvidenceDisplay.from_estimator(identifier, data.X))
     first, second = np.indices(scores.shape)
@@ -131,8 +131,8 @@ def test_selection_shows_pairs_that_do_not_touch_given_all_else(n_features):
 
 def test_from_estimator_refuses_what_has_no_pairs():
     with pytest.raises(NotFittedError):
-        PairEvidenceDisplay.from_estimator(TaskStructureIdentifier())
-    direct = TaskStructureIdentifier().fit(DATA.X, DATA.y)
+        PairEvidenceDisplay.from_estimator(TaskStructureIdentifier(2))
+    direct = TaskStructureIdentifier(2).fit(DATA.X, DATA.y)
     with pytest.raises(ValueError, match=r"criterion=Direct\(\) does not test pairs"):
         PairEvidenceDisplay.from_estimator(direct)
     direct.criterion_ = Selection()

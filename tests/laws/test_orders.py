@@ -62,7 +62,7 @@ def test_order_of_batches_does_not_matter(criterion, conditioning):
     batches = np.array_split(np.arange(600), [40, 300, 310])
     fits = []
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        identifier = TaskStructureIdentifier(criterion=criterion, conditioning=conditioning)
+        identifier = TaskStructureIdentifier(2, criterion=criterion, conditioning=conditioning)
         for place in order:
             rows = batches[place]
             identifier.partial_fit(data.X[rows], data.y[rows])

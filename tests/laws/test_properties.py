@@ -186,7 +186,7 @@ def test_units_do_not_matter_to_the_encoder(exponent):
 def test_sequences_without_any_step_do_not_count(seed, n_lost):
     X, y = draw_sequences(seed)
     lost = np.full((n_lost, 5, 2), np.nan)
-    extended = identify(np.vstack([X, lost]), np.vstack([y, y[:n_lost]]))
+    extended = identify(np.vstack([X, lost]), np.vstack([y, y[:n_lost]]), conditioning="band")
     assert_same_answer(extended, identify(X, y, conditioning="band"))
 
 

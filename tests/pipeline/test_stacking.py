@@ -68,6 +68,14 @@ def test_the_strength_of_a_ridge_suits_a_logistic_regression(n_classes):
     assert loss < min(losses) + 0.05
 
 
+def test_ordered_classes_along_one_column():
+    # The indicator of the middle class is not linear: a ridge regression shrinks it away.
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 30)
+    X = 4.0 * (y[:, None] - 1) * [1, 0, 0, 0, 0] + rng.normal(size=(90, 5))
+    assert RidgeTunedLogisticRegression().fit(X, y).score(X, y) > 0.9
+
+
 def test_a_sum_over_steps_is_found_and_beats_the_generalist():
     X, y = sums(400)
     fitted = pipeline(strategy="best").set_params(encoder=NoLatents()).fit(X[:300], y[:300])

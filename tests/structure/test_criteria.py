@@ -75,6 +75,8 @@ CHANGES = [
     {"conditioning": "band"},
     {"conditioning": "all"},
     {"independence_test": "rcit"},
+    {"independence_test": "wilks"},
+    {"independence_test": "robust"},
     {"alpha": 0.9},
     {"correction": "none"},
     {"min_effect_size": 0.9},
@@ -86,13 +88,14 @@ CHANGES = [
 ]
 # The value that "auto" stands for changes nothing.
 SAME = [("direct", "all"), ("collider", "band"), ("selection", "all")]
+SAME += [("direct", "robust"), ("collider", "wilks")]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("criterion", ["direct", "collider", "selection"])
 def test_every_parameter_acts_warns_or_raises(criterion, change):
     name = next(iter(change))
-    if (criterion, change.get("conditioning")) in SAME:
+    if (criterion, change.get("conditioning", change.get("independence_test"))) in SAME:
         return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SpecialistWarning)
@@ -123,8 +126,15 @@ def test_conditioning_that_was_used():
     assert fit_default("collider").conditioning_ == "band"
     assert fit_default("selection").conditioning_ == "all"
     # Fewer than five sequences per column.
-    few = TaskStructureIdentifier(3).fit(OBSERVED.X[:40], OBSERVED.y[:40])
-    assert few.conditioning_ == "band"
+    few = TaskStructureIdentifier(3, independence_test="wilks")
+    assert few.fit(OBSERVED.X[:40], OBSERVED.y[:40]).conditioning_ == "band"
+    # Fewer than 1.4 sequences per column, and all others nonetheless.
+    robust = TaskStructureIdentifier()
+    long = make_collider_sequences(40, 60, 2, random_state=0)
+    with pytest.warns(SpecialistWarning, match="nearest steps only"):
+        assert robust.fit(long.X, long.y).conditioning_ == "window"
+    robust.set_params(conditioning="all")
+    assert robust.fit(long.X, long.y).conditioning_ == "all"
 
 
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
@@ -145,7 +155,8 @@ def test_tested_steps(criterion, segment_steps, tested):
 def test_untested_steps():
     X = OBSERVED.X.copy()
     X[:, 4] = 1.0
-    found = TaskStructureIdentifier([(1, 4), (4, 5), (6, 9)]).fit(X, OBSERVED.y)
+    with pytest.warns(SpecialistWarning, match="1 of 3 segments could not be tested"):
+        found = TaskStructureIdentifier([(1, 4), (4, 5), (6, 9)]).fit(X, OBSERVED.y)
     # Left out, first of a segment, and constant.
     assert_array_equal(np.flatnonzero(~found.tested_[:, 0]), [0, 1, 4, 5, 6])
 

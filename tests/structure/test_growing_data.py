@@ -9,6 +9,9 @@ from skspecialist import TaskStructureIdentifier
 from skspecialist._stats.moments import FoldedMoments, fold_of
 from skspecialist.datasets import make_collider_sequences
 
+# The test that "auto" is where only the covariance is kept.
+LINEAR = {"segment_length": 2, "independence_test": "wilks"}
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -25,8 +28,8 @@ def assert_same(one, other, rtol=1e-10):
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_batches_give_the_answer_of_one_fit(data, criterion, offset):
     params = {"criterion": criterion, "n_subsamples": 4, "random_state": 0}
-    whole = TaskStructureIdentifier(**params).fit(data.X + offset, data.y)
-    batches = TaskStructureIdentifier(**params)
+    whole = TaskStructureIdentifier(**LINEAR, **params).fit(data.X + offset, data.y)
+    batches = TaskStructureIdentifier(2, **params)
     for rows in np.array_split(np.arange(2000), [3, 500, 501, 1400]):
         batches.partial_fit(data.X[rows] + offset, data.y[rows])
     assert_same(whole, batches, rtol=1e-8 if offset else 1e-10)
@@ -38,13 +41,13 @@ def test_batches_give_the_answer_of_one_fit(data, criterion, offset):
 def test_batches_with_class_labels(data):
     y = pd.DataFrame({"grade": np.digitize(data.y[:, 0], [-1, 1]), "amount": data.y[:, 1]})
     y = y.sort_values("grade", ignore_index=True)
-    batches = TaskStructureIdentifier()
+    batches = TaskStructureIdentifier(2)
     for rows in np.array_split(np.arange(2000), 5):
         batches.partial_fit(data.X[rows], y.iloc[rows], classes=[[0, 1, 2], None])
-    assert_same(TaskStructureIdentifier().fit(data.X, y), batches)
+    assert_same(TaskStructureIdentifier(**LINEAR).fit(data.X, y), batches)
     with pytest.raises(ValueError, match="one class only"):
-        TaskStructureIdentifier().partial_fit(data.X[:10], y["grade"][:10])
-    batches = TaskStructureIdentifier().partial_fit(data.X, y["grade"] % 2)
+        TaskStructureIdentifier(2).partial_fit(data.X[:10], y["grade"][:10])
+    batches = TaskStructureIdentifier(2).partial_fit(data.X, y["grade"] % 2)
     with pytest.raises(ValueError, match="first call of partial_fit"):
         batches.partial_fit(data.X, y["grade"])
     with pytest.raises(ValueError, match="each of the 1 tasks of y"):
@@ -52,17 +55,17 @@ def test_batches_with_class_labels(data):
 
 
 def test_a_bad_batch_changes_nothing(data):
-    batches = TaskStructureIdentifier().partial_fit(data.X[:1000], data.y[:1000])
+    batches = TaskStructureIdentifier(2).partial_fit(data.X[:1000], data.y[:1000])
     with pytest.raises(ValueError, match="infinity"):
         batches.partial_fit(np.where(data.X > 2, np.inf, data.X), data.y)
     with pytest.raises(ValueError, match="n_timesteps=8"):
         batches.partial_fit(data.X[:, :6], data.y)
     batches.partial_fit(data.X[1000:], data.y[1000:])
-    assert_same(TaskStructureIdentifier().fit(data.X, data.y), batches)
+    assert_same(TaskStructureIdentifier(**LINEAR).fit(data.X, data.y), batches)
 
 
 def test_fit_starts_anew_after_batches(data):
-    identifier = TaskStructureIdentifier().partial_fit(data.X[:, :4], data.y)
+    identifier = TaskStructureIdentifier(2).partial_fit(data.X[:, :4], data.y)
     identifier.fit(data.X, data.y)
     assert identifier.n_timesteps_ == 8
     identifier.partial_fit(data.X[:500], data.y[:500])
@@ -71,14 +74,22 @@ def test_fit_starts_anew_after_batches(data):
 
 def test_samples_are_not_kept_for_tests_that_need_them(data):
     with pytest.raises(ValueError, match="'fisher_z' or 'wilks'"):
-        TaskStructureIdentifier(independence_test="gcm").partial_fit(data.X, data.y)
+        TaskStructureIdentifier(2, independence_test="gcm").partial_fit(data.X, data.y)
+
+
+def test_robust_tests_and_groups_need_samples(data):
+    with pytest.raises(ValueError, match="requires in-memory data"):
+        TaskStructureIdentifier(independence_test="robust").partial_fit(data.X, data.y)
+    da = pytest.importorskip("dask.array")
+    with pytest.raises(ValueError, match="groups are not supported with Dask"):
+        TaskStructureIdentifier().fit(da.from_array(data.X), data.y, groups=np.arange(2000))
 
 
 def test_a_memory_map(data, tmp_path):
     np.save(tmp_path / "X.npy", data.X.astype(np.float32))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    found = TaskStructureIdentifier().fit(X, data.y)
-    assert_same(TaskStructureIdentifier().fit(np.array(X), data.y), found)
+    found = TaskStructureIdentifier(2).fit(X, data.y)
+    assert_same(TaskStructureIdentifier(2).fit(np.array(X), data.y), found)
 
 
 def test_folds_do_not_hang_on_batches_or_periods():
@@ -121,8 +132,8 @@ class TestDask:
     def test_on_a_cluster(self, client, data, criterion):
         X = self.da.from_array(data.X, chunks=(300, 3, 2))
         y = self.da.from_array(data.y, chunks=(700, 1))
-        found = TaskStructureIdentifier(criterion=criterion).fit(X, y)
-        whole = TaskStructureIdentifier(criterion=criterion).fit(data.X, data.y)
+        found = TaskStructureIdentifier(2, criterion=criterion).fit(X, y)
+        whole = TaskStructureIdentifier(**LINEAR, criterion=criterion).fit(data.X, data.y)
         assert_same(whole, found, rtol=1e-8)
         assert_allclose(found.score(data.X, data.y), whole.score(data.X, data.y))
 
@@ -130,15 +141,15 @@ class TestDask:
         X = self.da.from_array(data.X.reshape(2000, -1), chunks=(512, 16))
         X = X[self.da.from_array(np.ones(2000, dtype=bool), chunks=512)]
         labels = np.where(data.y[:, 0] > 0, "good", "bad")
-        found = TaskStructureIdentifier(n_timesteps=8).fit(X, labels)
-        assert_same(TaskStructureIdentifier().fit(data.X, labels), found, rtol=1e-8)
+        found = TaskStructureIdentifier(2, n_timesteps=8).fit(X, labels)
+        assert_same(TaskStructureIdentifier(**LINEAR).fit(data.X, labels), found, rtol=1e-8)
 
     def test_bad_blocks_are_told(self, data):
         X = self.da.from_array(np.where(data.X > 2, np.nan, data.X), chunks=(500, -1, -1))
         with pytest.raises(ValueError, match="Input X contains NaN"):
-            TaskStructureIdentifier().fit(X, data.y)
+            TaskStructureIdentifier(2).fit(X, data.y)
         X = self.da.from_array(data.X, chunks=(500, -1, -1))
         with pytest.raises(ValueError, match="inconsistent numbers"):
-            TaskStructureIdentifier().fit(X, data.y[:100])
+            TaskStructureIdentifier(2).fit(X, data.y[:100])
         with pytest.raises(ValueError, match="requires y"):
-            TaskStructureIdentifier(criterion="direct").fit(X)
+            TaskStructureIdentifier(2, criterion="direct").fit(X)

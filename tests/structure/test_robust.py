@@ -138,6 +138,22 @@ def test_steps_that_are_never_observed_are_untested(curved):
     assert scores.pvalues[[2, 5], 0].max() < 1e-3
 
 
+def test_sequences_without_any_step_change_little(curved):
+    X, Y = curved
+    X = np.concatenate([X, np.full((50, *X.shape[1:]), np.nan)])
+    Y = np.concatenate([Y, Y[:50]])
+    scores = robust_scores(X, Y)
+    assert scores.tested.all()
+    assert_array_equal(np.flatnonzero(scores.pvalues[:, 0] < 1e-3), [2, 5])
+
+
+def test_a_learned_function_of_noise_keeps_its_level():
+    rng = np.random.default_rng(10)
+    X, Y = rng.normal(size=(300, 4, 12)), rng.normal(size=(300, 100))
+    learned = robust_scores(X, Y, n_components=None).parts[LEARNED]
+    assert within_binomial(learned, 0.05)
+
+
 @pytest.mark.parametrize(("n_groups", "tested"), [(10, False), (40, True)])
 def test_tasks_that_groups_determine(n_groups, tested):
     X, rng = chain(400, 4, 1, 6)
@@ -146,7 +162,7 @@ def test_tasks_that_groups_determine(n_groups, tested):
     X[:, 2, 0] += 3 * trait[groups]
     scores = robust_scores(X, np.stack([trait[groups], X[:, 1, 0]], axis=1), groups=groups)
     assert_array_equal(scores.tested[:, 0], [tested] * 4)
-    assert_array_equal(scores.between_groups, [tested, False])
+    assert_array_equal(scores.between_groups, [True, False])
     if tested:
         assert_array_equal(np.flatnonzero(scores.pvalues[:, 0] < 1e-3), [2])
 
@@ -195,3 +211,14 @@ def test_principal_components_are_those_of_all_steps(shape):
     rows = X.reshape(-1, shape[2])
     singular = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
     assert_allclose(np.linalg.norm(scores.reshape(-1, 2), axis=0), singular[:2])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_more_basis_functions_than_sequences_leave_degrees_of_freedom(seed):
+    # 18 columns are lifted to many more functions than there are sequences.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 6, 3))
+    y = X[:, [1, 4], 0].sum(axis=1) + np.abs(X[:, [1, 4], 1]).sum(axis=1)
+    result = robust_scores(X, y[:, None] + 0.3 * rng.normal(size=(60, 1)))
+    assert result.tested.all()
+    assert np.isfinite(result.pvalues).all()
