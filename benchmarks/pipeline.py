@@ -36,7 +36,7 @@ def measure(seed):
     ridge = RidgeCV(np.logspace(-2, 5, 15)).fit(train.X.reshape(N_SEQUENCES, -1), train.y)
     return [
         seed,
-        structure_scores(train.structure, pipeline.structure_.structure_).mcc,
+        structure_scores(train.step_weights > 0, pipeline.step_mask_).mcc,
         0 if pipeline.encoder_ is None else int(pipeline.encoder_.support_.sum()),
         f"{pipeline.use_specialist_.sum()} of {len(pipeline.use_specialist_)}",
         pipeline.score(test.X, test.y),

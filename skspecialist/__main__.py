@@ -88,16 +88,17 @@ def print_table(title: str, header: list[str], rows: list[list[Any]]) -> None:
 
 def print_structure(pipeline: SpecialistPipeline, data: Bunch) -> None:
     """Print the steps and latents found."""
-    scores = structure_scores(data.structure, pipeline.structure_.structure_)
+    truth, found = np.asarray(data.step_weights) > 0, pipeline.step_mask_
+    scores = structure_scores(truth, found)
     print_table(
-        "Structure: segments of each task, against the truth",
-        ["MCC", "false discoveries", "segments found", "true segments"],
+        "Structure: steps of each task, against the truth",
+        ["MCC", "false discoveries", "steps found", "true steps"],
         [
             [
                 scores.mcc,
                 scores.false_discovery_proportion,
-                pipeline.structure_.structure_.sum(),
-                data.structure.sum(),
+                found.sum(),
+                truth.sum(),
             ]
         ],
     )

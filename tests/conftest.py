@@ -2,5 +2,15 @@
 
 import os
 
+import pytest
+
 # Read when matplotlib is first imported: figures are drawn without a window.
 os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_collection_modifyitems(items):
+    """Expect the library's warnings in examples of docstrings, whose fits take a moment."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            ignored = "ignore::skspecialist.exceptions.SpecialistWarning"
+            item.add_marker(pytest.mark.filterwarnings(ignored))

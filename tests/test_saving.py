@@ -54,7 +54,7 @@ def fit(name):
         return TaskStructureIdentifier(random_state=0).fit(data.X, data.y), data.X
     if name == "selection":
         data = make_collider_sequences(200, 6, 1, selection=True, random_state=0)
-        return TaskStructureIdentifier(criterion=Selection(n_tasks=1), random_state=0).fit(
+        return TaskStructureIdentifier(2, criterion=Selection(n_tasks=1), random_state=0).fit(
             data.X
         ), data.X
     data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)

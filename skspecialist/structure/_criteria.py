@@ -265,7 +265,7 @@ class Collider(BaseCriterion):
     >>> from skspecialist.datasets import make_collider_sequences
     >>> from skspecialist.structure import Collider
     >>> data = make_collider_sequences(2000, n_timesteps=8, n_tasks=2, random_state=0)
-    >>> identifier = TaskStructureIdentifier(criterion=Collider(aggregation="simes"))
+    >>> identifier = TaskStructureIdentifier(2, criterion=Collider(aggregation="simes"))
     >>> identifier.fit(data.X, data.y).pairs_.shape
     (6, 2)
     """

@@ -66,6 +66,8 @@ def uses_robust_tests(identifier: Any, data: SegmentedData) -> bool:
         return bool(identifier.independence_test == "robust")
     if data.X is None or identifier.conditioning == "band":
         return False
+    if len(data.X) < MIN_SEQUENCES:
+        return False
     n_functions = data.n_timesteps * min(data.n_features, MAX_COMPONENTS) * FUNCTIONS_PER_FEATURE
     if 8 * len(data.X) * n_functions > MAX_BASIS_BYTES:
         return False

@@ -40,11 +40,11 @@ SELECTED = make_collider_sequences(200, 6, 1, selection=True, random_state=0).X
 NET = {"hidden_layer_sizes": (4,), "max_epochs": 4, "random_state": 0}
 ENCODER = {"n_components": 3, "input_noise": 0.1} | NET
 SPECIALIST = SparseSpecialistEncoder(2, n_relevant=1, heads="linear", input_noise=0.3, **NET)
-PIPELINE = {"structure": TaskStructureIdentifier(), "encoder": SPECIALIST, "random_state": 0}
+PIPELINE = {"structure": TaskStructureIdentifier(2), "encoder": SPECIALIST, "random_state": 0}
 MODES = {
-    "direct": TaskStructureIdentifier(),
-    "collider": TaskStructureIdentifier(criterion="collider", alpha=0.9),
-    "selection": TaskStructureIdentifier(criterion="selection", n_subsamples=2, random_state=0),
+    "direct": TaskStructureIdentifier(2),
+    "collider": TaskStructureIdentifier(2, criterion="collider", alpha=0.9),
+    "selection": TaskStructureIdentifier(2, criterion="selection", n_subsamples=2, random_state=0),
     "mlp": SparseSpecialistEncoder(**ENCODER),
     "linear": SparseSpecialistEncoder(heads="linear", **ENCODER),
     "early stopping": SparseSpecialistEncoder(early_stopping=True, **ENCODER),
@@ -55,7 +55,7 @@ MODES = {
         cv=2, sparsities=[0.1, 0.5], max_epochs=4, random_state=0
     ),
     "best": SpecialistPipeline(
-        strategy="best", cv=2, **PIPELINE | {"structure": TaskStructureIdentifier(alpha=0.9)}
+        strategy="best", cv=2, **PIPELINE | {"structure": TaskStructureIdentifier(2, alpha=0.9)}
     ),
     "specialist": SpecialistPipeline(strategy="specialist", **PIPELINE),
     "generalist": SpecialistPipeline(strategy="generalist", random_state=0),
@@ -118,6 +118,7 @@ OTHER = {
     "strategy": ["specialist", "generalist"],
     "structure": [TaskStructureIdentifier(3, alpha=0.99, correction="none")],
     "task_features": ["all"],
+    "task_types": ["label", "amount"],
     "task_weight": [[1.0, 9.0]],
     "validation_fraction": [0.5],
     "window": [2],
