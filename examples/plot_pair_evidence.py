@@ -32,7 +32,7 @@ def digits(n_sequences):
 
 
 data, X, y = digits(250)
-direct = TaskStructureIdentifier(segment_steps="all").fit(X, y)
+direct = TaskStructureIdentifier(2, segment_steps="all").fit(X, y)
 display = TaskStructureDisplay.from_estimator(
     direct, true_step_tasks=data.step_weights, confidence=True
 )
@@ -46,7 +46,7 @@ display = TaskStructureDisplay.from_estimator(
 # segments of a task explain each other away, so that its pairs form a clique.
 
 data, X, y = digits(3000)
-collider = TaskStructureIdentifier(criterion="collider", segment_steps="all").fit(X, y)
+collider = TaskStructureIdentifier(2, criterion="collider", segment_steps="all").fit(X, y)
 display = PairEvidenceDisplay.from_estimator(collider, task="large")
 
 # %%

@@ -46,7 +46,7 @@ def neg_n_steps(identifier, X, y=None):
 
 
 search = GridSearchCV(
-    TaskStructureIdentifier(segment_steps="all"),
+    TaskStructureIdentifier(2, segment_steps="all"),
     {"segment_length": [1, 2, 3, 4, 6], "alpha": [0.001, 0.01, 0.05, 0.2]},
     cv=GroupKFold(5),
     scoring={"nats": TaskStructureIdentifier.score, "neg_n_features_used": neg_n_steps},

@@ -54,7 +54,7 @@ figure.colorbar(image, label="partial correlation")
 # the smallest number of tasks. The order of the tasks is arbitrary; each is matched with the true
 # one with which it agrees most.
 
-identifier = TaskStructureIdentifier(random_state=0).fit(data.X)
+identifier = TaskStructureIdentifier(2, random_state=0).fit(data.X)
 structure_scores(data.structure, identifier.structure_, match=True)
 
 # %%
@@ -73,5 +73,5 @@ display = TaskStructureDisplay(found, true_step_tasks=data.step_weights).plot()
 plain = make_collider_sequences(5000, random_state=3, **settings)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    n_tasks = TaskStructureIdentifier(random_state=0).fit(plain.X).n_tasks_
+    n_tasks = TaskStructureIdentifier(2, random_state=0).fit(plain.X).n_tasks_
 n_tasks, str(caught[0].message)
