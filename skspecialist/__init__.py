@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
-    from .pipeline._classifier_regressor import SpecialistClassifier, SpecialistRegressor
-    from .pipeline._pipeline import SpecialistPipeline
+    from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
 
 __version__ = "0.1.0.dev0"
 

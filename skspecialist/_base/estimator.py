@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ __all__ = [
     "TaskEstimatorMixin",
     "all_or_nothing",
     "callback_context",
+    "fill_docstring",
     "pinned_settings",
 ]
 
@@ -68,6 +71,27 @@ def _reference_page(estimator: Any) -> dict[str, str]:
     # The reference lists a class in the outermost package that exports it.
     exporting = (p for p in packages if name in getattr(sys.modules[p], "__all__", ()))
     return {"page": f"{next(exporting, packages[-1])}.{name}"}
+
+
+def fill_docstring(*docs: dict[str, str]) -> Callable[[type], type]:
+    """Return a class decorator that fills ``{name}`` lines of the docstring.
+
+    Parameters
+    ----------
+    *docs : dict of {str: str}
+        Entries by name.
+    """
+    entries = {name: text for part in docs for name, text in part.items()}
+
+    def entry(match: re.Match[str]) -> str:
+        return textwrap.indent(textwrap.dedent(entries[match[2]]).strip(), match[1])
+
+    def decorate(cls: type) -> type:
+        if cls.__doc__ is not None:  # python -OO removes docstrings
+            cls.__doc__ = re.sub(r"^( *)\{(\w+)\}$", entry, cls.__doc__, flags=re.MULTILINE)
+        return cls
+
+    return decorate
 
 
 class ReferenceMixin:

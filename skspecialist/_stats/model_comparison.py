@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar, nnls
-from scipy.special import log_softmax
+from scipy.special import huber, log_softmax
+
+from .._data.tasks import Task
+from .._data.validation import as_array
 
 __all__ = [
     "best_sharpness",
     "log_loss_weights",
     "loss_weights",
+    "predict_values",
     "prune_weights",
+    "sample_losses",
     "squared_error_weights",
     "standard_error",
     "tolerated_loss",
@@ -34,6 +39,8 @@ N_ITERATIONS = 200
 SHARPNESS = (-5.0, 5.0)
 # A probability of zero would make every combination's loss infinite.
 SMALLEST = 1e-3
+# In standard deviations of the task; 1.345 is 95 % efficient for normal errors [Huber 1964].
+HUBER_DELTA = 1.35
 
 
 def standard_error(values: np.ndarray, groups: np.ndarray | None = None) -> Any:
@@ -214,3 +221,81 @@ def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
         return float(-scaled[np.arange(len(codes)), codes].mean())
 
     return float(minimize_scalar(loss, bounds=SHARPNESS, method="bounded").x)
+
+
+def sample_losses(
+    loss: str | Callable[..., Any],
+    task: Task,
+    scores: np.ndarray,
+    truth: np.ndarray,
+    quantile: float = 0.5,
+) -> np.ndarray:
+    """Return the loss of each sample, shape (n_samples,).
+
+    For class labels it is the log loss at the temperature of the least mean loss on these
+    samples. For continuous tasks it is the squared error in units of the variance, or
+    ``loss`` of errors in units of the standard deviation.
+
+    Parameters
+    ----------
+    loss : str or callable
+        Parameter of :class:`SpecialistPipeline`.
+    task : Task
+        The task.
+    scores : ndarray of shape (n_samples, 1) or (n_samples, n_classes)
+        Amounts, or probabilities of the classes.
+    truth : ndarray of shape (n_samples,)
+        Values of the task.
+    quantile : float, default=0.5
+        Quantile of the pinball loss.
+
+    Raises
+    ------
+    ValueError
+        If a callable does not return one finite loss for each sample.
+    """
+    if callable(loss):
+        return _callable_losses(loss, truth, predict_values(task, scores))
+    if task.is_classification and scores.shape[1] > 1:
+        logits = np.log(np.maximum(scores, np.finfo(float).eps))
+        return _tempered(logits, task.encode(truth))
+    errors = (truth.astype(float) - scores[:, 0]) / task.scale
+    if loss == "huber":
+        return np.asarray(huber(HUBER_DELTA, errors))
+    if loss == "pinball":
+        return np.asarray(np.maximum(quantile * errors, (quantile - 1) * errors))
+    return np.asarray(errors**2)
+
+
+def predict_values(task: Task, scores: np.ndarray) -> np.ndarray:
+    """Return amounts, or the most probable classes."""
+    if task.classes is None or scores.shape[1] == 1:
+        return scores[:, 0]
+    return np.asarray(task.classes[scores.argmax(axis=1)])
+
+
+def _callable_losses(
+    loss: Callable[..., Any], truth: np.ndarray, prediction: np.ndarray
+) -> np.ndarray:
+    losses = as_array(loss(truth, prediction), "loss", dtype=float)
+    if losses.shape != truth.shape or not np.isfinite(losses).all():
+        raise ValueError(
+            f"loss must return one finite value for each sample, shape {truth.shape}, "
+            f"got {losses.shape}, {np.isfinite(losses).sum()} of them finite."
+        )
+    return losses
+
+
+def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return log losses at the temperature of the least mean loss [1]_.
+
+    A temperature changes no predicted label. It removes the overconfidence of an estimator in
+    latents that were learned from the same sequences, which would count against them.
+
+    References
+    ----------
+    .. [1] C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural
+       networks", ICML 2017.
+    """
+    log_probabilities = log_softmax(np.exp(best_sharpness(logits, codes)) * logits, axis=1)
+    return np.asarray(-log_probabilities[np.arange(len(codes)), codes])

@@ -1,12 +1,6 @@
 """Docstring entries that the classes of this room share."""
 
-from __future__ import annotations
-
-import re
-import textwrap
-from typing import Any
-
-__all__ = ["ENCODER_DOCS", "fill_docstring"]
+__all__ = ["ENCODER_DOCS", "SHARED_DOCS"]
 
 # Parameters and attributes that several classes share, filled into their docstrings.
 SHARED_DOCS = {
@@ -179,26 +173,3 @@ ENCODER_DOCS = {
            Computation 7, 1995.
         """,
 }
-
-
-def fill_docstring(*docs: dict[str, str]) -> Any:
-    """Return a class decorator that fills ``{name}`` lines of the docstring.
-
-    Parameters
-    ----------
-    *docs : dict of {str: str}
-        Entries by name, in addition to :data:`SHARED_DOCS`.
-    """
-    entries = SHARED_DOCS.copy()
-    for further in docs:
-        entries |= further
-
-    def entry(match: re.Match[str]) -> str:
-        return textwrap.indent(textwrap.dedent(entries[match[2]]).strip(), match[1])
-
-    def decorate(cls: type) -> type:
-        if cls.__doc__ is not None:  # python -OO removes docstrings
-            cls.__doc__ = re.sub(r"^( *)\{(\w+)\}$", entry, cls.__doc__, flags=re.MULTILINE)
-        return cls
-
-    return decorate

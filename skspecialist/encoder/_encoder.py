@@ -12,6 +12,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._base.estimator import fill_docstring
 from .._base.sklearn_compat import Interval, StrOptions
 from .._data.validation import FLOATS, check_layer_sizes, check_numbers
 from ..exceptions import warn
@@ -22,7 +23,7 @@ from ._autoencoder import decode, fit_autoencoder
 from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
 from ._cross_validation import SearchedSparsityMixin
 from ._diagnostics import latent_stability
-from ._docs import ENCODER_DOCS, fill_docstring
+from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._rotation import rotate_latents
 from ._training import Build, SparsityPath, refit_heads, search_width
 
@@ -190,7 +191,7 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         return features.astype(X.dtype, copy=False)
 
 
-@fill_docstring(ENCODER_DOCS)
+@fill_docstring(SHARED_DOCS, ENCODER_DOCS)
 class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
     """Sparse specialist encoder: latents, and a mask of the latents that each task uses.
 
@@ -347,7 +348,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
         return width, narrow, self.sparsity * path.explained
 
 
-@fill_docstring(ENCODER_DOCS)
+@fill_docstring(SHARED_DOCS, ENCODER_DOCS)
 class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
     """Sparse specialist encoder that chooses its sparsity by cross-validation.
 

@@ -12,6 +12,7 @@ import torch
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._base.estimator import fill_docstring
 from .._data.validation import FLOATS, as_array, check_numbers, validate_steps
 from ..networks.layers import Bottlenecks
 from ..networks.penalties._base import BasePenalty
@@ -20,7 +21,7 @@ from ._autoencoder import SpecialistAutoencoder
 from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
 from ._cross_validation import SearchedSparsityMixin
 from ._diagnostics import column_stability
-from ._docs import fill_docstring
+from ._docs import SHARED_DOCS
 from ._training import Build, SparsityPath, refit_heads, search_penalty
 
 __all__ = ["SparseMultiTaskSelector", "SparseMultiTaskSelectorCV"]
@@ -142,7 +143,7 @@ class _ColumnSelector(SelectorMixin, BaseSparseSpecialist):
         return columns
 
 
-@fill_docstring(DOCS)
+@fill_docstring(SHARED_DOCS, DOCS)
 class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
     """Feature selector for several tasks, with a support and a head of its own for each.
 
@@ -259,7 +260,7 @@ class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
         return self._n_latents, dense, self.sparsity * path.explained
 
 
-@fill_docstring(DOCS)
+@fill_docstring(SHARED_DOCS, DOCS)
 class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
     """Feature selector for several tasks that chooses its sparsity by cross-validation.
 

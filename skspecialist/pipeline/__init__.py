@@ -1,6 +1,5 @@
 """Pipeline of generalist, structure, encoder and estimators."""
 
-from ._classifier_regressor import SpecialistClassifier, SpecialistRegressor
-from ._pipeline import SpecialistPipeline
+from ._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
 
 __all__ = ["SpecialistClassifier", "SpecialistPipeline", "SpecialistRegressor"]

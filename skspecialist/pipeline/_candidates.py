@@ -11,7 +11,8 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import log_loss
@@ -22,7 +23,7 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
 from .._base.sklearn_compat import Interval
 from .._data.tasks import Task
-from ._estimators import null_estimator
+from ..exceptions import warn
 from ._representation import Representation
 
 __all__ = [
@@ -31,12 +32,18 @@ __all__ = [
     "KernelMean",
     "RidgeTunedLogisticRegression",
     "StepMoments",
+    "clone_with_seed",
+    "fit_estimator",
+    "null_estimator",
+    "pinball_quantile",
+    "predict_scores",
     "task_candidates",
 ]
 
-# Candidates that read all steps of the generalist, or nothing; and those of a task alone.
+# Candidates that read all steps of the generalist, or nothing, and those that read latents;
+# "steps", "steps_mean" and "steps_kernel" read the steps of a task.
 GENERALISTS = ("generalist", "pooled", "kernel", "null")
-SPECIALISTS = ("latents", "generalist+latents", "steps", "steps_mean", "steps_kernel")
+READS_LATENTS = ("latents", "generalist+latents")
 
 # Strengths of ridge regressions on standardized columns, and on kernel features, whose squares
 # sum to at most one: from next to no shrinkage to nearly the mean.
@@ -59,7 +66,7 @@ class Candidate:
     Attributes
     ----------
     name : str
-        Name, one of ``GENERALISTS`` or ``SPECIALISTS``.
+        Name, as in ``SpecialistPipeline.weights_``.
     columns : ndarray of int
         Columns of the representation.
     estimator : estimator
@@ -329,3 +336,62 @@ def _ridge_target(y: np.ndarray) -> np.ndarray:
     if y.dtype.kind == "f":
         return y
     return LabelBinarizer().fit_transform(y).astype(float)
+
+
+def clone_with_seed(part: Any, seed: int) -> Any:
+    """Return a clone, with a seed for every ``random_state`` that is None."""
+    if part is None:
+        return None
+    part = clone(part)
+    seeds = {
+        name: seed
+        for name, value in part.get_params(deep=True).items()
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    if seeds:  # a frozen estimator has no parameters to set
+        part.set_params(**seeds)
+    return part
+
+
+def fit_estimator(
+    estimator: Any, task: Task, features: np.ndarray, values: np.ndarray, seed: int
+) -> Any:
+    """Return a fitted clone of the estimator of one task, of the null model for one value."""
+    if (values == values[0]).all():
+        return null_estimator(task).fit(features, values)
+    if task.is_classification and is_regressor(estimator):
+        warn(
+            f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
+            "y.astype(float) if they are amounts."
+        )
+    return clone_with_seed(estimator, seed).fit(features, values)
+
+
+def null_estimator(task: Task) -> Any:
+    """Return the unfitted null model: the mean, or the frequencies of the classes."""
+    return DummyClassifier(strategy="prior") if task.is_classification else DummyRegressor()
+
+
+def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarray:
+    """Return amounts (n_samples, 1), or probabilities of the classes (n_samples, n_classes).
+
+    A classifier without ``predict_proba`` gives its class the probability 1. A class that is
+    missing from the data that the estimator was fitted to has the probability 0.
+    """
+    if not task.is_classification or is_regressor(estimator):
+        return np.asarray(estimator.predict(features), dtype=float).reshape(-1, 1)
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
+    probabilities = np.zeros((len(features), task.n_classes))
+    probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
+    return probabilities
+
+
+def pinball_quantile(estimator: Any) -> float:
+    """Return the ``quantile`` of an estimator or a part of it, the median without one."""
+    values = [
+        value
+        for name, value in estimator.get_params(deep=True).items()
+        if name.split("__")[-1] == "quantile" and value is not None
+    ]
+    return float(values[0]) if values else 0.5

@@ -13,10 +13,19 @@ from .._data.tasks import Task
 from .._stats.model_comparison import (
     log_loss_weights,
     loss_weights,
+    predict_values,
     prune_weights,
+    sample_losses,
     squared_error_weights,
 )
-from ._candidates import GENERALISTS, Candidate, task_candidates
+from ._candidates import (
+    GENERALISTS,
+    READS_LATENTS,
+    Candidate,
+    fit_estimator,
+    predict_scores,
+    task_candidates,
+)
 from ._comparison import (
     Fold,
     HeldOut,
@@ -27,7 +36,6 @@ from ._comparison import (
     is_curved,
     sharpen,
 )
-from ._estimators import fit_estimator, predict_scores, predict_values, sample_losses
 from ._representation import LabeledSequences, Representation, Stage
 
 __all__ = [
@@ -45,8 +53,6 @@ TOLERANCE = 0.01
 # Weights below are dropped: with a few hundred sequences their standard error is as large.
 SMALLEST_WEIGHT = 0.02
 
-# Candidates that need an encoder.
-READS_LATENTS = ("latents", "generalist+latents")
 # From a representation to its features of the sequences that are predicted.
 Features = Callable[[Representation], np.ndarray]
 
@@ -137,7 +143,8 @@ def fit_tasks(
             # curved.
             curved = any(is_curved(task) for task in evidence)
             add_latents(folds, data, stage, estimator, seeds[0], train=curved)
-            evidence = [held_out(folds, data, i, loss) for i in range(len(data.tasks))]
+            if curved:
+                evidence = [held_out(folds, data, i, loss) for i in range(len(data.tasks))]
         missing = folds[-1].representation.missing
         decisions = []
         for i, task in enumerate(evidence):

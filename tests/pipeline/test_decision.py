@@ -9,7 +9,12 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFol
 
 from skspecialist._data.tasks import Task, TaskTargets
 from skspecialist.pipeline._candidates import Candidate
-from skspecialist.pipeline._comparison import HeldOut
+from skspecialist.pipeline._comparison import (
+    HeldOut,
+    n_splits,
+    other_environments,
+    split_sequences,
+)
 from skspecialist.pipeline._decision import (
     Decision,
     available,
@@ -17,7 +22,6 @@ from skspecialist.pipeline._decision import (
     mix_candidates,
 )
 from skspecialist.pipeline._representation import LabeledSequences
-from skspecialist.pipeline._splits import n_splits, other_environments, split_sequences
 
 RNG = np.random.default_rng(0)
 

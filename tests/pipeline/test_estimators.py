@@ -11,12 +11,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from skspecialist._data.tasks import Task, TaskTargets
-from skspecialist.pipeline._candidates import _column_head
-from skspecialist.pipeline._estimators import (
+from skspecialist._stats.model_comparison import sample_losses
+from skspecialist.pipeline._candidates import (
+    _column_head,
     fit_estimator,
     pinball_quantile,
     predict_scores,
-    sample_losses,
 )
 
 RNG = np.random.default_rng(0)

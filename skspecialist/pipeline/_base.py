@@ -1,0 +1,433 @@
+"""Fits, decisions and predictions that the pipelines of all kinds of tasks share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from .._base.estimator import TaskContext, TaskEstimatorMixin, all_or_nothing, callback_context
+from .._base.sklearn_compat import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
+from .._data.tasks import TaskTargets, kinds_are_known
+from .._data.validation import validate_sequences
+from ..encoder._encoder import SparseSpecialistEncoder
+from ..encoder._selector import SparseMultiTaskSelector
+from ..exceptions import warn
+from ..structure._identifier import TaskStructureIdentifier
+from ._candidates import GENERALISTS, clone_with_seed
+from ._comparison import NewRepresentation, n_splits
+from ._decision import TaskModel, fit_tasks
+from ._representation import LabeledSequences, Representation, Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BaseSpecialist"]
+
+# Stages of each fit to all sequences or to some of them.
+STAGES = ("generalist", "structure", "encoder", "estimators")
+# Parameters of the encoder that the mask of tasks added later is learned with.
+FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
+# Parameters without effect: the generalist has no parts to fit, and two strategies compare.
+IGNORED = {
+    "stack": (),
+    "best": (),
+    "specialist": ("cv", "loss"),
+    "generalist": ("structure", "encoder", "task_features", "cv", "loss"),
+}
+
+
+class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
+    """Base of the pipelines, which differ in the kinds of their tasks."""
+
+    # A parameter of the pipeline of all kinds; fixed for those of one kind.
+    task_types: Any = None
+
+    _parameter_constraints: dict = {
+        "generalist": [HasMethods(["fit", "transform"]), None],
+        "structure": [HasMethods(["fit", "step_weights"]), None],
+        "encoder": [HasMethods(["fit", "latents"]), None],
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "strategy": [StrOptions({"stack", "best", "specialist", "generalist"})],
+        "task_features": [StrOptions({"structure", "all"})],
+        "cv": [tuple, "array-like", "cv_object"],
+        "loss": [StrOptions({"auto", "huber", "pinball"}), callable],
+        "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        generalist: Any = None,
+        structure: Any = None,
+        encoder: Any = None,
+        estimator: Any = None,
+        *,
+        strategy: str = "stack",
+        task_features: str = "structure",
+        cv: Any = 3,
+        loss: str | Callable[..., Any] = "auto",
+        n_timesteps: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.generalist = generalist
+        self.structure = structure
+        self.encoder = encoder
+        self.estimator = estimator
+        self.strategy = strategy
+        self.task_features = task_features
+        self.cv = cv
+        self.loss = loss
+        self.n_timesteps = n_timesteps
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @all_or_nothing
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self, X: ArrayLike, y: Any = None, groups: Any = None, environments: Any = None
+    ) -> Self:
+        """Fit the parts, and choose the candidate that predicts each task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
+                (n_sequences, n_timesteps * n_features)
+            Sequences. The columns of a 2-D ``X`` are the steps in time order.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
+            Value of each task in each sequence. Columns of floats are continuous,
+            columns of integers, booleans or strings are class labels, unless ``task_types``
+            is given.
+        groups : array-like of shape (n_sequences,), default=None
+            Groups of dependent sequences, such as those of a person: a split does not divide
+            them, and the standard error is one over groups.
+        environments : array-like of shape (n_sequences,), default=None
+            Place or time of the recording of each sequence, at least two different values.
+            Of a task's latents only those are kept whose relation to the task is the same in
+            all environments, and candidates are compared on environments that their
+            estimators were not fitted to.
+
+        Returns
+        -------
+        self : object
+            Fitted pipeline.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` is missing, ``X`` or ``y`` have NaN or infinite values, a task is
+            constant, there is one environment only, a part raises it, or the encoder has a
+            ``checkpoint_dir`` and ``random_state`` is not an integer.
+
+        Warns
+        -----
+        SpecialistWarning
+            If a parameter has no effect with this ``strategy``, or with these tasks; or if a
+            task has one class or value only in a training fold, and is predicted by the null
+            model.
+        """
+        X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
+        tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=self.task_types)
+        data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
+        self._warn_of_ignored_parameters(tasks)
+        with self._stages(data, "fit") as stage:
+            new_representation = partial(self._new_representation, X.shape[1])
+            representation, models = self._learn(data, new_representation, stage)
+            self._representation = representation
+            self.generalist_ = representation.generalist
+            self.structure_, self.encoder_ = representation.structure, representation.encoder
+            self.n_generalist_features_ = representation.n_generalist
+            self.n_timesteps_ = X.shape[1]
+            self.tasks_ = tasks
+            self.step_mask_, self.mask_ = representation.steps, representation.mask
+            self._set_models(models)
+        return self
+
+    @all_or_nothing
+    @fit_context(prefer_skip_nested_validation=False)
+    def add_task(self, X: ArrayLike, y: Any, groups: Any = None, environments: Any = None) -> Self:
+        """Add tasks to a fitted pipeline, whose earlier predictions do not change.
+
+        Only the steps of the new tasks, their rows of the mask and their estimators are
+        learned, and their candidates are compared as in :meth:`fit`. The latents remain those
+        that the earlier tasks and reconstruction required: a task that needs others is
+        predicted from the generalist.
+
+        Parameters
+        ----------
+        X : array-like
+            Sequences, as in :meth:`fit`; the same or others.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_new_tasks)
+            Values of the new tasks, of the kind ``task_types`` if that is a single one.
+        groups, environments : array-like of shape (n_sequences,), default=None
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+            Pipeline with the new tasks after the earlier ones: attributes and predictions
+            have one entry or column per task.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`, or if the steps of the tasks differ between sequences.
+        """
+        X = self._validate(X)
+        kinds = self.task_types if isinstance(self.task_types, str) else None
+        tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=kinds)
+        data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
+        if not self._representation.aligned:
+            raise ValueError(
+                "add_task needs a structure that is the same in all sequences: fit a pipeline of "
+                "all tasks."
+            )
+        with self._stages(data, "add_task") as stage:
+            representation, models = self._learn(
+                data, self._extended_representation, stage, reads=self._representation
+            )
+            self.tasks_ = self.tasks_ + tasks
+            self.step_mask_ = np.hstack([self.step_mask_, representation.steps])
+            self.mask_ = np.vstack([self.mask_, representation.mask])
+            self._set_models([*self._models, *models])
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Return the features that the tasks are predicted from.
+
+        Parameters
+        ----------
+        X : array-like
+            Sequences, as in :meth:`fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_sequences, n_features_out)
+            Latents, or generalist, at the steps of the specialized tasks; all of the
+            generalist if one of the tasks is predicted from it.
+        """
+        X = self._validate(X)
+        return self._representation.features(X)[:, self._kept].astype(X.dtype, copy=False)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict every task.
+
+        Parameters
+        ----------
+        X : array-like
+            Sequences, as in :meth:`fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_sequences,) or (n_sequences, n_tasks)
+            Predictions, with the dimensions of the ``y`` of :meth:`fit`; of dtype object for
+            continuous tasks beside class labels.
+        """
+        X = self._validate(X)
+        features = lru_cache(lambda representation: representation.features(X))
+        return self.tasks_.join([model.predict(features) for model in self._models])
+
+    @available_if(lambda self: self.task_types != "amount")
+    def predict_proba(self, X: ArrayLike) -> Any:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Sequences, as in :meth:`fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_sequences, n_classes) or list of ndarray
+            Classes in the order of ``tasks_``; one array per task if ``y`` had several
+            columns.
+
+        Raises
+        ------
+        ValueError
+            If a task is continuous.
+        """
+        X = self._validate(X)
+        amounts = [task.name for task in self.tasks_.tasks if not task.is_classification]
+        if amounts:
+            raise ValueError(f"predict_proba needs class labels, but {amounts} are continuous.")
+        features = lru_cache(lambda representation: representation.features(X))
+        probabilities = [model.scores(features) for model in self._models]
+        return probabilities[0] if self.tasks_.is_1d else probabilities
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
+
+        Parameters
+        ----------
+        X : array-like
+            Sequences, as in :meth:`fit`.
+        y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
+            Values of the tasks.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            Weights of the sequences; None is equal weights.
+
+        Returns
+        -------
+        score : float
+            Mean of the scores of the tasks, at most 1.
+        """
+        prediction = self.predict(X)
+        return self.tasks_.score(y, prediction, sample_weight)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str
+            Names such as step3_latent0 and step3_generalist5.
+        """
+        check_is_fitted(self)
+        return self._representation.feature_names()[self._kept]
+
+    @property
+    def candidates_(self) -> pd.DataFrame:
+        """Table of the candidates of each task."""
+        check_is_fitted(self)
+        import pandas as pd
+
+        rows = [row for model in self._models for row in model.candidate_rows()]
+        names = ["task", "candidate", "loss", "difference", "error", "weight", "columns", "seconds"]
+        return pd.DataFrame(rows, columns=names)
+
+    def _validate(self, X: ArrayLike) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
+
+    def _learn(
+        self,
+        data: LabeledSequences,
+        new_representation: NewRepresentation,
+        stage: Stage,
+        reads: Representation | None = None,
+    ) -> tuple[Representation, list[TaskModel]]:
+        # One seed for the comparison and one for the final fit, whatever the number of splits.
+        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
+        return fit_tasks(
+            data,
+            new_representation,
+            stage,
+            seeds,
+            strategy=self.strategy,
+            cv=self.cv,
+            loss=self.loss,
+            estimator=self.estimator,
+            always_encode=self.encoder is not None,
+            reads=reads,
+        )
+
+    def _new_representation(self, n_timesteps: int, seed: int) -> Representation:
+        """Return a representation with unfitted parts."""
+        structure = self.structure
+        # A single step belongs to every task, so that there is no structure to find.
+        if structure is None and n_timesteps > 1:
+            structure = TaskStructureIdentifier()
+        uses_parts = self.strategy != "generalist"
+        return Representation(
+            clone_with_seed(self.generalist, seed),
+            clone_with_seed(structure, seed) if uses_parts else None,
+            clone_with_seed(self._encoder_or_default(), seed) if uses_parts else None,
+            share_features=self.task_features == "all",
+        )
+
+    def _extended_representation(self, seed: int) -> Representation:
+        """Return a representation of further tasks: fitted generalist and encoder, new masks."""
+        fitted = self._representation
+        given = self._encoder_or_default().get_params(deep=False)
+        params = {name: value for name, value in given.items() if name in FOR_ADDED_TASKS}
+        selector = SparseMultiTaskSelector(**params)
+        return Representation(
+            fitted.generalist,
+            clone_with_seed(self.structure_, seed),
+            fitted.encoder,
+            share_features=fitted.share_features,
+            selector=clone_with_seed(selector, seed),
+        )
+
+    def _encoder_or_default(self) -> Any:
+        return SparseSpecialistEncoder(heads="linear") if self.encoder is None else self.encoder
+
+    def _set_models(self, models: list[TaskModel]) -> None:
+        self._models = models
+        # Columns of the representation that transform returns: those of any task.
+        self._kept = np.unique(np.concatenate([model.columns for model in models]))
+        self.n_features_used_ = np.array([len(model.columns) for model in models])
+        decisions = [model.decision for model in models]
+        self.weights_ = [dict(decision.weights) for decision in decisions]
+        self.predicted_from_ = [max(weights, key=weights.__getitem__) for weights in self.weights_]
+        self.use_specialist_ = np.array(
+            [not set(weights) <= set(GENERALISTS) for weights in self.weights_]
+        )
+        self.fallback_reason_ = [decision.reason for decision in decisions]
+        self.validation_gain_ = np.array([decision.gain for decision in decisions])
+        self.validation_gain_se_ = np.array([decision.standard_error for decision in decisions])
+
+    @contextmanager
+    def _stages(self, data: LabeledSequences, name: str) -> Iterator[Stage]:
+        """Report a fit, and each of its stages, to callbacks and to the progress bar."""
+        saves = getattr(self.encoder, "checkpoint_dir", None) is not None
+        if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "random_state of the pipeline must be an integer for an encoder with "
+                f"checkpoint_dir, got {self.random_state!r}: checkpoints are those of one seed."
+            )
+        n_fits = 1 + (n_splits(self.cv, data) if self.strategy in ("stack", "best") else 0)
+        total = n_fits * len(STAGES)
+        with (
+            callback_context(self, data.X, data.y, name=name, n_subtasks=total) as task,
+            tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
+            kinds_are_known(),
+        ):
+            yield partial(_report_stage, task, bar)
+
+    def _warn_of_ignored_parameters(self, tasks: TaskTargets) -> None:
+        defaults = inspect.signature(type(self)).parameters
+        for name in IGNORED[self.strategy]:
+            # Compared by representation, as scikit-learn does for its own: values may be arrays.
+            if repr(getattr(self, name)) != repr(defaults[name].default):
+                warn(f"{name} has no effect with strategy={self.strategy!r}.")
+        if self.strategy != "generalist" and self.task_features == "all" and len(tasks) == 1:
+            warn("task_features='all' has no effect with a single task.")
+        is_continuous_loss = isinstance(self.loss, str) and self.loss != "auto"
+        labels_only = all(task.is_classification for task in tasks.tasks)
+        if self.strategy in ("stack", "best") and is_continuous_loss and labels_only:
+            warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
+
+
+@contextmanager
+def _report_stage(task: TaskContext, bar: tqdm, name: str, part: Any = None) -> Iterator[None]:
+    with task.subtask(name, part=part):
+        yield
+    # Not reached by a stage that fails, which is not counted then.
+    bar.set_postfix_str(name, refresh=False)
+    bar.update()
