@@ -16,9 +16,9 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .._base.estimator import ReferenceMixin, all_or_nothing
@@ -211,7 +211,8 @@ class TorchGeneralist(
         ValueError
             As in :meth:`fit`, or if the number of features differs from that in ``fit``.
         """
-        check_is_fitted(self)
+        if not hasattr(self, "n_features_out_"):  # nothing is learned, and fit may be left out
+            self = clone(self).fit(X)
         X = validate_steps(self, X, reset=False)
         steps = X.reshape(-1, X.shape[-1])
         states = np.empty((len(steps), self.n_features_out_), X.dtype)
@@ -325,5 +326,6 @@ class TorchGeneralist(
         """Sequences may have 3 dimensions."""
         tags: Tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

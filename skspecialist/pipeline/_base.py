@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
@@ -34,7 +34,7 @@ from ..structure._identifier import TaskStructureIdentifier
 from ._candidates import GENERALISTS, clone_with_seed
 from ._comparison import NewRepresentation, n_splits
 from ._decision import TaskModel, fit_tasks
-from ._representation import LabeledSequences, Representation, Stage
+from ._representation import LabeledSequences, Representation, Stage, States
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         self._warn_of_ignored_parameters(tasks)
         with self._stages(data, "fit") as stage:
-            new_representation = partial(self._new_representation, X.shape[1])
+            new_representation = partial(self._new_representation, X.shape[1], self._generalists())
             representation, models = self._learn(data, new_representation, stage)
             self._representation = representation
             self.generalist_ = representation.generalist
@@ -226,7 +226,8 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             generalist if one of the tasks is predicted from it.
         """
         X = self._validate(X)
-        return self._representation.features(X)[:, self._kept].astype(X.dtype, copy=False)
+        features = _features_of(X)(self._representation)
+        return features[:, self._kept].astype(X.dtype, copy=False)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict every task.
@@ -243,7 +244,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             continuous tasks beside class labels.
         """
         X = self._validate(X)
-        features = lru_cache(lambda representation: representation.features(X))
+        features = _features_of(X)
         return self.tasks_.join([model.predict(features) for model in self._models])
 
     @available_if(lambda self: self.task_types != "amount")
@@ -270,7 +271,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         amounts = [task.name for task in self.tasks_.tasks if not task.is_classification]
         if amounts:
             raise ValueError(f"predict_proba needs class labels, but {amounts} are continuous.")
-        features = lru_cache(lambda representation: representation.features(X))
+        features = _features_of(X)
         probabilities = [model.scores(features) for model in self._models]
         return probabilities[0] if self.tasks_.is_1d else probabilities
 
@@ -346,7 +347,17 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             reads=reads,
         )
 
-    def _new_representation(self, n_timesteps: int, seed: int) -> Representation:
+    def _generalists(self) -> Callable[[int], Any]:
+        """Return a function from a seed to a generalist: one for all fits if it is stateless."""
+        is_tagged = hasattr(self.generalist, "__sklearn_tags__")
+        if not is_tagged or get_tags(self.generalist).requires_fit:
+            return partial(clone_with_seed, self.generalist)
+        shared = clone(self.generalist)
+        return lambda seed: shared
+
+    def _new_representation(
+        self, n_timesteps: int, new_generalist: Callable[[int], Any], seed: int
+    ) -> Representation:
         """Return a representation with unfitted parts."""
         structure = self.structure
         # A single step belongs to every task, so that there is no structure to find.
@@ -354,7 +365,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             structure = TaskStructureIdentifier()
         uses_parts = self.strategy != "generalist"
         return Representation(
-            clone_with_seed(self.generalist, seed),
+            new_generalist(seed),
             clone_with_seed(structure, seed) if uses_parts else None,
             clone_with_seed(self._encoder_or_default(), seed) if uses_parts else None,
             share_features=self.task_features == "all",
@@ -422,6 +433,17 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         labels_only = all(task.is_classification for task in tasks.tasks)
         if self.strategy in ("stack", "best") and is_continuous_loss and labels_only:
             warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
+
+
+def _features_of(X: np.ndarray) -> Callable[[Representation], np.ndarray]:
+    """Return the features of sequences as a function of the representation, each found once."""
+    states = States(X)
+
+    @lru_cache
+    def features(representation: Representation) -> np.ndarray:
+        return representation.features(states.of(representation.generalist))
+
+    return features
 
 
 @contextmanager

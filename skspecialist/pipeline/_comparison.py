@@ -25,7 +25,7 @@ from ._candidates import (
     predict_scores,
     task_candidates,
 )
-from ._representation import LabeledSequences, Representation, Stage
+from ._representation import LabeledSequences, Representation, Stage, States
 
 __all__ = [
     "Fold",
@@ -71,15 +71,18 @@ class FittedCandidate:
 class Fold:
     """Representation and candidates that were fitted without the held-out sequences.
 
-    ``fitted`` has one dictionary per task, from the names of the candidates.
+    ``data`` are all sequences, as states of the generalist; ``fitted`` has one dictionary per
+    task, from the names of the candidates.
     """
 
     split: Split
     representation: Representation
+    data: LabeledSequences
     fitted: list[dict[str, FittedCandidate]] = field(default_factory=list)
 
-    def fit_candidates(self, data: LabeledSequences, estimator: Any, seed: int) -> None:
+    def fit_candidates(self, estimator: Any, seed: int) -> None:
         """Fit the candidates that are not fitted yet, and predict the held-out sequences."""
+        data = self.data
         fit, held_out = data.take(self.split.estimators), data.take(self.split.held_out)
         features = self.representation.features(fit.X), self.representation.features(held_out.X)
         if not self.fitted:
@@ -95,6 +98,7 @@ class Fold:
 
 def fit_folds(
     data: LabeledSequences,
+    states: States,
     new_representation: NewRepresentation,
     stage: Stage,
     *,
@@ -106,27 +110,26 @@ def fit_folds(
     """Return the folds, with the latents' candidates if ``encode``."""
     folds = []
     for split in split_sequences(cv, data, seed):
-        fold = Fold(split, new_representation(seed))
+        representation = new_representation(seed)
         with _final_fit_warns():
-            part = data.take(split.representation)
-            fold.representation.fit(part, stage)
+            represented = representation.fit(data, states, stage, split.representation)
+            fold = Fold(split, representation, represented)
             if encode:
-                fold.representation.fit_encoder(part, stage)
+                representation.fit_encoder(represented.take(split.representation), stage)
             with stage("estimators"):
-                fold.fit_candidates(data, estimator, seed)
+                fold.fit_candidates(estimator, seed)
         folds.append(fold)
     return folds
 
 
-def add_latents(
-    folds: list[Fold], data: LabeledSequences, stage: Stage, estimator: Any, seed: int, train: bool
-) -> None:
+def add_latents(folds: list[Fold], stage: Stage, estimator: Any, seed: int, train: bool) -> None:
     """Train the encoder of every fold, if ``train``, and fit the candidates that read latents."""
     for fold in folds:
         with _final_fit_warns():
-            fold.representation.fit_encoder(data.take(fold.split.representation), stage, train)
+            part = fold.data.take(fold.split.representation)
+            fold.representation.fit_encoder(part, stage, train)
             if train:
-                fold.fit_candidates(data, estimator, seed)
+                fold.fit_candidates(estimator, seed)
 
 
 @dataclass

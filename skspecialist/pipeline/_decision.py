@@ -36,7 +36,7 @@ from ._comparison import (
     is_curved,
     sharpen,
 )
-from ._representation import LabeledSequences, Representation, Stage
+from ._representation import LabeledSequences, Representation, Stage, States
 
 __all__ = [
     "Decision",
@@ -124,12 +124,14 @@ def fit_tasks(
         Fitted representation that tasks added later read in place of their own.
     """
     folds: list[Fold] = []
+    states = States(data.X)
     if strategy in UNCOMPARED:
         decisions = [UNCOMPARED[strategy]] * len(data.tasks)
         encode = strategy == "specialist"
     else:
         folds = fit_folds(
             data,
+            states,
             new_representation,
             stage,
             cv=cv,
@@ -142,7 +144,7 @@ def fit_tasks(
             # The encoder takes most of the time of a fit, and can only add where a task is
             # curved.
             curved = any(is_curved(task) for task in evidence)
-            add_latents(folds, data, stage, estimator, seeds[0], train=curved)
+            add_latents(folds, stage, estimator, seeds[0], train=curved)
             if curved:
                 evidence = [held_out(folds, data, i, loss) for i in range(len(data.tasks))]
         missing = folds[-1].representation.missing
@@ -156,7 +158,8 @@ def fit_tasks(
             else:
                 decisions.append(choose_candidate(task, missing[i]))
         encode = any(name in d.weights for d in decisions for name in READS_LATENTS)
-    representation = new_representation(seeds[1]).fit(data, stage)
+    representation = new_representation(seeds[1])
+    data = representation.fit(data, states, stage)
     representation.fit_encoder(data, stage, train=encode)
     with stage("estimators"):
         models = _fit_models(data, representation, decisions, folds, estimator, seeds[1], reads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from .._data.validation import check_labels, check_same_length
 from .._data.weights import weighted_means
 from ._invariance import stable_features
 
-__all__ = ["LabeledSequences", "Representation", "Stage"]
+__all__ = ["LabeledSequences", "Representation", "Stage", "States"]
 
 # Opens a stage of the fit, given its name and the part that is fitted in it.
 Stage = Callable[..., AbstractContextManager[None]]
@@ -56,7 +56,7 @@ class LabeledSequences:
     def __len__(self) -> int:
         return len(self.X)
 
-    def take(self, rows: np.ndarray) -> LabeledSequences:
+    def take(self, rows: Any) -> LabeledSequences:
         """Return a subset of the sequences."""
         groups, environments = (
             None if labels is None else labels[rows] for labels in (self.groups, self.environments)
@@ -73,6 +73,36 @@ class LabeledSequences:
     def varied(self) -> np.ndarray:
         """Whether each task has more than one value, shape (n_tasks,), bool."""
         return np.array([len(np.unique(values)) > 1 for values in self.values])
+
+
+class States:
+    """States of sequences, which each generalist computes once.
+
+    A generalist that learns nothing from data is one object in all fits of a pipeline, and a
+    foundation model is slow.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_sequences, n_timesteps, n_features)
+        Sequences.
+    """
+
+    def __init__(self, X: np.ndarray) -> None:
+        self._X = X
+        # Estimators may be unhashable; with the generalist its id stays in use.
+        self._found: dict[int, tuple[Any, np.ndarray]] = {}
+
+    def of(self, generalist: Any) -> np.ndarray:
+        """Return states (n_sequences, n_timesteps, n_states) of a fitted generalist, or of None."""
+        if generalist is None:
+            return self._X
+        if id(generalist) not in self._found:
+            # Steps of all sequences are the rows of one table: the generalist has no time.
+            with pinned_settings():
+                rows = generalist.transform(self._X.reshape(-1, self._X.shape[2]))
+            rows = rows.toarray() if issparse(rows) else np.asarray(rows)
+            self._found[id(generalist)] = generalist, rows.reshape(*self._X.shape[:2], -1)
+        return self._found[id(generalist)][1]
 
 
 class Representation:
@@ -126,16 +156,25 @@ class Representation:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
         self.share_features, self.selector = share_features, selector
 
-    def fit(self, data: LabeledSequences, stage: Stage) -> Self:
-        """Fit generalist and structure, one stage each."""
+    def fit(
+        self, data: LabeledSequences, states: States, stage: Stage, rows: Any = slice(None)
+    ) -> LabeledSequences:
+        """Fit generalist and structure, one stage each, to some of the sequences.
+
+        Returns
+        -------
+        data : LabeledSequences
+            All sequences, as states of the generalist.
+        """
         is_new = self.selector is None
         with stage("generalist", self.generalist if is_new else None):
             if is_new and self.generalist is not None:
-                self.generalist.fit(data.X.reshape(-1, data.X.shape[2]), None)
+                self.generalist.fit(data.X[rows].reshape(-1, data.X.shape[2]), None)
         with stage("structure", self.structure):
-            states = self._represent(data.X)
-            self.n_generalist = states.shape[1] * states.shape[2]
-            weights = self._fit_structure(states, data)
+            represented = replace(data, X=states.of(self.generalist))
+            data = represented.take(rows)
+            self.n_generalist = data.X.shape[1] * data.X.shape[2]
+            weights = self._fit_structure(data)
         # Weights that are broadcast along the sequences need not be compared.
         self.aligned = weights.strides[0] == 0 or bool((weights == weights[:1]).all())
         self.steps = np.any(weights > 0, axis=0)
@@ -145,12 +184,12 @@ class Representation:
         self.mask = np.zeros((self._n_tasks, self.encoder.mask_.shape[1] if is_extended else 0))
         self._unfitted, self.encoder = self.encoder, None
         self._assign_columns(data)
-        return self
+        return represented
 
     def fit_encoder(self, data: LabeledSequences, stage: Stage, train: bool = True) -> Self:
         """Fit the encoder, or the mask of tasks that are added, as a stage of its own.
 
-        Without ``train`` the stage is empty, and there are no latents.
+        ``data`` are states. Without ``train`` the stage is empty, and there are no latents.
         """
         if train or self.selector is not None:
             self.encoder = self._unfitted
@@ -165,12 +204,11 @@ class Representation:
         self._assign_columns(data)
         return self
 
-    def features(self, X: np.ndarray) -> np.ndarray:
-        """Return the features of sequences, shape (n_sequences, n_features)."""
-        states = self._represent(X)
+    def features(self, states: np.ndarray) -> np.ndarray:
+        """Return the features of states of sequences, shape (n_sequences, n_features)."""
         latents = states[..., :0] if self.encoder is None else self.encoder.latents(states)
         rest = latents if self.aligned else _pooled(states, latents, self._weights(states))
-        return np.hstack([states.reshape(len(X), -1), rest.reshape(len(X), -1)])
+        return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
 
     def feature_names(self) -> np.ndarray:
         """Return the names of the features, such as step3_generalist5 or task0_latent2."""
@@ -187,24 +225,15 @@ class Representation:
             names += [f"task{k}_{name}" for k in range(n_tasks) for name in latents]
         return np.array(names, dtype=object)
 
-    def _represent(self, X: np.ndarray) -> np.ndarray:
-        if self.generalist is None:
-            return X
-        # Steps of all sequences are the rows of one table: the generalist has no time.
-        with pinned_settings():
-            rows = self.generalist.transform(X.reshape(-1, X.shape[2]))
-        rows = rows.toarray() if issparse(rows) else np.asarray(rows)
-        return rows.reshape(len(X), X.shape[1], -1)
-
-    def _fit_structure(self, states: np.ndarray, data: LabeledSequences) -> np.ndarray:
+    def _fit_structure(self, data: LabeledSequences) -> np.ndarray:
         """Return the weights (n_sequences, n_timesteps, n_tasks) of the steps in the tasks."""
         self._n_tasks = len(data.tasks)
         if self.structure is None:
-            return np.ones((*states.shape[:2], self._n_tasks))
+            return np.ones((*data.X.shape[:2], self._n_tasks))
         self._varied = data.varied
         if self._varied.any():
-            _fit_part(self.structure, states, data)
-        return self._weights(states)
+            _fit_part(self.structure, data.X, data)
+        return self._weights(data.X)
 
     def _weights(self, states: np.ndarray) -> np.ndarray:
         if not self._varied.any():
@@ -225,7 +254,7 @@ class Representation:
         return np.asarray(weights)
 
     def _fit_mask(self, data: LabeledSequences, learner: Any) -> None:
-        states = self._represent(data.X)
+        states = data.X
         weights = np.ones((*states.shape[:2], self._n_tasks))
         if self.structure is not None:
             weights = self._weights(states)

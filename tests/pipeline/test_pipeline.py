@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
@@ -17,7 +18,12 @@ from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    TaskStructureIdentifier,
+    TorchGeneralist,
+)
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.inspection import SpecialistGainDisplay
@@ -257,6 +263,28 @@ def test_a_frozen_generalist_stays_as_it_is(digits):
     pca = PCA(8, random_state=0).fit(digits.X.reshape(-1, 64))
     pipeline = quick_pipeline(generalist=FrozenEstimator(pca)).fit(digits.X[:300], digits.y[:300])
     assert_array_equal(pipeline.generalist_.estimator.components_, pca.components_)
+
+
+class CountingModule(torch.nn.Module):
+    """A module that counts the rows that it represents."""
+
+    n_rows = 0
+
+    def forward(self, rows):
+        self.n_rows += len(rows)
+        return torch.tanh(rows)
+
+
+def test_a_generalist_that_learns_nothing_runs_once(chains):
+    module = CountingModule()
+    X = chains.X[:60]
+    model = quick_pipeline(generalist=TorchGeneralist(module), cv=3).fit(X, chains.y[:60])
+    n_steps = X.shape[0] * X.shape[1]
+    n_tried = 4 * 2  # each of four fits tries two steps
+    assert n_steps <= module.n_rows <= n_steps + n_tried
+    module.n_rows = 0
+    model.predict(X)
+    assert module.n_rows == n_steps
 
 
 def test_names_and_set_output(fitted, digits):
