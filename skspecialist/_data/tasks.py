@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import copy
-import numbers
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import assert_all_finite, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from ..exceptions import SpecialistWarning, warn
-from .validation import as_array, check_numbers, check_same_length, is_missing, refuse_huge
+from .task_columns import (
+    as_floats,
+    class_labels,
+    of_kind,
+    read_tasks,
+    resolve_kinds,
+    split_columns,
+    warn_if_ambiguous,
+)
+from .validation import check_numbers, check_same_length, is_missing
 
 __all__ = ["Task", "TaskTargets", "kinds_are_known", "pad_columns"]
-
-# Kinds of tasks, as the parameter ``task_types`` has them.
-KINDS = ("amount", "label")
-# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
-# month are not.
-MANY_LABELS = 20
-# Larger floats do not have all integers.
-MAX_INTEGER = 2.0**53
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One task: its name, and how its values become numbers."""
+    """One task: its name, and how its values become numbers.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column of ``y``.
+    classes : ndarray or None
+        Sorted class labels; None for an amount.
+    mean, scale : float
+        Mean and standard deviation of an amount.
+    is_constant : bool
+        Whether fewer than two different values were given, so that nothing can be learned.
+    """
 
     name: str
     classes: np.ndarray | None = None
     mean: float = 0.0
     scale: float = 1.0
+    is_constant: bool = False
 
     @property
     def is_classification(self) -> bool:
@@ -50,6 +63,8 @@ class Task:
     @property
     def n_columns(self) -> int:
         """Number of columns that stand for it: one, or one less than there are classes."""
+        if self.is_constant:
+            return 0
         return 1 if self.classes is None else len(self.classes) - 1
 
     def encode(self, values: np.ndarray) -> np.ndarray:
@@ -57,8 +72,10 @@ class Task:
 
         Missing values are NaN, and class indices beside them floats.
         """
+        if self.is_constant:
+            return np.full(len(values), np.nan)
         if self.classes is None:
-            return (_as_floats(values) - self.mean) / self.scale
+            return (as_floats(values) - self.mean) / self.scale
         if (missing := is_missing(values)).any():
             codes = np.full(len(values), np.nan)
             codes[~missing] = self.encode(values[~missing])
@@ -77,17 +94,45 @@ class Task:
             )
         return codes
 
+    def without_unseen(self, values: np.ndarray) -> np.ndarray:
+        """Return held-out values, with a warning where labels are not among the classes.
+
+        These are missing values then, unless all are: that is not the same task.
+        """
+        if self.classes is None or self.is_constant:
+            return values
+        known, missing = set(self.classes.tolist()), is_missing(values)
+        unseen = np.array([label not in known for label in values.tolist()]) & ~missing
+        if not unseen.any() or (unseen | missing).all():
+            return values
+        warn(
+            f"Task {self.name!r} of y has labels that were not seen in fit, "
+            f"{np.unique(values[unseen]).tolist()}: these samples do not count for it."
+        )
+        values = values.astype(object)
+        values[unseen] = None
+        return values
+
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Undo :meth:`encode`."""
         if self.classes is None:
             return codes * self.scale + self.mean
         return self.classes[codes]
 
+    def constant(self, n_samples: int) -> np.ndarray:
+        """Return the prediction of a task without two values: the one that it has, if any."""
+        if self.classes is None:
+            return np.full(n_samples, self.mean)
+        return np.repeat(self.classes[:1], n_samples)
+
     def score(
         self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None = None
     ) -> float:
-        """Return R2, or the accuracy where the values are class labels; missing do not count."""
-        present = ~is_missing(truth)
+        """Return R2, or the accuracy where the values are class labels; missing do not count.
+
+        NaN without a value, or without a prediction.
+        """
+        present = ~is_missing(truth) & ~is_missing(prediction)
         if weights is not None:
             present &= weights > 0
             weights = weights[present]
@@ -99,7 +144,7 @@ class Task:
             return float(np.average(truth == prediction, weights=weights))
         if len(truth) < 2:
             return float("nan")  # as scikit-learn's r2_score, without its warning
-        return float(r2_score(_as_floats(truth), prediction.astype(float), sample_weight=weights))
+        return float(r2_score(as_floats(truth), prediction.astype(float), sample_weight=weights))
 
 
 class TaskTargets:
@@ -122,7 +167,8 @@ class TaskTargets:
         constant; with it ``y`` is taken for a first part of the data, and continuous
         values stay in their own units.
     allow_missing : bool, default=False
-        Whether NaN, or None among labels, is a value that is missing, rather than an error.
+        Whether NaN, or None among labels, is a value that is missing, rather than an error;
+        and a task without two different values a warning, if others have them.
     weights : ndarray of shape (n_samples, n_tasks), default=None
         How much a value counts in the means and scales; zero is as if it were missing.
     task_types : {"amount", "label"}, list or dict of {str: str}, default=None
@@ -149,12 +195,13 @@ class TaskTargets:
         task_types: Any = None,
     ) -> None:
         self.allow_missing = allow_missing
-        columns, names, self.is_1d = _split_columns(y, allow_missing)
+        columns, names, self.is_1d = split_columns(y, allow_missing)
         if classes is None:
             counts = [None] * len(columns) if weights is None else list(weights.T)
-            kinds = _resolve_kinds(task_types, names)
+            kinds = resolve_kinds(task_types, names)
             known = zip(columns, names, counts, kinds, strict=True)
             self.tasks = [_learn_task(*column) for column in known]
+            self._check_constant(allow_missing)
             return
         if not isinstance(classes, Sequence | np.ndarray) or len(classes) != len(columns):
             raise ValueError(
@@ -165,6 +212,17 @@ class TaskTargets:
             _named_task(name, labels, argument="classes")
             for name, labels in zip(names, classes, strict=True)
         ]
+
+    def _check_constant(self, allowed: bool) -> None:
+        """Raise if no task can be learned, and warn of single ones."""
+        constant = [task for task in self.tasks if task.is_constant]
+        if constant and (not allowed or len(constant) == len(self)):
+            raise ValueError(f"{_what_is_constant(constant[0])}: nothing can be learned.")
+        for task in constant:
+            warn(
+                f"{_what_is_constant(task)}: nothing is learned for it, and the other tasks are "
+                "fitted without it."
+            )
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -194,13 +252,13 @@ class TaskTargets:
 
     def split(self, y: Any, *, like: Any = None) -> list[np.ndarray]:
         """Return the columns of a ``y`` that must have the tasks of the fitted one."""
-        columns, _, _ = _split_columns(y, self.allow_missing)
+        columns, _, _ = split_columns(y, self.allow_missing)
         if len(columns) != len(self):
             raise ValueError(f"y has {len(columns)} tasks, but fit saw {len(self)}.")
         if like is not None:
             check_same_length(X=like, y=columns[0])
         return [
-            _of_kind(values, "label" if task.is_classification else "amount", task.name)
+            of_kind(values, "label" if task.is_classification else "amount", task.name)
             for task, values in zip(self.tasks, columns, strict=True)
         ]
 
@@ -209,7 +267,8 @@ class TaskTargets:
 
         An estimator that reads it by the rule finds the kinds of these tasks.
         """
-        given, values = _split_columns(y, self.allow_missing)[0], self.split(y)
+        y = read_tasks(y)
+        given, values = split_columns(y, self.allow_missing)[0], self.split(y)
         if all(old is new for old, new in zip(given, values, strict=True)):
             return y
         if hasattr(y, "isetitem"):
@@ -222,9 +281,15 @@ class TaskTargets:
         columns = [column.astype(object) for column in values]
         return np.column_stack(columns if len({v.dtype for v in values}) > 1 else values)
 
-    def encode(self, y: Any) -> list[np.ndarray]:
-        """Return a list of ``(n_samples,)`` arrays: class indices or standardized values."""
-        return [task.encode(values) for task, values in zip(self.tasks, self.split(y), strict=True)]
+    def encode(self, y: Any, *, held_out: bool = False) -> list[np.ndarray]:
+        """Return a list of ``(n_samples,)`` arrays: class indices or standardized values.
+
+        In held-out samples, labels that were not seen in fit are missing, with a warning.
+        """
+        columns = self.split(y)
+        if held_out:
+            columns = [t.without_unseen(v) for t, v in zip(self.tasks, columns, strict=True)]
+        return [task.encode(values) for task, values in zip(self.tasks, columns, strict=True)]
 
     @property
     def groups(self) -> list[np.ndarray]:
@@ -234,18 +299,47 @@ class TaskTargets:
             np.arange(end - task.n_columns, end) for end, task in zip(ends, self.tasks, strict=True)
         ]
 
-    def to_columns(self, y: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+    def to_columns(self, y: Any, *, held_out: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return ``y`` as float columns, and the columns that belong to each task.
 
-        Class labels become indicators of all classes but the first.
+        Class labels become indicators of all classes but the first; missing values are NaN.
         """
-        blocks = [
-            codes[:, None]
-            if task.classes is None
-            else (codes[:, None] == np.arange(1, task.n_classes)).astype(float)
-            for task, codes in zip(self.tasks, self.encode(y), strict=True)
-        ]
+        blocks = []
+        for task, codes in zip(self.tasks, self.encode(y, held_out=held_out), strict=True):
+            if task.is_constant:
+                continue
+            columns = codes[:, None].astype(float)
+            if task.classes is not None:
+                found = (columns == np.arange(1, task.n_classes)).astype(float)
+                columns = np.where(np.isnan(columns), np.nan, found)
+            blocks.append(columns)
         return np.hstack(blocks), self.groups
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Tasks of which something can be learned, shape (n_tasks,), bool."""
+        return np.array([not task.is_constant for task in self.tasks])
+
+    def place(self, rows: np.ndarray) -> np.ndarray:
+        """Return one row per task, from those of the tasks that were learned; else zeros."""
+        placed = np.zeros((len(self), *rows.shape[1:]), dtype=rows.dtype)
+        placed[self.learned] = rows
+        return placed
+
+    def decode(self, outputs: Sequence[np.ndarray], n_samples: int) -> np.ndarray:
+        """Return predictions from the outputs of the tasks that were learned.
+
+        Standardized values, or scores of the classes of shape (n_samples, n_classes).
+        """
+        rest = iter(outputs)
+        columns = []
+        for task in self.tasks:
+            if task.is_constant:
+                columns.append(task.constant(n_samples))
+                continue
+            output = next(rest)
+            columns.append(task.decode(output if output.ndim == 1 else output.argmax(axis=1)))
+        return self.join(columns)
 
     def join(self, columns: list[np.ndarray]) -> np.ndarray:
         """Return predictions, one array a task, in the form that ``y`` had."""
@@ -256,7 +350,10 @@ class TaskTargets:
         return np.column_stack([column.astype(dtype or column.dtype) for column in columns])
 
     def score(self, y: Any, prediction: np.ndarray, sample_weight: Any = None) -> float:
-        """Return the mean over tasks of R2 (continuous) or accuracy (class labels)."""
+        """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
+
+        Tasks without a value in ``y`` do not count.
+        """
         truths = self.split(y, like=prediction)
         columns = [prediction] if self.is_1d else list(prediction.T)
         weights = None
@@ -270,19 +367,20 @@ class TaskTargets:
             task.score(truth, column, weights)
             for task, truth, column in zip(self.tasks, truths, columns, strict=True)
         ]
-        return float(np.mean(scores))
+        found = [score for score in scores if not np.isnan(score)]
+        return float(np.mean(found)) if found else float("nan")
 
     @staticmethod
     def columns(y: Any) -> list[np.ndarray]:
         """Return the values of each task in ``y``, which may be missing."""
-        return _split_columns(y, allow_missing=True)[0]
+        return split_columns(y, allow_missing=True)[0]
 
     @staticmethod
     def labels(y: Any) -> list[np.ndarray | None]:
         """Return the class labels of each task in ``y``, None where it is continuous."""
-        columns, names, _ = _split_columns(y)
+        columns, names, _ = split_columns(y)
         return [
-            None if values.dtype.kind == "f" else _classes(values, name)
+            None if values.dtype.kind == "f" else class_labels(values, name)
             for values, name in zip(columns, names, strict=True)
         ]
 
@@ -291,7 +389,7 @@ class TaskTargets:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         if y is None:
             raise cls.missing(estimator)
-        check_same_length(X=X, y=_split_columns(y, allow_missing=True)[0][0])
+        check_same_length(X=X, y=split_columns(y, allow_missing=True)[0][0])
         return cls(y, **options)
 
     @classmethod
@@ -313,81 +411,12 @@ class TaskTargets:
         )
 
 
-def pad_columns(groups: list[np.ndarray], first: int) -> np.ndarray:
+def pad_columns(groups: Sequence[np.ndarray], first: int) -> np.ndarray:
     """Return the columns of each group in a row, counted from ``first``, -1 for none."""
     padded = np.full((len(groups), max(map(len, groups), default=0)), -1)
     for row, group in zip(padded, groups, strict=True):
         row[: len(group)] = first + group
     return padded
-
-
-def _split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
-    is_table = hasattr(y, "columns")
-    array = y if is_table else as_array(_keep_types(y), "y")
-    if len(array.shape) not in (1, 2) or 0 in array.shape:
-        raise ValueError(
-            "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
-            f"got shape {tuple(array.shape)}."
-        )
-    if is_table:
-        # Tables of pandas have the columns of any name here, those of polars do without.
-        cells = getattr(y, "iloc", y)
-        columns = [np.asarray(_keep_types(cells[:, j])) for j in range(y.shape[1])]
-        names, is_1d = [str(name) for name in y.columns], False
-    else:
-        is_1d = array.ndim == 1
-        columns = [array] if is_1d else list(array.T)
-        names = [f"task{j}" for j in range(len(columns))]
-    return [_check_column(column, allow_missing) for column in columns], names, is_1d
-
-
-def _keep_types(column: Any) -> Any:
-    """Return a column with missing values as objects: as numbers, integers become floats."""
-    if getattr(column, "null_count", None) is not None and column.null_count():  # polars
-        return np.array(column.to_list(), dtype=object)
-    is_extension = hasattr(column, "isna") and not isinstance(column.dtype, np.dtype)
-    return column.astype(object) if is_extension and column.isna().any() else column
-
-
-def _resolve_kinds(task_types: Any, names: list[str]) -> list[str | None]:
-    """Return the kind of each task that ``task_types`` gives, or None."""
-    if task_types is None or isinstance(task_types, str):
-        kinds = [task_types] * len(names)
-    elif isinstance(task_types, Mapping):
-        if unknown := sorted(set(task_types) - set(names), key=str):
-            raise ValueError(f"task_types names {unknown}, but y has the tasks {names}.")
-        kinds = [task_types.get(name) for name in names]
-    else:
-        kinds = list(task_types)
-        if len(kinds) != len(names):
-            raise ValueError(f"task_types has {len(kinds)} entries, but y has {len(names)} tasks.")
-    for kind in kinds:
-        if kind is not None and kind not in KINDS:
-            raise ValueError(f"task_types must be 'amount' or 'label' for a task, got {kind!r}.")
-    return kinds
-
-
-def _of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
-    """Return amounts as floats, and labels as integers where they came as whole floats."""
-    is_float = values.dtype.kind == "f"
-    if kind is None or is_float == (kind == "amount"):
-        return values
-    missing = is_missing(values)
-    if kind == "amount":
-        floats = np.full(len(values), np.nan)
-        try:
-            floats[~missing] = values[~missing].astype(float)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"Task {name!r} of y is an amount, but it has {error}.") from error
-        return floats
-    present = values[~missing]
-    if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():
-        return values
-    if not missing.any():
-        return values.astype(np.int64)
-    labels = np.full(len(values), None)
-    labels[~missing] = present.astype(np.int64)
-    return labels
 
 
 @contextmanager
@@ -398,81 +427,22 @@ def kinds_are_known() -> Iterator[None]:
         yield
 
 
-def _warn_if_ambiguous(values: np.ndarray, name: str) -> None:
-    """Warn of the columns that are often of the other kind."""
-    if values.dtype.kind == "f":
-        if np.array_equal(np.unique(values), (0.0, 1.0)):
-            warn(
-                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
-                "integers, or task_types='label' where it is a parameter, for class labels."
-            )
-    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
-        warn(
-            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
-            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
-            "an amount."
-        )
-
-
-def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
-    if values.dtype.kind == "c":
-        raise ValueError("Complex data not supported in y.")
-    if values.dtype.kind == "S":
-        raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
-    if values.dtype == object:
-        if not all(isinstance(value, Hashable) for value in values):
-            raise TypeError("y has lists, dicts or other collections where labels should be.")
-        missing = is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
-        if all(
-            isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
-            for value in values[~missing]
-        ):
-            values = np.where(missing, np.nan, values).astype(float)
-        elif all(isinstance(value, numbers.Integral | np.bool_) for value in values):
-            values = np.asarray(values.tolist())  # pandas' nullable types come as objects
-    if allow_missing:
-        if values.dtype.kind == "f" and np.isinf(values).any():
-            raise ValueError("Input y contains infinity.")
-        return values
-    if values.dtype.kind in "OmM" and is_missing(values).any():
-        raise ValueError("Input y contains missing values (None, NaN or NaT).")
-    if values.dtype.kind == "f":
-        assert_all_finite(values, input_name="y")
-    return values
-
-
 def _named_task(name: str, labels: Any, *, argument: str = "y") -> Task:
     """Return a task of the given class labels, or a continuous one for None."""
     if labels is None:
         return Task(name)
-    classes = _classes(labels, name, argument)
+    classes = class_labels(labels, name, argument)
     if len(classes) < 2:
         where = "" if argument == "y" else f" in {argument}"
         raise ValueError(f"Task {name!r} of y has one class only{where}: nothing can be learned.")
     return Task(name, classes=classes)
 
 
-def _classes(labels: Any, name: str, argument: str = "y") -> np.ndarray:
-    labels = as_array(labels, argument)
-    if labels.dtype == object and all(isinstance(v, numbers.Integral | np.bool_) for v in labels):
-        labels = np.asarray(labels.tolist())  # integers that stood beside missing values
-    try:
-        return np.unique(labels)
-    except TypeError as error:
-        raise TypeError(f"The labels of task {name!r} in {argument} are of mixed types.") from error
-
-
-def _as_floats(values: np.ndarray) -> np.ndarray:
-    floats = as_array(values, "y", dtype=float)
-    refuse_huge(floats, "y")
-    return floats
-
-
 def _learn_task(
     values: np.ndarray, name: str, weights: np.ndarray | None = None, kind: str | None = None
 ) -> Task:
-    values = _of_kind(values, kind, name)
-    if kind == "label" and values.dtype.kind == "f":
+    values = of_kind(values, kind, name)
+    if kind == "label" and values.dtype.kind == "f" and not np.isnan(values).all():
         # The first words are those of scikit-learn.
         raise ValueError(
             f"Unknown label type: continuous. Task {name!r} of y has labels that are not whole "
@@ -483,14 +453,23 @@ def _learn_task(
         present &= weights > 0
     values, weights = values[present], None if weights is None else weights[present]
     if not len(values):
-        raise ValueError(f"Task {name!r} of y has no value: all are missing, or of weight zero.")
+        return Task(name, mean=np.nan, is_constant=True)
     if kind is None:
-        _warn_if_ambiguous(values, name)
+        warn_if_ambiguous(values, name)
     if values.dtype.kind != "f":
-        return _named_task(name, values)
-    floats = _as_floats(values)
+        classes = class_labels(values, name)
+        return Task(name, classes=classes, is_constant=len(classes) < 2)
+    floats = as_floats(values)
     mean = float(np.average(floats, weights=weights))
     scale = float(np.average((floats - mean) ** 2, weights=weights)) ** 0.5
     if scale <= 1e-12 * abs(mean) or scale == 0.0:
-        raise ValueError(f"Task {name!r} of y is constant: nothing can be learned.")
+        return Task(name, mean=mean, is_constant=True)
     return Task(name, mean=mean, scale=scale)
+
+
+def _what_is_constant(task: Task) -> str:
+    if task.classes is not None:
+        return f"Task {task.name!r} of y has one class only"
+    if np.isnan(task.mean):
+        return f"Task {task.name!r} of y has no value (all are missing, or of weight zero)"
+    return f"Task {task.name!r} of y is constant"

@@ -17,6 +17,7 @@ __all__ = [
     "validate_step_weights",
     "validate_task_weight",
     "weighted_means",
+    "weights_of_tasks",
 ]
 
 
@@ -38,7 +39,7 @@ def validate_sample_weight(sample_weight: Any, shape: tuple[int, int]) -> np.nda
     Raises
     ------
     ValueError
-        If the shape is wrong, a weight is negative or not finite, or all of a task are zero.
+        If the shape is wrong, a weight is negative or not finite, or all are zero.
     """
     if sample_weight is None:
         return np.ones(shape)
@@ -50,8 +51,8 @@ def validate_sample_weight(sample_weight: Any, shape: tuple[int, int]) -> np.nda
         )
     check_numbers(weights, "sample_weight", ensure_2d=False, ensure_non_negative=True)
     weights = np.ones(shape) * weights.reshape(len(weights), -1)
-    if not weights.any(axis=0).all():
-        raise ValueError("sample_weight is zero for all samples of a task.")
+    if not weights.any():
+        raise ValueError("sample_weight is zero for all samples.")
     return weights
 
 
@@ -120,7 +121,8 @@ def merge_samples(
             merged.append(np.zeros(weights.shape[1]))
         merged[position] += weights[sample]
     totals = np.array(merged)
-    totals /= totals.max(axis=0)
+    largest = totals.max(axis=0)
+    totals /= np.where(largest > 0, largest, 1.0)  # a task may be absent
     order = np.arange(len(index))
     if not np.isin(totals, (0.0, 1.0)).all():
         order = np.argsort(np.array(list(positions)), kind="stable")
@@ -146,6 +148,15 @@ def validate_step_weights(step_weights: Any, X: np.ndarray, n_tasks: int) -> np.
             f"number of sequences before, {shape}; got {weights.shape}."
         )
     return np.broadcast_to(weights, shape)
+
+
+def weights_of_tasks(weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the step weights of some tasks, a view where samples share them."""
+    if chosen.all():
+        return weights
+    if weights.strides[0] == 0:
+        return np.broadcast_to(weights[0][:, chosen], (*weights.shape[:2], chosen.sum()))
+    return weights[:, :, chosen]
 
 
 def weighted_means(steps: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from .._data.weights import (
     validate_sample_weight,
     validate_step_weights,
     validate_task_weight,
+    weights_of_tasks,
 )
 from ..exceptions import warn
 from ..networks.checkpoint import Checkpoints
@@ -101,9 +102,10 @@ class BaseSparseSpecialist(
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
             Single steps, or sequences of them.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            Tasks of each row, or sequence, of ``X``. Columns of floats are continuous tasks,
-            all others class labels; a DataFrame may have both. NaN, or None among labels, is a
-            missing value: that sample does not count for that task.
+            Tasks of each row, or sequence, of ``X``: amounts in columns of floats, class labels
+            in all others. NaN, or None among labels, is a missing value: that sample does not
+            count for that task. A task of one value is not
+            learned, with a warning, and is predicted by it; the others are as if without it.
         step_weights : array-like of shape (n_timesteps, n_tasks) or \
                 (n_sequences, n_timesteps, n_tasks), default=None
             Non-negative weights of the steps over which the head of a task is summed. None is
@@ -113,9 +115,8 @@ class BaseSparseSpecialist(
             frequent class. Only for sequences.
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), default=None
             Weights of the samples, or of their values in each task. An integer weight is
-            equivalent to as many repetitions of the sample, and zero to its absence; a zero for
-            one task is equivalent to a missing value. A sample counts as much for scale and
-            reconstruction of the features as for the task in which its weight is largest.
+            equivalent to as many repetitions, and zero to absence. A sample counts as much for
+            scale and reconstruction as for the task in which its weight is largest.
         groups : array-like of shape (n_samples,), default=None
             Samples of one group are held out together.
 
@@ -127,7 +128,7 @@ class BaseSparseSpecialist(
         Raises
         ------
         ValueError
-            If an array has a wrong shape, ``X`` is not finite, a task is constant, or
+            If an array has a wrong shape, ``X`` is not finite, all tasks are constant, or
             ``checkpoint_dir`` cannot be used or has a damaged file of this fit.
 
         Warns
@@ -187,8 +188,8 @@ class BaseSparseSpecialist(
         folds = self._given_folds(X, y, groups)
 
         # Equal samples become one, with the sum of their weights.
-        arrays = [X] if is_shared else [X, weights]
         labels = [part for part in (folds, groups) if part is not None]
+        arrays = [X] if is_shared else [X, weights]
         index, counts = merge_samples(counts, arrays, columns, labels)
         if not np.array_equal(index, np.arange(len(X))):
             X, y = X[index], safe_indexing(y, index)
@@ -198,13 +199,15 @@ class BaseSparseSpecialist(
             weights = np.broadcast_to(weights[0], shape) if is_shared else weights[index]
 
         self.tasks_ = TaskTargets(y, allow_missing=True, weights=counts)
-        self._n_classes = [task.n_classes for task in self.tasks_.tasks]
+        learned = self.tasks_.learned  # these are fitted as if without the constant tasks
+        self._n_classes = [t.n_classes for t in self.tasks_.tasks if not t.is_constant]
         if folds is None:
             folds = self._draw_folds(len(X), groups, rng)
         # Folds without any sample left are left out of the numbering.
         folds = np.where(folds < 0, NO_FOLD, np.searchsorted(np.unique(folds[folds >= 0]), folds))
 
         # The features count as the value of the task in which the weight is largest.
+        counts = counts[:, learned]
         rows = counts.max(axis=1) / counts.max(axis=1).mean()
         is_weighted = not np.all(rows == rows[0])
         per_step = np.repeat(rows, X.shape[1]) if X.ndim == 3 else rows
@@ -215,10 +218,12 @@ class BaseSparseSpecialist(
         self._learns_steps = np.ndim(step_weights) == 2 and X.ndim == 3 and X.shape[1] > 1
         self._weights_given = step_weights is not None
         self.step_mask_ = weights[0] if is_shared else None
+        if not learned.all():
+            task_weight = validate_task_weight(task_weight[learned], len(self._n_classes))
         return StepData.from_arrays(
             scaled,
-            weights,
-            self.tasks_.encode(y),
+            weights_of_tasks(weights, learned),
+            [codes for codes, known in zip(self.tasks_.encode(y), learned, strict=True) if known],
             counts,
             task_weight,
             folds,
@@ -316,13 +321,13 @@ class BaseSparseSpecialist(
     def _publish(self, module: SpecialistAutoencoder) -> None:
         """Set the attributes of the fitted networks."""
         self.module_ = module.double().eval()
-        self.mask_ = module.task_mask().detach().numpy().copy()
+        self.mask_ = self.tasks_.place(module.task_mask().detach().numpy())
         self.support_ = np.any(self.mask_, axis=0)
         self._n_features_out = int(self.support_.sum())
         self.step_weights_ = None
         if self._learns_steps:
             importance = module.bottleneck.heads.step_importance()[0].detach().numpy()
-            self.step_weights_ = np.asarray(self.step_mask_ * importance.T)
+            self.step_weights_ = np.asarray(self.step_mask_ * self.tasks_.place(importance).T)
         if self._n_features_out == 0:
             warn(
                 "No latent lowers the held-out task loss: the support is empty, and the tasks "
@@ -412,12 +417,9 @@ class BaseSparseSpecialist(
                 f"X has {weights.shape[1]} steps, but fit learned the importance of each of "
                 f"{n_learned} steps: pass as many."
             )
-        outputs = predict_tasks(self.module_, as_sequences(self._scale(X)), weights)
-        columns = [
-            task.decode(column if column.ndim == 1 else column.argmax(axis=1))
-            for task, column in zip(self.tasks_.tasks, outputs, strict=True)
-        ]
-        return self.tasks_.join(columns)
+        weights = weights_of_tasks(weights, self.tasks_.learned)
+        scaled = as_sequences(self._scale(X))
+        return self.tasks_.decode(predict_tasks(self.module_, scaled, weights), len(X))
 
     def _fitted_step_mask(self, n_timesteps: int) -> np.ndarray:
         if self.step_mask_ is None:

@@ -472,7 +472,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
     ) -> tuple[int, Bottlenecks | None, float]:
         tolerance = self._positive_tolerance
         path, width, narrow = self._search_width(data, trainer, build, tolerance)
-        shape = (1, len(self.tasks_), self.n_components_)
+        shape = (1, len(self._n_classes), self.n_components_)
         supports = [
             np.broadcast_to(np.arange(self.n_components_) < point, shape) for point in path.points
         ]

@@ -393,6 +393,7 @@ class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
         self.selection_frequency_ = np.zeros(self.mask_.shape) if self.n_subsamples else None
         if self.n_subsamples and self.module_.n_relevant > 0:
             share = float(self.sparsity_path_[self.best_index_])
-            self.selection_frequency_ = column_stability(
+            found = column_stability(
                 data, trainer, build, self._n_classes, share, self.n_subsamples
             )
+            self.selection_frequency_ = self.tasks_.place(found)

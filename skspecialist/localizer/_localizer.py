@@ -251,7 +251,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Weak labels of the sequences: whether a task occurs (two classes, of which the
             larger label is yes), which one does (more classes), or its amount (floats). NaN
-            or None where missing.
+            or None where missing. A task of one value has no output, with a warning.
         groups : array-like of shape (n_steps,) or (n_sequences,), default=None
             With the steps of all sequences in ``X``, the sequence of each, ``y`` in the order
             of the sorted labels. Otherwise sequences that are held out together, such as
@@ -265,7 +265,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Raises
         ------
         ValueError or TypeError
-            If ``X`` or ``y`` are of other shapes, a task is the same in all sequences, or
+            If ``X`` or ``y`` are of other shapes, all tasks are the same in all sequences, or
             there are fewer than two sequences.
 
         Warns
@@ -384,8 +384,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         sequences = self._read(X, groups)
         weights = np.abs(self._contributions(sequences)) / self._labels.scales
         # Outputs of one task are adjacent: its weight is the largest among its classes.
-        starts = np.flatnonzero(np.diff(self._labels.owners, prepend=-1))
-        return sequences.restore_layout(np.maximum.reduceat(weights, starts, axis=2), fill=0.0)
+        owners, starts = np.unique(self._labels.owners, return_index=True)
+        by_task = np.zeros((*weights.shape[:2], len(self._labels.tasks)))
+        by_task[:, :, owners] = np.maximum.reduceat(weights, starts, axis=2)
+        return sequences.restore_layout(by_task, fill=0.0)
 
     def transform(self, X: Any, groups: Any = None) -> np.ndarray:
         """Return the means of the latents of each task over its steps.
@@ -442,7 +444,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         """
         sequences = self._read(X, groups)
         check_same_length(X=sequences, y=y)
-        values = self._labels.values(y)
+        values = self._labels.values(y, held_out=True)
         if np.isnan(values).all():
             raise ValueError("y has missing values only: at least one label is needed for a score.")
         outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.observed)

@@ -22,6 +22,8 @@ LARGEST_MEAN = 1e4
 class WeakLabels:
     """Outputs to localize: one per amount or pair of classes, one per class of several.
 
+    Tasks without two different values have none.
+
     Attributes
     ----------
     tasks : TaskTargets
@@ -54,6 +56,8 @@ class WeakLabels:
         names: list[str] = []
         owners: list[int] = []
         for place, task in enumerate(tasks.tasks):
+            if task.is_constant:
+                continue
             if task.classes is None and abs(task.mean) > LARGEST_MEAN * task.scale:
                 raise ValueError(
                     f"The amounts of task {task.name!r} of y are near {task.mean:.4g}, but differ "
@@ -75,10 +79,13 @@ class WeakLabels:
     def __len__(self) -> int:
         return len(self.names)
 
-    def values(self, y: Any) -> np.ndarray:
+    def values(self, y: Any, *, held_out: bool = False) -> np.ndarray:
         """Return amounts, and zero or one, shape (n_sequences, n_outputs); NaN where missing."""
         columns = []
-        for task, codes in zip(self.tasks.tasks, self.tasks.encode(y), strict=True):
+        encoded = self.tasks.encode(y, held_out=held_out)
+        for task, codes in zip(self.tasks.tasks, encoded, strict=True):
+            if task.is_constant:
+                continue
             if task.classes is None:
                 columns.append(task.decode(codes))
             elif task.n_classes == 2:

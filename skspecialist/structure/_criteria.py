@@ -74,6 +74,8 @@ class CriterionResult:
         Model of the states, if the criterion fits one.
     between_groups : ndarray of bool of shape (n_tasks,) or None
         Tasks that groups determine.
+    selection_frequency : ndarray of shape (n_segments, n_tasks) or None
+        Share of the half-samples in which a segment is found.
     """
 
     structure: np.ndarray
@@ -88,6 +90,7 @@ class CriterionResult:
     pairs: np.ndarray | None = None
     model: SelectionModel | None = None
     between_groups: np.ndarray | None = None
+    selection_frequency: np.ndarray | None = None
 
 
 class BaseCriterion(Part):

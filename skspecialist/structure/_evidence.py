@@ -182,16 +182,17 @@ def check_evidence(
             "complete: use more sequences, fewer features (reduce them first) or "
             "segment_steps='last'."
         )
-    few = result.n_sequences < FEW_SEQUENCES
+    learned = np.full(result.structure.shape[1], True) if targets is None else targets.learned
+    few = (result.n_sequences < FEW_SEQUENCES) & learned
     if data.has_missing and few.any():
         warn(
             f"Steps are missing: the tests of {few.any(axis=1).sum()} of "
             f"{len(data.segments)} segments use fewer than {FEW_SEQUENCES} sequences "
-            f"(fewest: {result.n_sequences.min()})."
+            f"(fewest: {result.n_sequences[:, learned].min()})."
         )
     if result.pairs is not None:
         return
-    untested = ~informative(result.tests)
+    untested = ~informative(result.tests) & learned
     if result.between_groups is not None and result.between_groups.any():
         _warn_of_traits(result.between_groups, untested, [] if targets is None else targets.names)
         untested = untested & ~result.between_groups
@@ -199,7 +200,11 @@ def check_evidence(
         first_steps = data.segments[untested.any(axis=1), 0].tolist()
         listed = ", ".join(map(str, first_steps[:MAX_LISTED]))
         more = ", ..." if len(first_steps) > MAX_LISTED else ""
-        whom = "any task" if (untested.all(axis=1) == untested.any(axis=1)).all() else "all tasks"
+        whom = (
+            "any task"
+            if (untested[:, learned].all(axis=1) == untested.any(axis=1)).all()
+            else "all tasks"
+        )
         warn(
             f"{len(first_steps)} of {len(data.segments)} segments could not be tested for {whom}, "
             f"those from step {listed}{more}: their features are constant, do not change over "

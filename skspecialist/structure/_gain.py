@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -78,26 +79,27 @@ class StructureGain:
         return float(sum(gain.gain(moments) for gain in self.gains)) - self.cost
 
 
-def choose_segments(identifier: Any, data: SegmentedData) -> np.ndarray:
+def choose_segments(identifier: Any, parts: Sequence[SegmentedData]) -> np.ndarray:
     """Return the segments of the shortest length within one standard error of the best.
 
     Parameters
     ----------
     identifier : TaskStructureIdentifier
         Estimator whose criterion is fitted to each training fold.
-    data : SegmentedData
-        Sequences and tasks.
+    parts : sequence of SegmentedData
+        Tasks, and the sequences of which they are known.
 
     Returns
     -------
     segments : ndarray of int of shape (n_segments, 2)
         First step of each segment and the step after its last.
     """
-    longest = max(min(LONGEST_SEGMENT, data.n_timesteps // 2), 1)
-    candidates = [make_segments(data.n_timesteps, length) for length in range(1, longest + 1)]
+    n_timesteps = parts[0].n_timesteps
+    longest = max(min(LONGEST_SEGMENT, n_timesteps // 2), 1)
+    candidates = [make_segments(n_timesteps, length) for length in range(1, longest + 1)]
     gains = np.array(
         [
-            _held_out_gains(identifier, data.with_segments(segments))
+            np.sum([_held_out_gains(identifier, d.with_segments(segments)) for d in parts], axis=0)
             for segments in tqdm(
                 candidates, desc="segment lengths", disable=not identifier.verbose, leave=False
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +26,9 @@ from ._evidence import (
     check_segment_steps,
     evidence_frame,
 )
-from ._gain import Gain, choose_segments
-from ._segments import SegmentedData, at_mean, resolve_segments
+from ._gain import choose_segments
+from ._known import KnownTasks, TaskGain, join_results
+from ._segments import SegmentedData, resolve_segments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,7 +228,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     n_samples_seen_: int
     _targets: TaskTargets | None
     _folded: FoldedMoments
-    _gain: Gain
+    _gains: list[TaskGain]
 
     def __init__(
         self,
@@ -278,8 +280,9 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             by its workers.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Value of each task in each sequence. Columns of floats are continuous,
-            columns of integers, booleans or strings are class labels. None if all
-            sequences were recorded because their tasks succeeded.
+            columns of integers, booleans or strings are class labels. A task is tested on the
+            sequences of which it is known. None if all sequences were recorded because their
+            tasks succeeded.
         groups : array-like of shape (n_sequences,), default=None
             Group of each sequence, such as the subject. The robust tests compare sequences
             within groups; tasks that groups determine are tested on the means of groups,
@@ -293,10 +296,9 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``y`` is missing and the criterion needs it, ``X`` has infinite or ``y``
-            infinite or missing values, a task is constant, there are fewer steps than a
-            segment has, or too few sequences for every test, or if parameters contradict
-            each other.
+            If ``y`` is missing and the criterion needs it, ``X`` or ``y`` have infinite values,
+            all tasks are constant, there are fewer steps than a segment has, or too few
+            sequences for every test, or if parameters contradict each other.
         """
         self.__dict__.pop("_folded", None)
         self.criterion_ = self._resolve_criterion(y)
@@ -370,13 +372,13 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``y`` has class labels that were not seen in ``fit``.
+            If ``y`` has missing values, or class labels that were not seen in ``fit``, only.
         """
         X = self._validate(X)
-        # Imputed by the means of fit, so that the score of a sequence is its own.
-        filled = at_mean(X.reshape(len(X), -1), self._means)
-        moments = FoldedMoments.from_data(filled, self._task_columns(y, X)).total
-        return self._gain.gain(moments)
+        tasks = self._task_columns(y, X, held_out=True)
+        if tasks.size and np.isnan(tasks).all():
+            raise ValueError("y has missing values only: at least one is needed for a score.")
+        return sum(gain.score(X.reshape(len(X), -1), tasks) for gain in self._gains)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the evidence as a table, with one row per segment and task.
@@ -410,19 +412,21 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             criterion = "selection" if y is None else "direct"
         return BaseCriterion.resolve(criterion, argument="criterion")
 
-    def _read(self, X: Any, y: Any, groups: Any) -> SegmentedData:
+    def _read(self, X: Any, y: Any, groups: Any) -> list[KnownTasks]:
         """Validate sequences and tasks that are given at once."""
         X = self._validate(X, n_timesteps=self.n_timesteps, reset=True, ensure_min_samples=2)
         observed = self.criterion_.needs_tasks
-        self._targets = TaskTargets.for_samples(y, X, estimator=self) if observed else None
+        self._targets = None
+        if observed:
+            self._targets = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True)
         if groups is not None:
             check_same_length(X=X, groups=groups)
             groups = check_labels(groups, "groups")
         segments = resolve_segments(self.segment_length, X.shape[1])
-        columns = self._task_columns(y, X)
-        return SegmentedData.from_arrays(X, columns, self._targets, segments, groups)
+        self.n_samples_seen_ = len(X)
+        return KnownTasks.split(X, self._task_columns(y, X), self._owned, segments, groups)
 
-    def _read_dask(self, X: Any, y: Any) -> SegmentedData:
+    def _read_dask(self, X: Any, y: Any) -> list[KnownTasks]:
         """Validate Dask arrays, and compute their statistics block by block."""
         observed = self.criterion_.needs_tasks
         if observed and y is None:
@@ -432,9 +436,10 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         shape = self._validate(zeros, n_timesteps=self.n_timesteps, reset=True).shape[1:]
         segments = resolve_segments(self.segment_length, shape[0])
         folded, self._targets = fold_dask(X, y if observed else None)
-        return SegmentedData.from_statistics(folded, shape, self._targets, segments)
+        self.n_samples_seen_ = folded.total.n
+        return KnownTasks.complete(folded, shape, self._owned, segments)
 
-    def _read_batch(self, X: Any, y: Any, classes: Any) -> SegmentedData:
+    def _read_batch(self, X: Any, y: Any, classes: Any) -> list[KnownTasks]:
         """Validate a batch, and merge its statistics with those of the previous ones."""
         first = not hasattr(self, "_folded")
         X = self._validate(X, n_timesteps=self.n_timesteps, reset=first)
@@ -451,47 +456,45 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         folded = FoldedMoments.from_data(X.reshape(len(X), -1), self._task_columns(y, X), n_before)
         self._folded = folded if first else self._folded.merge(folded)
         segments = resolve_segments(self.segment_length, X.shape[1])
-        return SegmentedData.from_statistics(self._folded, X.shape[1:], self._targets, segments)
+        self.n_samples_seen_ = self._folded.total.n
+        return KnownTasks.complete(self._folded, X.shape[1:], self._owned, segments)
 
-    def _task_columns(self, y: Any, X: np.ndarray) -> np.ndarray:
+    @property
+    def _owned(self) -> list[np.ndarray]:
+        """Columns of each task."""
+        return [] if self._targets is None else self._targets.groups
+
+    def _task_columns(self, y: Any, X: np.ndarray, *, held_out: bool = False) -> np.ndarray:
         """Return the columns of the tasks, shape (n_sequences, n_columns)."""
         if self._targets is None:
             return np.empty((len(X), 0))
         if y is None:
             raise TaskTargets.missing(self)
         self._targets.split(y, like=X)
-        return self._targets.to_columns(y)[0]
+        return self._targets.to_columns(y, held_out=held_out)[0]
 
-    def _find(self, data: SegmentedData, *, partial: bool = False) -> None:
+    def _find(self, parts: list[KnownTasks], *, partial: bool = False) -> None:
         """Find the structure, from the choice of the segments to the fitted attributes."""
-        check_combinations(self, data)
+        check_combinations(self, parts[0].data)
         if isinstance(self.segment_length, str):
-            data = data.with_segments(choose_segments(self, data))
-        check_segment_steps(self, data)
-        result = self.criterion_.find(data, self)
-        check_evidence(data, result, self._targets, partial=partial)
-        self._set_result(data, result, self._selection_frequency(data, result))
+            segments = choose_segments(self, [part.data for part in parts])
+            parts = [replace(p, data=p.data.with_segments(segments)) for p in parts]
+        check_segment_steps(self, parts[0].data)
+        results = [part.find(self) for part in parts]
+        result = join_results(results, [part.tasks for part in parts], len(self._owned))
+        check_evidence(parts[0].data, result, self._targets, partial=partial)
+        self._gains = [
+            TaskGain.fit(part, found, self) for part, found in zip(parts, results, strict=True)
+        ]
+        self._set_result(parts[0].data, result)
 
-    def _selection_frequency(self, data: SegmentedData, result: CriterionResult) -> np.ndarray:
-        n_subsamples = self.n_subsamples
-        if n_subsamples is None:
-            n_subsamples = self.criterion_.default_n_subsamples
-        if n_subsamples == 0:
-            return np.full(result.structure.shape, np.nan)
-        return self.criterion_.selection_frequency(data, result, self, n_subsamples)
-
-    def _set_result(
-        self, data: SegmentedData, result: CriterionResult, frequency: np.ndarray
-    ) -> None:
+    def _set_result(self, data: SegmentedData, result: CriterionResult) -> None:
         """Set the fitted attributes."""
         self.statistics_, self.pvalues_ = result.statistics, result.pvalues
         self.adjusted_pvalues_ = result.adjusted_pvalues
         self.effect_sizes_, self.n_sequences_ = result.effect_sizes, result.n_sequences
         self.test_result_, self.pairs_ = result.tests, result.pairs
         self.tested_, self.conditioning_ = result.tested, result.conditioning
-        self.selection_frequency_ = frequency
-        self.n_samples_seen_ = data.moments.n
-        self._means = data.moments.mean[: self.n_features_in_]
-        self._gain = self.criterion_.gain(data, result)
+        self.selection_frequency_ = result.selection_frequency
         names = None if self._targets is None else self._targets.names
         self._set_structure(result.structure, data.segments, data.n_timesteps, names)

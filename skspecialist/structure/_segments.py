@@ -6,7 +6,7 @@ different sizes fit into one array.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from .._data.tasks import TaskTargets, pad_columns
+from .._data.tasks import pad_columns
 from .._data.validation import as_array
 from .._stats.moments import FoldedMoments, Moments, fold_of
 
@@ -300,16 +300,19 @@ class SegmentedData:
         cls,
         X: np.ndarray,
         tasks: np.ndarray,
-        targets: TaskTargets | None,
+        owned: Sequence[np.ndarray],
         segments: np.ndarray,
         groups: np.ndarray | None = None,
     ) -> Self:
-        """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing."""
+        """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing.
+
+        ``owned`` has the columns of ``tasks`` that belong to each task.
+        """
         flat = X.reshape(len(X), -1)
         filled = at_mean(flat)
         folded = FoldedMoments.from_data(filled, tasks, units=groups)
         shape = X.shape[1], X.shape[2]
-        statistics = cls.from_statistics(folded, shape, targets, segments)
+        statistics = cls.from_statistics(folded, shape, owned, segments)
         missing = filled is not flat
         return replace(statistics, X=flat, tasks=tasks, has_missing=missing, groups=groups)
 
@@ -318,12 +321,11 @@ class SegmentedData:
         cls,
         folded: FoldedMoments,
         shape: tuple[int, int],
-        targets: TaskTargets | None,
+        owned: Sequence[np.ndarray],
         segments: np.ndarray,
     ) -> Self:
         """Build from the statistics of sequences of ``shape`` (n_timesteps, n_features)."""
-        groups = [] if targets is None else targets.groups
-        return cls(folded, segments, *shape, pad_columns(groups, shape[0] * shape[1]))
+        return cls(folded, segments, *shape, pad_columns(owned, shape[0] * shape[1]))
 
     @property
     def moments(self) -> Moments:

@@ -1,10 +1,20 @@
 """Tasks that cannot be learned, beside others that can."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.model_selection import GroupKFold
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, cross_val_score
 
-from skspecialist import SparseSpecialistEncoder, SpecialistClassifier, SpecialistPipeline
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SparseSpecialistEncoderCV,
+    SpecialistClassifier,
+    SpecialistPipeline,
+    TaskLocalizer,
+    TaskStructureIdentifier,
+)
+from skspecialist.encoder import SparseMultiTaskSelectorCV
 from skspecialist.exceptions import SpecialistWarning
 
 RNG = np.random.default_rng(0)
@@ -53,3 +63,88 @@ def test_one_task_alone_falls_back_too():
     fitted = SpecialistClassifier(random_state=0).fit(X, rare)
     assert fitted.weights_ == [{"null": 1.0}]
     assert fitted.predict_proba(X)[:, 1] == pytest.approx(1 / 120)
+
+
+# Tasks of which nothing can be learned, and what a warning says of each.
+BAD = {
+    "constant": (np.zeros(120), "'bad' of y is constant"),
+    "one class": (np.full(120, "a"), "'bad' of y has one class only"),
+    "all missing": (np.full(120, np.nan), "'bad' of y has no value"),
+    "all but one missing": (np.where(np.arange(120) > 0, np.nan, 1.0), "'bad' of y is constant"),
+}
+
+
+def small_encoder():
+    return SparseSpecialistEncoder(
+        2, n_relevant=1, max_epochs=2, hidden_layer_sizes=(4,), random_state=0
+    )
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("kind", ["amount", "label"])
+def test_one_bad_task_changes_no_other_in_structure_and_encoder(bad, kind):
+    values, words = BAD[bad]
+    good = GOOD if kind == "amount" else (GOOD > 0).astype(int)
+    both = pd.DataFrame({"bad": values, "good": good})
+    alone = both[["good"]]
+    with pytest.warns(SpecialistWarning, match=words):
+        found = TaskStructureIdentifier().fit(X, both)
+    expected = TaskStructureIdentifier().fit(X, alone)
+    assert_array_equal(found.pvalues_[:, 1:], expected.pvalues_)
+    assert not found.structure_[:, 0].any()
+    assert not found.tested_[:, 0].any()
+    assert found.score(X, both) == expected.score(X, alone)
+    weights = found.step_mask_.astype(float)
+    weights[:, 1] += 1
+    with pytest.warns(SpecialistWarning, match=words):
+        encoder = small_encoder().fit(X, both, step_weights=weights)
+    reference = small_encoder().fit(X, alone, step_weights=weights[:, 1:])
+    assert_array_equal(encoder.mask_, np.vstack([np.zeros(2), reference.mask_[0]]))
+    assert_array_equal(encoder.predict(X)[:, 1], reference.predict(X)[:, 0])
+    assert encoder.step_weights_.shape == (6, 2)
+    assert [str(v) for v in encoder.predict(X)[:, 0]] == [str(values[0])] * 120
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize("cls", [SparseSpecialistEncoderCV, SparseMultiTaskSelectorCV])
+def test_one_bad_task_changes_no_other_in_cross_validated_encoders(cls):
+    both = np.column_stack([GOOD, np.zeros(120)])
+    params = {"cv": 2, "max_epochs": 2, "n_subsamples": 2, "random_state": 0}
+    found, expected = (cls(**params).fit(X[:, 4], y) for y in (both, GOOD[:, None]))
+    assert_array_equal(found.mask_[:1], expected.mask_)
+    assert_array_equal(found.predict(X[:, 4])[:, :1], expected.predict(X[:, 4]))
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+def test_a_task_that_is_constant_in_a_training_fold_does_not_stop_cross_validation():
+    y = np.column_stack([np.where(GROUPS < 3, 0.0, GOOD), GOOD])
+    options = {"groups": GROUPS, "cv": LeaveOneGroupOut(), "error_score": "raise"}
+    assert np.isfinite(cross_val_score(small_encoder(), X, y, **options)).all()
+    assert np.isfinite(cross_val_score(TaskStructureIdentifier(), X, y, **options)).all()
+
+
+@pytest.mark.parametrize("n_rare", [1, 2])
+def test_a_class_that_only_the_held_out_sequences_have_does_not_count(n_rare):
+    labels = (GOOD > 0).astype(int)
+    labels[:n_rare] = 2
+    found = TaskStructureIdentifier().fit(X[n_rare:], labels[n_rare:])
+    with pytest.warns(SpecialistWarning, match=r"'task0' .* not seen in fit, \[2\]"):
+        assert found.score(X, labels) == pytest.approx(found.score(X[n_rare:], labels[n_rare:]))
+    with pytest.raises(ValueError, match="not seen in fit"):
+        found.score(X[:n_rare], labels[:n_rare])
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+def test_one_bad_task_changes_no_other_in_the_localizer():
+    small = {"cv": 2, "max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
+    labels = np.column_stack([np.ones(120, int), GOOD > 0])
+    with pytest.warns(SpecialistWarning, match="'task0' of y has one class only"):
+        found = TaskLocalizer(2, **small).fit(X, labels)
+    expected = TaskLocalizer(2, **small).fit(X, labels[:, 1:])
+    assert found.task_names_ == ["task1"]
+    assert_array_equal(found.thresholds_, expected.thresholds_)
+    weights = found.step_weights(X)
+    assert_array_equal(weights[:, :, 1:], expected.step_weights(X))
+    assert not weights[:, :, 0].any()
+    assert found.score(X, labels) == expected.score(X, labels[:, 1:])

@@ -365,7 +365,7 @@ def test_the_dtype_is_kept(data, dtype):
         (lambda X, y: (X, np.ones(len(X))), ValueError, "constant"),
         (lambda X, y: (X, np.full(len(X), "one")), ValueError, "one class"),
         (lambda X, y: (X, np.where(y > 2, np.inf, y)), ValueError, "y contains infinity"),
-        (lambda X, y: (X, y * [1, 1, np.nan, 1]), ValueError, "'task2' of y has no value"),
+        (lambda X, y: (X, y * np.nan), ValueError, "'task0' of y has no value"),
         (lambda X, y: (X, None), ValueError, "requires y"),
         (lambda X, y: (X, y[:-1]), ValueError, "inconsistent"),
         (lambda X, y: (sparse.csr_matrix(X), y), TypeError, "[Ss]parse"),

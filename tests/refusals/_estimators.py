@@ -51,18 +51,22 @@ def no_targets(y):
         "the sequences": X,
         "ragged": [[1.0], [1.0, 2.0]] * 20,
         "complex": y + 1j,
-        "sparse": csr_array(y),
+        "sparse vector": csr_array(y[:, :1]).T,
         "short table": pd.DataFrame(y[:-1]),
-        "records": np.zeros(40, dtype=[("a", float), ("b", float)]),
+        "records of arrays": np.zeros(40, dtype=[("a", float, (2,)), ("b", float)]),
     }
 
 
-NOTHING_TO_LEARN = {
+# One of two tasks is constant.
+ONE_CONSTANT = {
     "constant": changed(Y, (slice(None), 1), 3.0),
+    "one class in a table": pd.DataFrame({"a": Y[:, 0], "b": 1}),
+}
+NOTHING_TO_LEARN = {
+    "one value": np.full((40, 2), 3.0),
     "one class": np.zeros(40, int),
     "one class of strings": np.full(40, "a"),
     "one class of booleans": np.full(40, True),
-    "one class in a table": pd.DataFrame({"a": Y[:, 0], "b": 1}),
     "bytes": np.array([b"no", b"yes"] * 20),
     "mixed classes": np.array(["a", 1] * 20, dtype=object),
     "lists as classes": pd.Series([[1], [2]] * 20),

@@ -211,7 +211,6 @@ BAD_Y = (
         "huge": changed(Y, (3, 1), 1e200),
         "only nan": Y * NAN,
         "only None": np.full(40, None),
-        "one task of nan": changed(Y, (slice(None), 1), NAN),
         "one known value": changed(np.full(40, NAN), 3, 1.0),
         "never occurs": np.zeros(40, bool),
         "one class beside missing ones": np.array(["a", None] * 20, dtype=object),
@@ -246,7 +245,7 @@ refusals.add(
         "too short": LABELS[:-1],
         "ragged": [[1], [1, 2]] * 20,
         "complex": LABELS + 1j,
-        "sparse": csr_array(LABELS),
+        "sparse vector": csr_array(LABELS[:, :1]).T,
     },
 )
 refusals.add(

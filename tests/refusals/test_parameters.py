@@ -79,7 +79,7 @@ refusals.add(
         "nan": np.full(40, NAN),
         "inf": np.full(40, INF),
         "zero": np.zeros(40),
-        "zero for a task": np.ones((40, 2)) * [1, 0],
+        "zero for all": np.zeros((40, 2)),
         "words": ["word"] * 40,
         "dict": {"a": 1.0},
         "generator": (1.0 for _ in range(40)),

@@ -15,6 +15,7 @@ from tests.refusals._estimators import (
     LABELS,
     NAN,
     NOTHING_TO_LEARN,
+    ONE_CONSTANT,
     X,
     Y,
     changed,
@@ -175,12 +176,15 @@ INFINITE_Y = {
     "inf in float32": changed(Y, (3, 1), INF).astype(np.float32),
     "infinite object": changed(Y, (3, 1), INF, object),
 }
-MISSING_Y = {
-    "nan": changed(Y, (3, 1), NAN),
-    "None inside": changed(Y, (3, 1), None, object),
+ONE_CLASS_Y = {
     "missing class": np.array(["a", None] * 20, dtype=object),
     "NaT": np.array(["2020-01-01", "NaT"] * 20, "datetime64[D]"),
     "NA": pd.Series([1, pd.NA] * 20, dtype="Int64"),
+    "only nan": Y * NAN,
+}
+MISSING_Y = {
+    "nan": changed(Y, (3, 1), NAN),
+    "None inside": changed(Y, (3, 1), None, object),
     "missing category": pd.Series(["a", "b", None, "a"] * 10, dtype="category"),
     "missing in a table": pd.DataFrame({"a": Y[:, 0], "b": ["x", None] * 20}),
 }
@@ -206,11 +210,16 @@ def predicting_classes():
 
 refusals.add("identifier.fit", "y", lambda y: new_identifier(criterion="direct").fit(X, y), BAD_Y)
 refusals.add("encoder.fit", "y", lambda y: new_encoder().fit(X, y), BAD_Y)
-refusals.add("pipeline.fit", "y", lambda y: new_pipeline().fit(X, y), MISSING_Y | NOTHING_TO_LEARN)
-refusals.add("identifier.fit", "y", lambda y: new_identifier().fit(X, y), MISSING_Y)
-refusals.add("collider", "y", lambda y: new_identifier(criterion="collider").fit(X, y), MISSING_Y)
+refusals.add(
+    "pipeline.fit",
+    "y",
+    lambda y: new_pipeline().fit(X, y),
+    MISSING_Y | ONE_CLASS_Y | NOTHING_TO_LEARN | ONE_CONSTANT,
+)
+refusals.add("identifier.fit", "y", lambda y: new_identifier().fit(X, y), ONE_CLASS_Y)
+refusals.add("collider", "y", lambda y: new_identifier(criterion="collider").fit(X, y), ONE_CLASS_Y)
 refusals.add("cv.fit", "y", lambda y: new_cv().fit(X, y), {"only nan": Y * NAN} | INFINITE_Y)
-refusals.add("identifier.score", "y", lambda y: classifier().score(X, y), UNSEEN | MISSING_Y)
+refusals.add("identifier.score", "y", lambda y: classifier().score(X, y), UNSEEN | ONE_CLASS_Y)
 refusals.add("identifier.score", "y", lambda y: identifier().score(X, y), NO_TARGETS)
 refusals.add(
     "encoder.score",
@@ -218,14 +227,16 @@ refusals.add(
     lambda y: encoder().score(X, y),
     NO_TARGETS | INFINITE_Y | {"words": np.full((40, 2), "word"), "a task less": Y[:, :1]},
 )
-refusals.add("pipeline.score", "y", lambda y: pipeline().score(X, y), INFINITE_Y | MISSING_Y)
-refusals.add("add_task", "y", lambda y: pipeline().add_task(X, y), NO_TARGETS | NOTHING_TO_LEARN)
+refusals.add(
+    "pipeline.score", "y", lambda y: pipeline().score(X, y), INFINITE_Y | MISSING_Y | ONE_CLASS_Y
+)
+refusals.add("add_task", "y", lambda y: pipeline().add_task(X, y), BAD_Y | ONE_CONSTANT)
 refusals.add("add_task", "X", lambda X: pipeline().add_task(X, Y), OTHER_X | MISSING)
 refusals.add(
     "partial_fit",
     "y",
     lambda y: new_identifier(criterion="direct").partial_fit(X, y),
-    {name: y for name, y in BAD_Y.items() if name not in NO_TARGETS | {"constant": None}},
+    {name: y for name, y in BAD_Y.items() if name not in NO_TARGETS | {"one value": None}},
 )
 refusals.add(
     "second partial_fit",

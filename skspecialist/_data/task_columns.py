@@ -1,0 +1,201 @@
+"""Columns of the tasks, from the forms in which ``y`` comes."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import assert_all_finite
+
+from ..exceptions import warn
+from .validation import as_array, is_missing, refuse_huge
+
+__all__ = [
+    "as_floats",
+    "class_labels",
+    "of_kind",
+    "read_tasks",
+    "resolve_kinds",
+    "split_columns",
+    "warn_if_ambiguous",
+]
+
+# Kinds of tasks, as the parameter ``task_types`` has them.
+KINDS = ("amount", "label")
+# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
+# month are not.
+MANY_LABELS = 20
+# Larger floats do not have all integers.
+MAX_INTEGER = 2.0**53
+
+
+def read_tasks(y: Any) -> Any:
+    """Return ``y`` as a table or an array whose rows can be selected.
+
+    Sparse matrices become dense, masked entries missing, and dictionaries of columns,
+    structured arrays and tables of pyarrow tables of pandas. Everything else stays as it is.
+
+    Raises
+    ------
+    TypeError
+        If pandas is needed and not installed.
+    """
+    if issparse(y):
+        return y.toarray()
+    if isinstance(y, np.ma.MaskedArray) and y.dtype.names is None:
+        if y.dtype.kind == "f":
+            return y.filled(np.nan)
+        values = np.array(y.data, dtype=object)
+        values[np.ma.getmaskarray(y)] = None
+        return values
+    if type(y).__module__.partition(".")[0] == "pyarrow" and hasattr(y, "to_pandas"):
+        # Integers beside nulls would become floats, which are amounts.
+        return y.to_pandas(integer_object_nulls=True)
+    names = getattr(getattr(y, "dtype", None), "names", None) or ()
+    if not isinstance(y, Mapping) and not names:
+        return y
+    try:
+        import pandas as pd
+    except ImportError:
+        raise TypeError(
+            f"y must be an array or a DataFrame where pandas is not installed, got a "
+            f"{type(y).__name__} of columns."
+        ) from None
+    columns = y if isinstance(y, Mapping) else {name: y[name] for name in names}
+    try:
+        return pd.DataFrame({name: read_tasks(column) for name, column in columns.items()})
+    except ValueError as error:
+        raise ValueError(f"y must have one value per sample in each column: {error}") from error
+
+
+def split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
+    """Return the values of each task in ``y``, the names of the tasks, and whether ``y`` is 1-D."""
+    y = read_tasks(y)
+    is_table = hasattr(y, "columns")
+    array = y if is_table else as_array(_keep_types(y), "y")
+    if len(array.shape) not in (1, 2) or 0 in array.shape:
+        raise ValueError(
+            "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
+            f"got shape {tuple(array.shape)}."
+        )
+    if is_table:
+        # Tables of pandas have the columns of any name here, those of polars do without.
+        cells = getattr(y, "iloc", y)
+        columns = [np.asarray(_keep_types(cells[:, j])) for j in range(y.shape[1])]
+        names, is_1d = [str(name) for name in y.columns], False
+    else:
+        is_1d = array.ndim == 1
+        columns = [array] if is_1d else list(array.T)
+        names = [f"task{j}" for j in range(len(columns))]
+    return [_check_column(column, allow_missing) for column in columns], names, is_1d
+
+
+def _keep_types(column: Any) -> Any:
+    """Return a column with missing values as objects: as numbers, integers become floats."""
+    if getattr(column, "null_count", None) is not None and column.null_count():  # polars
+        return np.array(column.to_list(), dtype=object)
+    is_extension = hasattr(column, "isna") and not isinstance(column.dtype, np.dtype)
+    return column.astype(object) if is_extension and column.isna().any() else column
+
+
+def resolve_kinds(task_types: Any, names: list[str]) -> list[str | None]:
+    """Return the kind of each task that ``task_types`` gives, or None."""
+    if task_types is None or isinstance(task_types, str):
+        kinds = [task_types] * len(names)
+    elif isinstance(task_types, Mapping):
+        if unknown := sorted(set(task_types) - set(names), key=str):
+            raise ValueError(f"task_types names {unknown}, but y has the tasks {names}.")
+        kinds = [task_types.get(name) for name in names]
+    else:
+        kinds = list(task_types)
+        if len(kinds) != len(names):
+            raise ValueError(f"task_types has {len(kinds)} entries, but y has {len(names)} tasks.")
+    for kind in kinds:
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"task_types must be 'amount' or 'label' for a task, got {kind!r}.")
+    return kinds
+
+
+def of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
+    """Return amounts as floats, and labels as integers where they came as whole floats."""
+    is_float = values.dtype.kind == "f"
+    if kind is None or is_float == (kind == "amount"):
+        return values
+    missing = is_missing(values)
+    if kind == "amount":
+        floats = np.full(len(values), np.nan)
+        try:
+            floats[~missing] = values[~missing].astype(float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Task {name!r} of y is an amount, but it has {error}.") from error
+        return floats
+    present = values[~missing]
+    if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():
+        return values
+    if not missing.any():
+        return values.astype(np.int64)
+    labels = np.full(len(values), None)
+    labels[~missing] = present.astype(np.int64)
+    return labels
+
+
+def warn_if_ambiguous(values: np.ndarray, name: str) -> None:
+    """Warn of the columns that are often of the other kind."""
+    if values.dtype.kind == "f":
+        if np.array_equal(np.unique(values), (0.0, 1.0)):
+            warn(
+                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
+                "integers, or task_types='label' where it is a parameter, for class labels."
+            )
+    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
+        warn(
+            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
+            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
+            "an amount."
+        )
+
+
+def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
+    if values.dtype.kind == "c":
+        raise ValueError("Complex data not supported in y.")
+    if values.dtype.kind == "S":
+        raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
+    if values.dtype == object:
+        if not all(isinstance(value, Hashable) for value in values):
+            raise TypeError("y has lists, dicts or other collections where labels should be.")
+        missing = is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
+        if all(
+            isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+            for value in values[~missing]
+        ):
+            values = np.where(missing, np.nan, values).astype(float)
+        elif all(isinstance(value, numbers.Integral | np.bool_) for value in values):
+            values = np.asarray(values.tolist())  # pandas' nullable types come as objects
+    if allow_missing:
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            raise ValueError("Input y contains infinity.")
+        return values
+    if values.dtype.kind in "OmM" and is_missing(values).any():
+        raise ValueError("Input y contains missing values (None, NaN or NaT).")
+    if values.dtype.kind == "f":
+        assert_all_finite(values, input_name="y")
+    return values
+
+
+def class_labels(labels: Any, name: str, argument: str = "y") -> np.ndarray:
+    labels = as_array(labels, argument)
+    if labels.dtype == object and all(isinstance(v, numbers.Integral | np.bool_) for v in labels):
+        labels = np.asarray(labels.tolist())  # integers that stood beside missing values
+    try:
+        return np.unique(labels)
+    except TypeError as error:
+        raise TypeError(f"The labels of task {name!r} in {argument} are of mixed types.") from error
+
+
+def as_floats(values: np.ndarray) -> np.ndarray:
+    floats = as_array(values, "y", dtype=float)
+    refuse_huge(floats, "y")
+    return floats
