@@ -2,10 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -63,18 +64,55 @@ def test_long_sequences_fit_into_the_memory_of_the_localizer():
     assert localizer.contributions(long).shape == (10, 5000, 1)
 
 
-@pytest.mark.parametrize(
-    "y",
-    [
-        csr_array(LABELS.astype(int)),
-        [Y[:, 0], Y[:, 1]],
-        {"a": Y[:, 0], "b": Y[:, 1]},
-    ],
-    ids=["sparse", "one array per task", "dictionary"],
-)
-def test_other_forms_of_tasks_are_refused_by_name(y):
-    with pytest.raises((ValueError, TypeError), match=r"\by\b"):
-        new_pipeline().fit(X, y)
+def test_a_list_of_one_array_per_task_is_refused_by_name():
+    with pytest.raises(ValueError, match="X and y have inconsistent numbers of samples"):
+        new_pipeline().fit(X, [Y[:, 0], Y[:, 1]])
+
+
+TABLE = pd.DataFrame(Y, columns=["a", "b"])
+MASK = Y > 1.5
+# Forms of y beside the same values in an array or in a table.
+FORMS = {
+    "sparse": (csr_array(LABELS.astype(int)), LABELS.astype(int)),
+    "sparse matrix": (csr_matrix(LABELS.astype(int)), LABELS.astype(int)),
+    "dictionary": ({"a": Y[:, 0], "b": Y[:, 1]}, TABLE),
+    "dictionary of columns": ({"a": TABLE["a"], "b": list(Y[:, 1])}, TABLE),
+    "records": (TABLE.to_records(index=False), TABLE),
+    "structured array": (np.array(list(map(tuple, Y)), dtype=[("a", "f8"), ("b", "f8")]), TABLE),
+    "polars": (pl.DataFrame({"a": Y[:, 0], "b": Y[:, 1]}), TABLE),
+    "masked": (np.ma.masked_array(Y, MASK), np.where(MASK, np.nan, Y)),
+    "masked labels": (
+        np.ma.masked_array(LABELS.astype(int), MASK),
+        np.where(MASK, None, LABELS.astype(int)),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_tasks_is_the_same(form):
+    given, plain = FORMS[form]
+    one, other = (TaskStructureIdentifier().fit(X, y) for y in (given, plain))
+    assert_array_equal(one.pvalues_, other.pvalues_)
+    assert one.task_names_ == other.task_names_
+    assert one.score(X, given) == other.score(X, plain)
+
+
+@pytest.mark.parametrize("form", ["sparse", "dictionary", "structured array", "polars"])
+def test_every_form_of_tasks_is_the_same_in_the_pipeline(form):
+    given, plain = FORMS[form]
+    one, other = (new_pipeline().fit(X, y) for y in (given, plain))
+    assert_array_equal(one.predict(X), other.predict(X))
+    assert one.score(X, given) == other.score(X, plain)
+
+
+def test_tables_of_pyarrow_keep_names_and_kinds():
+    pa = pytest.importorskip("pyarrow")
+    labels = [None if i % 7 == 0 else int(label) for i, label in enumerate(LABELS[:, 1])]
+    table = pa.table({"speed": Y[:, 0], "won": labels})
+    plain = pd.DataFrame({"speed": Y[:, 0], "won": pd.Series(labels, dtype=object)})
+    one, other = (TaskStructureIdentifier().fit(X, y) for y in (table, plain))
+    assert_array_equal(one.pvalues_, other.pvalues_)
+    assert one.task_names_ == ["speed", "won"]
 
 
 def test_a_table_of_tasks_keeps_their_names_and_kinds():
