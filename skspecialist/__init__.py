@@ -8,7 +8,8 @@ from .structure._identifier import TaskStructureIdentifier
 from .structure._power import sequences_needed
 
 if TYPE_CHECKING:
-    from .encoder._encoder import SparseSpecialistEncoder, SparseSpecialistEncoderCV
+    from .encoder._encoder import SparseSpecialistEncoder
+    from .encoder._encoder_cv import SparseSpecialistEncoderCV
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer

@@ -6,6 +6,7 @@ between batches of different sizes, more than scikit-learn's tolerance.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,21 +20,15 @@ class SpecialistAutoencoder(ArrayModule):
     """Latents that the tasks use, latents for reconstruction only, and a decoder of both.
 
     The first latents are learned from the tasks and stay fixed while the others learn what
-    else the reconstruction needs: it cannot change the first.
+    else the reconstruction needs: it cannot change the first. Until ``add_decoder`` there are
+    only the first.
 
     Parameters
     ----------
     bottleneck : Bottlenecks
         Trained, of one group.
-    n_features : int
-        Number of features.
-    hidden : sequence of int or None
-        Hidden layers of the complement's encoder and, reversed, of the decoder. None: the
-        latents are the features, without complement and decoder.
     n_latents : int
         Number of all latents.
-    independence_weight : float
-        Weight of the dependence between the two groups of latents.
     """
 
     loss_names = ("reconstruction_loss", "dependence_loss")
@@ -41,22 +36,36 @@ class SpecialistAutoencoder(ArrayModule):
     def __init__(
         self,
         bottleneck: Bottlenecks,
-        n_features: int,
-        hidden: Sequence[int] | None,
         n_latents: int,
-        *,
-        independence_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.bottleneck = bottleneck.requires_grad_(False)
-        self.n_latents, self.independence_weight = n_latents, independence_weight
+        self.n_latents, self.independence_weight = n_latents, 0.0
         self.n_relevant = bottleneck.encoders.n_latents
-        n_others = n_latents - self.n_relevant
-        self.complement = self.decoder = None
-        if n_others > 0:
-            self.complement = Encoders(n_features, hidden, n_others)
-        if hidden is not None:
-            self.decoder = GroupedMLP([n_latents, *hidden[::-1], n_features], 1)
+        self.complement: Encoders | None = None
+        self.decoder: GroupedMLP | None = None
+        if bottleneck.encoders.layers is None and n_latents > self.n_relevant:
+            # The latents are the features: those that no task uses are given too.
+            self.complement = Encoders(n_latents, None, n_latents - self.n_relevant)
+
+    def add_decoder(
+        self, n_features: int, hidden: Sequence[int], independence_weight: float
+    ) -> None:
+        """Add an untrained decoder, and the other latents, if there are any.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of features.
+        hidden : sequence of int
+            Hidden layers of the encoder of the other latents and, reversed, of the decoder.
+        independence_weight : float
+            Weight of the dependence between the two groups of latents.
+        """
+        self.independence_weight = independence_weight
+        if self.n_latents > self.n_relevant:
+            self.complement = Encoders(n_features, hidden, self.n_latents - self.n_relevant)
+        self.decoder = GroupedMLP([self.n_latents, *hidden[::-1], n_features], 1)
 
     def task_mask(self) -> torch.Tensor:
         """Return the mask (n_tasks, n_latents), zero for the complement."""
@@ -64,7 +73,7 @@ class SpecialistAutoencoder(ArrayModule):
         return torch.nn.functional.pad(mask, (0, self.n_latents - self.n_relevant))
 
     def encode(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return all latents of ``rows``, (n_rows, n_latents)."""
+        """Return the latents of ``rows``, those of the tasks first."""
         parts = [self.bottleneck.encoders(rows)[0]]
         if self.complement is not None:
             parts.append(self.complement(rows)[0])
@@ -127,34 +136,36 @@ def kernel_alignment(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (first * second).sum() / (first.norm() * second.norm()).clamp(min=1e-12)
 
 
-def fit_autoencoder(
+def with_decoder(
+    module: SpecialistAutoencoder,
     data: StepData,
-    bottleneck: Bottlenecks,
     trainer: Trainer,
     *,
     hidden: Sequence[int],
-    n_latents: int,
     independence_weight: float,
 ) -> tuple[SpecialistAutoencoder, SpecialistNet]:
-    """Return the trained autoencoder around a trained bottleneck, and its net."""
-    module = SpecialistAutoencoder(
-        bottleneck,
-        data.X.shape[2],
-        hidden,
-        n_latents,
-        independence_weight=independence_weight,
-    )
-    net = trainer.train(module, data, may_stop_early=True)
-    if module.complement is not None:
-        module.complement.freeze(data.rows, data.step_row_weights)
-    return module, net
+    """Return a copy of an autoencoder with a trained decoder and other latents, and its net.
+
+    The copy is trained in single precision, in which the latents of the tasks were trained.
+    """
+    full = copy.deepcopy(module).float()
+    full.add_decoder(data.X.shape[2], hidden, independence_weight)
+    net = trainer.train(full, data, may_stop_early=True)
+    if full.complement is not None:
+        full.complement.freeze(data.rows, data.step_row_weights)
+    return full.double().eval(), net
 
 
 @torch.no_grad()
-def encode(module: SpecialistAutoencoder, X: np.ndarray) -> np.ndarray:
-    """Return the latents of ``(..., n_features)`` rows."""
+def encode(module: ArrayModule, X: np.ndarray) -> np.ndarray:
+    """Return the latents of ``(..., n_features)`` rows, of an autoencoder or of its encoders."""
     rows = to_double(X).reshape(-1, X.shape[-1])
-    latents = torch.cat([module.encode(chunk) for chunk in rows.split(CHUNK)])
+    latents = torch.cat(
+        [
+            module.encode(chunk) if isinstance(module, SpecialistAutoencoder) else module(chunk)[0]
+            for chunk in rows.split(CHUNK)
+        ]
+    )
     return latents.reshape(*X.shape[:-1], -1).numpy()
 
 

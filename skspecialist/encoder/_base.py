@@ -40,13 +40,12 @@ from ._autoencoder import SpecialistAutoencoder, encode, predict_tasks
 from ._diagnostics import diagnose
 from ._training import Build, build_bottlenecks, noise_of, train_bottlenecks
 
-__all__ = ["BaseSparseSpecialist", "GivenSparsityMixin"]
+__all__ = ["BaseSparseSpecialist"]
 
 CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has already trained
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
 # at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
 ENOUGH_TRAVEL = 0.5
-VALIDATION_FRACTION = 0.2  # default
 # Parameters that do not change the result of a fit, or that the data of the fit contain.
 NOT_IN_CHECKPOINTS = (
     "callbacks",
@@ -349,7 +348,11 @@ class BaseSparseSpecialist(
         """
         check_is_fitted(self)
         X = validate_steps(self, X, reset=False)
-        return encode(self.module_, self._scale(X)).astype(X.dtype, copy=False)
+        return encode(self._with_other_latents(), self._scale(X)).astype(X.dtype, copy=False)
+
+    def _with_other_latents(self) -> SpecialistAutoencoder:
+        """Return the networks, with the latents that no task uses."""
+        return self.module_
 
     def diagnose(self, X: Any) -> Bunch:
         """Check a fit without the true latents.
@@ -452,51 +455,3 @@ class BaseSparseSpecialist(
         """
         check_is_fitted(self)
         return self.tasks_.score(y, self.predict(X, step_weights), sample_weight)
-
-
-class GivenSparsityMixin:
-    """Fits of a given sparsity, whose search holds out one part of the samples."""
-
-    penalty: Any
-    sparsity: float
-    validation_fraction: float
-    warm_start: bool
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "sparsity": [Interval(Real, 0, 1, closed="both")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "warm_start": ["boolean"],
-    }
-
-    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> None:
-        """Return None: the held-out samples are drawn."""
-
-    def _draw_folds(
-        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Return 0 for a random part of the samples, or groups, and -1 for the others."""
-        units = np.arange(n_samples)
-        if groups is not None:
-            units = np.unique(groups, return_inverse=True)[1]
-        n_units = int(units.max()) + 1
-        if n_samples < 4:
-            return np.zeros(n_samples, dtype=int)  # too few for a split
-        if n_units < 2:
-            raise ValueError("groups has a single group, but one must be held out: pass None.")
-        # Two samples at least must be left, of which there is a variance.
-        most = n_units - (2 if groups is None else 1)
-        n_held_out = min(max(1, round(self.validation_fraction * n_units)), most)
-        return np.where(np.isin(units, rng.permutation(n_units)[:n_held_out]), 0, NO_FOLD)
-
-    def _previous(self) -> SpecialistAutoencoder | None:
-        return getattr(self, "module_", None) if self.warm_start else None
-
-    def _warn_without_search(self) -> None:
-        """Warn of parameters that act in the search only."""
-        if self.validation_fraction != VALIDATION_FRACTION:
-            warn(
-                f"validation_fraction={self.validation_fraction} has no effect: the fit has no "
-                "search that holds out samples."
-            )
-        if self.sparsity == 0 and self.penalty != "auto":
-            warn(f"penalty={self.penalty!r} has no effect with sparsity=0.")

@@ -15,7 +15,8 @@ from sklearn.utils import Bunch
 from .._stats.probes import cross_fitted_r2
 from ..networks.training import StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder, head_slopes
-from ._training import Build, SparsityPath, noise_of, search_penalty, train_bottlenecks
+from ._search import SparsityPath, search_penalty
+from ._training import Build, noise_of, train_bottlenecks
 
 __all__ = ["column_stability", "diagnose", "latent_stability"]
 

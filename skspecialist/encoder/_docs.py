@@ -137,6 +137,14 @@ ENCODER_DOCS = {
             changes the others only. Where relevant and irrelevant latents of the data depend
             on each other, the others contain the rest of the irrelevant ones.
         """,
+    "decoder": """
+        decoder : {"lazy", "fit"} or None, default="lazy"
+            When the decoder, and the latents that no task uses, are trained. "lazy" is the
+            first call of ``inverse_transform`` or ``latents``: most uses need neither, and
+            save the time. Until then the standardized training data are kept, in single
+            precision, and pickled with the estimator. "fit" trains them in the fit, with the
+            same result, and keeps no data. None leaves them out: those methods raise an error.
+        """,
     "hidden_layer_sizes": """
         hidden_layer_sizes : tuple of int, default=(128, 128)
             Hidden layers of the encoder; those of the decoder are the reverse.

@@ -1,4 +1,4 @@
-"""Encoders into latents of which a sparse mask determines which task uses which."""
+"""Encoder into latents of which a sparse mask determines which task uses which."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import fill_docstring
+from .._base.estimator import fill_docstring, pinned_settings
 from .._base.sklearn_compat import Interval, StrOptions
-from .._data.validation import FLOATS, check_layer_sizes, check_numbers
+from .._data.validation import FLOATS, check_layer_sizes, check_numbers, validate_steps
 from ..exceptions import warn
 from ..networks.layers import Bottlenecks
 from ..networks.penalties._base import BasePenalty
-from ..networks.training import NO_FOLD, StepData, Trainer
-from ._autoencoder import decode, fit_autoencoder
-from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
-from ._cross_validation import SearchedSparsityMixin
-from ._diagnostics import latent_stability
+from ..networks.training import NO_FOLD, StepData, Trainer, seeded
+from ._autoencoder import SpecialistAutoencoder, decode, encode, with_decoder
+from ._base import BaseSparseSpecialist
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._rotation import rotate_latents
-from ._training import Build, SparsityPath, refit_heads, search_width
+from ._search import VALIDATION_FRACTION, GivenSparsityMixin, SparsityPath, search_width
+from ._training import Build, refit_heads
 
-__all__ = ["SparseSpecialistEncoder", "SparseSpecialistEncoderCV"]
+__all__ = ["LatentEncoder", "SparseSpecialistEncoder"]
 
 EXPLAINED_VARIANCE = 0.999  # share for the principal components that n_components=None counts
 MAX_COMPONENTS = 32  # largest number of latents with n_components=None
@@ -35,13 +34,14 @@ INDEPENDENCE_WEIGHT = 0.3  # default
 NOISES = (0.0, 0.3)  # noises on the features of input_noise="auto"
 
 
-class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
+class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
     """Base of the encoders: latents are learned, and decoded again."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseSparseSpecialist._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "independence_weight": [Interval(Real, 0, None, closed="left")],
+        "decoder": [StrOptions({"lazy", "fit"}), None],
         "hidden_layer_sizes": [tuple, list],
         "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
     }
@@ -104,24 +104,16 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             net = refit_heads(everything, trainer, bottleneck, from_scratch=rotates)
             self._record("refit", net)
 
-        # 4. The other latents and the decoder.
-        module, net = fit_autoencoder(
-            everything,
-            bottleneck,
-            trainer,
-            hidden=self._hidden(),
-            n_latents=self.n_components_,
-            independence_weight=self.independence_weight,
-        )
-        self._record("reconstruction", net)
+        # 4. The other latents and the decoder, in most fits not before they are needed.
+        self.input_noise_ = round(float(bottleneck.encoders.noise), 6)
+        self._publish(SpecialistAutoencoder(bottleneck, self.n_components_))
+        self._prepare_decoder(everything, trainer)
         if self.independence_weight != INDEPENDENCE_WEIGHT and not 0 < width < self.n_components_:
             whose = "no latents" if width == 0 else "all latents"
             warn(
                 f"independence_weight={self.independence_weight} has no effect: the tasks have "
                 f"{whose}."
             )
-        self.input_noise_ = round(float(bottleneck.encoders.noise), 6)
-        self._publish(module)
         n_kept = self._n_features_out
         if n_kept and n_kept == self._n_outputs:
             warn(
@@ -150,6 +142,65 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
         """Fit to half-samples, if that was asked for."""
 
+    def _prepare_decoder(self, data: StepData, trainer: Trainer) -> None:
+        """Train the decoder, or keep all that its training needs."""
+        self._decoder_inputs: dict[str, Any] | None = None
+        if self.decoder is None:
+            return
+        # The seed is drawn in either case: when the decoder is trained does not change it.
+        # Other parameters and data could not be had again later, so that they are kept: the
+        # rows in single precision, and only until the decoder is trained.
+        self._decoder_inputs = {
+            "X": data.X.numpy(),
+            "row_weights": data.row_weights.numpy(),
+            "seed": int(torch.randint(2**31 - 1, ())),
+            "hidden": self._hidden(),
+            "independence_weight": float(self.independence_weight),
+            "trainer": {
+                name: getattr(trainer, name)
+                for name in ("learning_rate", "max_epochs", "batch_size", "early_stopping")
+            },
+            "device": trainer.device,
+        }
+        if self.decoder == "fit":
+            self._train_decoder(trainer)
+
+    def _train_decoder(self, trainer: Trainer | None = None) -> SpecialistAutoencoder:
+        """Return the networks with decoder and other latents, trained at the first call."""
+        if self.module_.decoder is not None:
+            return self.module_
+        if self._decoder_inputs is None:
+            raise ValueError(
+                "decoder=None: latents that no task uses, and reconstructions, need a fit with "
+                "decoder='lazy' or decoder='fit'."
+            )
+        inputs = self._decoder_inputs
+        with pinned_settings(), seeded(inputs["seed"], inputs["device"]):
+            if self._decoder_inputs is None:
+                return self.module_  # another thread was faster
+            ones = np.broadcast_to(np.float32(1), (*inputs["X"].shape[:2], 1))
+            data = StepData.from_arrays(
+                inputs["X"], ones, [np.zeros(len(ones))], row_weights=inputs["row_weights"]
+            )
+            trainer = trainer or Trainer(**inputs["trainer"], device=inputs["device"])
+            options = {name: inputs[name] for name in ("hidden", "independence_weight")}
+            module, net = with_decoder(self.module_, data, trainer, **options)
+            self._record("reconstruction", net)
+            self.module_, self._decoder_inputs = module, None
+        return module
+
+    def _with_other_latents(self) -> SpecialistAutoencoder:
+        if self.module_.n_relevant == self.module_.n_latents:
+            return self.module_
+        return self._train_decoder()
+
+    def _task_latents(self, X: Any) -> np.ndarray:
+        """Return all latents, those that no task uses as zeros: they need no decoder."""
+        relevant = self._relevant_latents(X)
+        latents = np.zeros((*relevant.shape[:-1], self.n_components_), dtype=relevant.dtype)
+        latents[..., self.support_] = relevant
+        return latents
+
     def transform(self, X: Any) -> np.ndarray:
         """Return the latents that some task uses.
 
@@ -163,10 +214,19 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         latents : ndarray of shape (..., n_support)
             In the dtype of ``X`` (float32 or float64).
         """
-        return self.latents(X)[..., self.support_]
+        return self._relevant_latents(X)
+
+    def _relevant_latents(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_steps(self, X, reset=False)
+        latents = encode(self.module_.bottleneck.encoders, self._scale(X))
+        used = self.support_[: latents.shape[-1]]
+        return latents[..., used].astype(X.dtype, copy=False)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Decode the latents that some task uses, all others at their mean.
+
+        With ``decoder="lazy"`` the first call trains the decoder, and takes its time.
 
         Parameters
         ----------
@@ -177,6 +237,11 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         -------
         features : ndarray of shape (..., n_features)
             Reconstructed features.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` has another number of latents, or the fit had ``decoder=None``.
         """
         check_is_fitted(self)
         X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True, ensure_min_features=0)
@@ -186,13 +251,13 @@ class _LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             )
         latents = np.zeros((*X.shape[:-1], self.n_components_))
         latents[..., self.support_] = X
-        rows = decode(self.module_, latents.reshape(-1, self.n_components_))
+        rows = decode(self._train_decoder(), latents.reshape(-1, self.n_components_))
         features = self._scaler.inverse_transform(rows).reshape(*X.shape[:-1], -1)
         return features.astype(X.dtype, copy=False)
 
 
 @fill_docstring(SHARED_DOCS, ENCODER_DOCS)
-class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
+class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     """Sparse specialist encoder: latents, and a mask of the latents that each task uses.
 
     An encoder of the features and one small head per task, which reads the latents that a
@@ -208,8 +273,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
     the penalty on its mask; a proximal step in the metric of Adam [2]_ sets entries to exactly
     zero. (3) *Refit*: the heads again, without penalty, on the latents they kept.
     (4) *Reconstruction*: these latents stay fixed while others, made independent of them,
-    learn what else the decoder needs. Reconstruction therefore cannot change the latents of
-    the tasks.
+    learn what else the decoder needs, by default not before they are needed (``decoder``).
+    Reconstruction therefore cannot change the latents of the tasks.
 
     Parameters
     ----------
@@ -227,6 +292,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
     {heads}
     {hidden_layer_sizes}
     {independence_weight}
+    {decoder}
     {task_weight}
     max_epochs : int, default=None
         Epochs of a training from scratch, such as step 4; step 1 takes 0.6 of them, step 2 0.8
@@ -274,7 +340,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_LatentEncoder._parameter_constraints,
+        **LatentEncoder._parameter_constraints,
         **GivenSparsityMixin._parameter_constraints,
         "n_relevant": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -289,6 +355,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
         heads: str = "mlp",
         hidden_layer_sizes: tuple[int, ...] = (128, 128),
         independence_weight: float = INDEPENDENCE_WEIGHT,
+        decoder: str | None = "lazy",
         task_weight: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
@@ -310,6 +377,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
         self.heads = heads
         self.hidden_layer_sizes = hidden_layer_sizes
         self.independence_weight = independence_weight
+        self.decoder = decoder
         self.task_weight = task_weight
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -346,147 +414,3 @@ class SparseSpecialistEncoder(GivenSparsityMixin, _LatentEncoder):
         self.width_losses_ = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
         self.sparsity_max_ = path.explained
         return width, narrow, self.sparsity * path.explained
-
-
-@fill_docstring(SHARED_DOCS, ENCODER_DOCS)
-class SparseSpecialistEncoderCV(SearchedSparsityMixin, _LatentEncoder):
-    """Sparse specialist encoder that chooses its sparsity by cross-validation.
-
-    The path from dense to empty is one of the number of latents that the tasks may use. The
-    sparsest point is taken whose held-out task loss exceeds that of the best by no more than
-    ``tolerance`` of the loss that the best explains and one standard error [4]_. The standard
-    error is one over folds: over samples it shrinks with their number, but the randomness of
-    the training does not, and one latent too many would often be kept. All folds and points of
-    the path learn side by side. Then the encoder is fitted to all samples, as
-    :class:`SparseSpecialistEncoder`.
-
-    Parameters
-    ----------
-    {n_components}
-    {cv}
-    tolerance : float, default=0.02
-        Share of the task loss explained by the best point that may be lost for a sparser one.
-        In trials the last relevant latent explained 2.5 % or more, and a superfluous one hardly
-        1 %. The same share of ``sparsity_max_`` is the weight of the penalty.
-    {n_subsamples}
-    {penalty}
-    {heads}
-    {hidden_layer_sizes}
-    {independence_weight}
-    {task_weight}
-    max_epochs : int, default=None
-        Epochs of a training from scratch, such as that of reconstruction; the path takes 0.6 of
-        them, the fit to all samples 0.8 and heads without penalty a third. None is as many as
-        make 25 updates times the root of the number of samples: 2,500 at 10,000.
-    {batch_size}
-    {learning_rate}
-    {input_noise}
-    {early_stopping}
-    {callbacks}
-    {device}
-    {checkpoint_dir}
-    {random_state}
-    {verbose}
-
-    Attributes
-    ----------
-    {path_attributes}
-    selection_frequency_ : ndarray of shape (n_components,) or None
-        Share of the half-samples from which a kept latent is recovered: the latents found there
-        predict its values with an R2 of 0.8. None without ``n_subsamples``.
-    {latent_attributes}
-    {fit_attributes}
-
-    See Also
-    --------
-    SparseSpecialistEncoder : Given sparsity.
-    SparseMultiTaskSelectorCV : The columns of the input as latents.
-
-    References
-    ----------
-    {references}
-    .. [4] Breiman, Friedman, Olshen and Stone, Classification and regression trees,
-       Wadsworth 1984, section 3.4.3: the rule of one standard error.
-
-    Examples
-    --------
-    >>> from skspecialist.datasets import make_specialist_latents
-    >>> from skspecialist.encoder import SparseSpecialistEncoderCV
-    >>> data = make_specialist_latents(400, 4, 2, n_layers=1, random_state=0)
-    >>> encoder = SparseSpecialistEncoderCV(cv=2, max_epochs=30, random_state=0)
-    >>> encoder = encoder.fit(data.X, data.y)
-    >>> int(encoder.support_.sum())
-    2
-    """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_LatentEncoder._parameter_constraints,
-        **SearchedSparsityMixin._parameter_constraints,
-    }
-
-    def __init__(
-        self,
-        n_components: int | None = None,
-        *,
-        cv: Any = 5,
-        tolerance: float = 0.02,
-        n_subsamples: int | None = None,
-        penalty: str | BasePenalty = "auto",
-        heads: str = "mlp",
-        hidden_layer_sizes: tuple[int, ...] = (128, 128),
-        independence_weight: float = INDEPENDENCE_WEIGHT,
-        task_weight: Any = None,
-        max_epochs: int | None = None,
-        batch_size: int = 128,
-        learning_rate: float = 0.03,
-        input_noise: float | str = "auto",
-        early_stopping: bool = False,
-        callbacks: list[Any] | None = None,
-        device: str = "cpu",
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_components = n_components
-        self.cv = cv
-        self.tolerance = tolerance
-        self.n_subsamples = n_subsamples
-        self.penalty = penalty
-        self.heads = heads
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.independence_weight = independence_weight
-        self.task_weight = task_weight
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.input_noise = input_noise
-        self.early_stopping = early_stopping
-        self.callbacks = callbacks
-        self.device = device
-        self.checkpoint_dir = checkpoint_dir
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _find_width(
-        self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float]:
-        tolerance = self._positive_tolerance
-        path, width, narrow = self._search_width(data, trainer, build, tolerance)
-        shape = (1, len(self._n_classes), self.n_components_)
-        supports = [
-            np.broadcast_to(np.arange(self.n_components_) < point, shape) for point in path.points
-        ]
-        # The loss of a point is the smallest share at which no denser point is better by more.
-        losses = path.mean_losses
-        lost = (losses - np.minimum.accumulate(losses)) / (path.explained or 1.0)
-        self.sparsity_path_ = np.maximum.accumulate(lost).clip(0.0, 1.0)
-        self.sparsity_path_[-1] = 1.0
-        self._describe(path, supports)
-        return width, narrow, tolerance * path.explained
-
-    def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
-        self.selection_frequency_ = np.zeros(self.n_components_) if self.n_subsamples else None
-        if self.n_subsamples and self.module_.n_relevant > 0:
-            self.selection_frequency_ = latent_stability(
-                data, trainer, build, self.module_, self.n_subsamples
-            )

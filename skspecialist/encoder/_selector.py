@@ -18,11 +18,17 @@ from ..networks.layers import Bottlenecks
 from ..networks.penalties._base import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder
-from ._base import VALIDATION_FRACTION, BaseSparseSpecialist, GivenSparsityMixin
-from ._cross_validation import SearchedSparsityMixin
+from ._base import BaseSparseSpecialist
 from ._diagnostics import column_stability
 from ._docs import SHARED_DOCS
-from ._training import Build, SparsityPath, refit_heads, search_penalty
+from ._search import (
+    VALIDATION_FRACTION,
+    GivenSparsityMixin,
+    SearchedSparsityMixin,
+    SparsityPath,
+    search_penalty,
+)
+from ._training import Build, refit_heads
 
 __all__ = ["SparseMultiTaskSelector", "SparseMultiTaskSelectorCV"]
 
@@ -78,8 +84,7 @@ class _ColumnSelector(SelectorMixin, BaseSparseSpecialist):
         # 3. The heads without penalty, on the columns that they kept.
         if width > 0:
             self._record("refit", refit_heads(everything, trainer, bottleneck))
-        n_features = data.X.shape[2]
-        self._publish(SpecialistAutoencoder(bottleneck, n_features, None, n_features))
+        self._publish(SpecialistAutoencoder(bottleneck, data.X.shape[2]))
         self._check_stability(everything, trainer, build)
 
     def _find_penalty(

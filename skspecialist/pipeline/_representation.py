@@ -206,9 +206,18 @@ class Representation:
 
     def features(self, states: np.ndarray) -> np.ndarray:
         """Return the features of states of sequences, shape (n_sequences, n_features)."""
-        latents = states[..., :0] if self.encoder is None else self.encoder.latents(states)
+        latents = states[..., :0] if self.encoder is None else self._latents(states)
         rest = latents if self.aligned else _pooled(states, latents, self._weights(states))
         return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
+
+    def _latents(self, states: np.ndarray) -> np.ndarray:
+        """Return the latents; those that no task uses are zeros, unless added tasks use them.
+
+        An encoder would train its decoder for them.
+        """
+        unused = not (self.mask > 0)[:, ~(self.encoder.mask_ > 0).any(axis=0)].any()
+        of_tasks = getattr(self.encoder, "_task_latents", None) if unused else None
+        return (of_tasks or self.encoder.latents)(states)
 
     def feature_names(self) -> np.ndarray:
         """Return the names of the features, such as step3_generalist5 or task0_latent2."""

@@ -76,6 +76,33 @@ def test_the_mask_has_exact_zeros_and_names_the_support(planted):
     assert_array_equal(encoder.support_, (encoder.mask_ != 0).any(axis=0))
 
 
+def test_a_decoder_trained_later_is_that_of_the_fit(data, tmp_path):
+    early = quick(decoder="fit").fit(data.X, data.y)
+    late = quick(checkpoint_dir=tmp_path).fit(data.X, data.y)
+    assert late.module_.decoder is None
+    torch.manual_seed(1)
+    copy = pickle.loads(pickle.dumps(late)).set_params(learning_rate=1.0)
+    shown = early.transform(data.X)
+    assert_array_equal(late.transform(data.X), shown)
+    for encoder in (late, copy):
+        assert_array_equal(encoder.inverse_transform(shown), early.inverse_transform(shown))
+        assert_array_equal(encoder.latents(data.X), early.latents(data.X))
+        assert encoder.history_ == early.history_
+        # No data are kept.
+        assert abs(len(pickle.dumps(encoder)) - len(pickle.dumps(early))) < 500
+    assert clone(late).decoder == "lazy"
+
+
+def test_a_fit_without_decoder_says_what_it_lacks(data):
+    encoder = quick(n_relevant=2, decoder=None).fit(data.X, data.y)
+    kept = encoder.transform(data.X)
+    for method, rows in ((encoder.inverse_transform, kept), (encoder.latents, data.X)):
+        with pytest.raises(ValueError, match=r"decoder=None.*decoder='lazy'"):
+            method(rows)
+    alone = quick(n_components=2, n_relevant=2, decoder=None).fit(data.X, data.y)
+    assert_array_equal(alone.latents(data.X), alone.transform(data.X))
+
+
 def test_inverse_transform_decodes_the_relevant_part(planted):
     encoder, data = planted
     decoded = encoder.inverse_transform(encoder.transform(data.X))
@@ -126,7 +153,7 @@ def test_a_known_number_of_latents_is_kept(data, n_relevant):
     encoder = quick(n_relevant=n_relevant).fit(data.X, data.y[:, 0])
     assert encoder.support_.sum() == n_relevant
     assert encoder.width_losses_ is None
-    assert {row["phase"] for row in encoder.history_} == {"sparse", "refit", "reconstruction"}
+    assert {row["phase"] for row in encoder.history_} == {"sparse", "refit"}
 
 
 def test_random_tasks_give_an_empty_support(data):
@@ -305,7 +332,7 @@ class Count(Callback):
 
 def test_callbacks_see_the_epochs_of_the_second_step(data):
     Count.epochs = 0
-    encoder = quick(callbacks=[Count()]).fit(data.X, data.y)
+    encoder = quick(callbacks=[Count()], decoder="fit").fit(data.X, data.y)
     assert Count.epochs == encoder.n_iter_ == 2  # after the search, 0.8 of the epochs
     phases = [row["phase"] for row in encoder.history_]
     assert phases.count("sparse") == 2

@@ -81,6 +81,7 @@ OTHER = {
     "correction": ["none", "by"],
     "criterion": ["collider", "direct"],
     "cv": [4, KFold(3), (0.4, 0.3, 0.3)],
+    "decoder": [None],
     "early_stopping": [True, False],
     "encoder": [SparseSpecialistEncoder(3, n_relevant=2, **NET)],
     "estimator": [Lasso(0.1)],

@@ -31,10 +31,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 SHORT = {"max_epochs": 4, "random_state": 0}
 DATA = make_specialist_latents(100, 4, 2, n_layers=1, random_state=0)
 ENCODERS = {
-    "mlp": SparseSpecialistEncoder(**SHORT),
+    "mlp": SparseSpecialistEncoder(decoder="fit", **SHORT),
     "linear": SparseSpecialistEncoder(heads="linear", **SHORT),
     "gates": SparseMultiTaskSelector(**SHORT),
-    "given size": SparseSpecialistEncoder(n_relevant=2, penalty="hard_concrete", **SHORT),
+    "given size": SparseSpecialistEncoder(
+        n_relevant=2, penalty="hard_concrete", decoder="fit", **SHORT
+    ),
     "early stopping": SparseSpecialistEncoder(
         n_relevant=2, early_stopping=True, max_epochs=40, learning_rate=0.3, random_state=0
     ),

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from skspecialist.encoder import _training as training_module
+from skspecialist.encoder import _search as search_module
 from skspecialist.encoder._autoencoder import kernel_alignment
+from skspecialist.encoder._search import SparsityPath, search_width
 from skspecialist.encoder._training import (
-    SparsityPath,
     TaskLoss,
     build_bottlenecks,
     finish_bottlenecks,
     noise_of,
-    search_width,
     train_bottlenecks,
 )
 from skspecialist.networks.layers import MaskedHeads
@@ -261,7 +260,7 @@ class PlantedSearch:
     def __init__(self, monkeypatch, losses):
         self.rounds = []
         self.losses, self.chosen = losses, None
-        monkeypatch.setattr(training_module, "train_bottlenecks", self.train)
+        monkeypatch.setattr(search_module, "train_bottlenecks", self.train)
         monkeypatch.setattr(
             SparsityPath, "held_out_losses", lambda path, module: self.planted(path)
         )
@@ -293,7 +292,7 @@ class PlantedSearch:
 @pytest.mark.parametrize("at_once", [1, 3, 6, 30])
 def test_the_smallest_good_width_is_found(monkeypatch, at_once):
     n_widths, n_folds = 20, 2
-    monkeypatch.setattr(training_module, "MAX_GROUPS", at_once * n_folds)
+    monkeypatch.setattr(search_module, "MAX_GROUPS", at_once * n_folds)
     data = step_data(n_folds=n_folds, n_tasks=n_widths)
     for true in range(1, n_widths + 1):
         losses = [max(1.0 - 0.9 * width / true, 0.1) for width in range(n_widths + 1)]
