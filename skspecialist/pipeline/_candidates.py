@@ -224,38 +224,41 @@ class KernelMean(TransformerMixin, BaseEstimator):
         """
         rows = X.reshape(len(X) * self.n_timesteps, -1).astype(np.float64)
         scalers = [StandardScaler(with_std=False).fit(rows), StandardScaler().fit(rows)]
+        scaled = [scaler.transform(rows) for scaler in scalers]
+        medians = [self._median_distance(values) for values in scaled]
         target = _ridge_target(y)
         # Coordinate search: the scaling at the median width, then the width.
-        errors = [self._error(scaler, 1.0, rows, target) for scaler in scalers]
-        self.scaler_ = scalers[int(np.argmin(errors))]
+        pairs = zip(medians, scaled, strict=True)
+        errors = [self._error(median, values, target) for median, values in pairs]
+        best = int(np.argmin(errors))
+        self.scaler_, median, values = scalers[best], medians[best], scaled[best]
         errors = [
-            min(errors) if width == 1.0 else self._error(self.scaler_, width, rows, target)
+            min(errors) if width == 1.0 else self._error(width * median, values, target)
             for width in WIDTHS
         ]
         self.width_ = WIDTHS[int(np.argmin(errors))]
-        self.nystroem_ = self._nystroem(self.scaler_, self.width_, rows, self.n_components)
+        self.nystroem_ = self._nystroem(self.width_ * median, values, self.n_components)
         return self
 
-    def _error(
-        self, scaler: StandardScaler, width: float, rows: np.ndarray, target: np.ndarray
-    ) -> float:
+    def _median_distance(self, rows: np.ndarray) -> float:
+        """Return the median squared distance of different rows, in a sample."""
+        rng = np.random.default_rng(self.random_state)
+        sample = rows[rng.permutation(len(rows))[:N_DISTANCES]]
+        distances = euclidean_distances(sample, squared=True)
+        return float(np.median(distances[distances > 0])) if distances.any() else 1.0
+
+    def _error(self, width: float, rows: np.ndarray, target: np.ndarray) -> float:
         """Return the leave-one-out error of the best ridge regression on fewer landmarks."""
-        nystroem = self._nystroem(scaler, width, rows, min(self.n_components, N_TRIED))
-        features = self._features(nystroem, scaler.transform(rows))
+        nystroem = self._nystroem(width, rows, min(self.n_components, N_TRIED))
+        features = self._features(nystroem, rows)
         return -float(np.mean(RidgeCV(alphas=KERNEL_ALPHAS).fit(features, target).best_score_))
 
-    def _nystroem(
-        self, scaler: StandardScaler, width: float, rows: np.ndarray, n_components: int
-    ) -> Nystroem:
-        rng = np.random.default_rng(self.random_state)
-        sample = scaler.transform(rows[rng.permutation(len(rows))[:N_DISTANCES]])
-        distances = euclidean_distances(sample, squared=True)
-        median = np.median(distances[distances > 0]) if distances.any() else 1.0
+    def _nystroem(self, width: float, rows: np.ndarray, n_components: int) -> Nystroem:
         return Nystroem(
-            gamma=1 / (width * median),
+            gamma=1 / width,
             n_components=min(n_components, len(rows)),
             random_state=self.random_state,
-        ).fit(scaler.transform(rows))
+        ).fit(rows)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Return the features, shape (n_sequences, n_components)."""
