@@ -376,9 +376,11 @@ class TaskTargets:
         return split_columns(y, allow_missing=True)[0]
 
     @staticmethod
-    def labels(y: Any) -> list[np.ndarray | None]:
+    def labels(y: Any, task_types: Any = None) -> list[np.ndarray | None]:
         """Return the class labels of each task in ``y``, None where it is continuous."""
         columns, names, _ = split_columns(y)
+        kinds = resolve_kinds(task_types, names)
+        columns = [of_kind(*column) for column in zip(columns, kinds, names, strict=True)]
         return [
             None if values.dtype.kind == "f" else class_labels(values, name)
             for values, name in zip(columns, names, strict=True)
@@ -398,7 +400,7 @@ class TaskTargets:
         if y is None:
             raise cls.missing(estimator)
         if classes is None:
-            classes = cls.labels(y)
+            classes = cls.labels(y, getattr(estimator, "task_types", None))
         elif np.ndim(y) == 1:
             classes = [classes]
         return cls(y, classes=classes)

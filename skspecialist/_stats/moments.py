@@ -288,7 +288,7 @@ def is_dask(X: Any) -> bool:
     return type(X).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(X, "ndim")
 
 
-def fold_dask(X: Any, y: Any) -> tuple[FoldedMoments, TaskTargets | None]:
+def fold_dask(X: Any, y: Any, task_types: Any = None) -> tuple[FoldedMoments, TaskTargets | None]:
     """Compute the statistics on the workers, and merge them as a tree.
 
     Parameters
@@ -298,6 +298,8 @@ def fold_dask(X: Any, y: Any) -> tuple[FoldedMoments, TaskTargets | None]:
         Sequences, in blocks of sequences.
     y : dask.array.Array or array-like of shape (n_sequences,) or (n_sequences, n_tasks), or None
         Tasks. Arrays other than Dask's are sent to the workers in pieces.
+    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+        Kinds of the tasks, as :class:`TaskTargets` reads them.
 
     Returns
     -------
@@ -318,7 +320,7 @@ def fold_dask(X: Any, y: Any) -> tuple[FoldedMoments, TaskTargets | None]:
         X = X.compute_chunk_sizes()
     sizes = X.chunks[0]
     pieces = [None] * len(sizes) if y is None else _pieces(y, sizes)
-    targets = None if y is None else _learn_targets(pieces)
+    targets = None if y is None else _learn_targets(pieces, task_types)
     starts = np.cumsum(sizes) - sizes
     parts = [
         delayed(_fold_block)(block, piece, targets, int(start))
@@ -347,11 +349,11 @@ def _pieces(y: Any, sizes: tuple[int, ...]) -> list:
     return [select[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
 
-def _learn_targets(pieces: list) -> TaskTargets:
+def _learn_targets(pieces: list, task_types: Any) -> TaskTargets:
     from dask.base import compute
     from dask.delayed import delayed
 
-    labels = compute(*[delayed(TaskTargets.labels)(piece) for piece in pieces])
+    labels = compute(*[delayed(TaskTargets.labels)(piece, task_types) for piece in pieces])
     classes = [
         None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
         for parts in zip(*labels, strict=True)

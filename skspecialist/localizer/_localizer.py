@@ -80,6 +80,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     n_timesteps : int, default=None
         Number of steps of a row of a 2-D ``X`` without ``groups``. None takes every column
         as a step.
+    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+        Kinds of the tasks: one for all, one per task, or those of some tasks by name. None
+        takes floats for amounts (continuous tasks), and integers, booleans and strings for
+        class labels, whether or not values are missing.
     max_epochs : int, default=None
         Number of passes over the sequences. None is the number that makes 100 gradient steps
         times the root of the number of sequences, at least 5 and at most 200.
@@ -185,6 +189,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         "hidden_layer_sizes": [tuple, list],
         "input_noise": [Interval(Real, 0, None, closed="left")],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "task_types": [StrOptions({"amount", "label"}), list, tuple, dict, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "window": [Interval(Integral, 1, None, closed="left"), None],
@@ -208,6 +213,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         hidden_layer_sizes: tuple[int, ...] = (64, 64),
         input_noise: float = 0.3,
         n_timesteps: int | None = None,
+        task_types: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 512,
         window: int | None = None,
@@ -227,6 +233,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_noise = input_noise
         self.n_timesteps = n_timesteps
+        self.task_types = task_types
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.window = window
@@ -276,7 +283,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         with callback_context(self, X, y, n_subtasks=1) as task:
             rng = check_random_state(self.random_state)
             sequences = self._read(X, groups, reset=True)
-            tasks = TaskTargets.for_samples(y, sequences, estimator=self, allow_missing=True)
+            tasks = TaskTargets.for_samples(
+                y, sequences, estimator=self, allow_missing=True, task_types=self.task_types
+            )
             labels = self._labels = WeakLabels.from_tasks(tasks)
             self.task_names_, values = labels.names, labels.values(y)
             self.amount_scales_ = np.where(labels.is_amount, labels.scales, np.nan)

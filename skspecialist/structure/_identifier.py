@@ -27,7 +27,7 @@ from ._evidence import (
     evidence_frame,
 )
 from ._gain import choose_segments
-from ._known import KnownTasks, TaskGain, join_results
+from ._known import KnownTasks, TaskGain, join_results, task_columns
 from ._segments import SegmentedData, resolve_segments
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         "selection", which has no p-values, and 0 otherwise.
     n_timesteps : int, default=None
         Number of steps of a 2-D ``X``. None takes each column for a step.
+    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+        Kinds of the tasks: one for all, one per task, or those of some tasks by name. None
+        takes floats for amounts (continuous tasks), and integers, booleans and strings for
+        class labels, whether or not values are missing.
     n_jobs : int, default=None
         Number of jobs to run in parallel, for independence tests with a parameter
         ``n_jobs``, which it replaces unless it is None.
@@ -219,6 +223,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         "min_effect_size": [Interval(Real, 0, 1, closed="both")],
         "n_subsamples": [Interval(Integral, 0, None, closed="left"), None],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "task_types": [StrOptions({"amount", "label"}), list, tuple, dict, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -244,6 +249,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         min_effect_size: float = 0.0,
         n_subsamples: int | None = None,
         n_timesteps: int | None = None,
+        task_types: Any = None,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -259,6 +265,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         self.min_effect_size = min_effect_size
         self.n_subsamples = n_subsamples
         self.n_timesteps = n_timesteps
+        self.task_types = task_types
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -375,7 +382,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             If ``y`` has missing values, or class labels that were not seen in ``fit``, only.
         """
         X = self._validate(X)
-        tasks = self._task_columns(y, X, held_out=True)
+        tasks = task_columns(self, y, X, held_out=True)
         if tasks.size and np.isnan(tasks).all():
             raise ValueError("y has missing values only: at least one is needed for a score.")
         return sum(gain.score(X.reshape(len(X), -1), tasks) for gain in self._gains)
@@ -418,13 +425,15 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         observed = self.criterion_.needs_tasks
         self._targets = None
         if observed:
-            self._targets = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True)
+            self._targets = TaskTargets.for_samples(
+                y, X, estimator=self, allow_missing=True, task_types=self.task_types
+            )
         if groups is not None:
             check_same_length(X=X, groups=groups)
             groups = check_labels(groups, "groups")
         segments = resolve_segments(self.segment_length, X.shape[1])
         self.n_samples_seen_ = len(X)
-        return KnownTasks.split(X, self._task_columns(y, X), self._owned, segments, groups)
+        return KnownTasks.split(X, task_columns(self, y, X), self._targets, segments, groups)
 
     def _read_dask(self, X: Any, y: Any) -> list[KnownTasks]:
         """Validate Dask arrays, and compute their statistics block by block."""
@@ -435,9 +444,9 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         zeros = np.zeros((1, *X.shape[1:]))
         shape = self._validate(zeros, n_timesteps=self.n_timesteps, reset=True).shape[1:]
         segments = resolve_segments(self.segment_length, shape[0])
-        folded, self._targets = fold_dask(X, y if observed else None)
+        folded, self._targets = fold_dask(X, y if observed else None, self.task_types)
         self.n_samples_seen_ = folded.total.n
-        return KnownTasks.complete(folded, shape, self._owned, segments)
+        return KnownTasks.complete(folded, shape, self._targets, segments)
 
     def _read_batch(self, X: Any, y: Any, classes: Any) -> list[KnownTasks]:
         """Validate a batch, and merge its statistics with those of the previous ones."""
@@ -453,25 +462,11 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             observed = self.criterion_.needs_tasks
             self._targets = TaskTargets.first_of_many(y, classes, self) if observed else None
         n_before = 0 if first else self.n_samples_seen_
-        folded = FoldedMoments.from_data(X.reshape(len(X), -1), self._task_columns(y, X), n_before)
+        folded = FoldedMoments.from_data(X.reshape(len(X), -1), task_columns(self, y, X), n_before)
         self._folded = folded if first else self._folded.merge(folded)
         segments = resolve_segments(self.segment_length, X.shape[1])
         self.n_samples_seen_ = self._folded.total.n
-        return KnownTasks.complete(self._folded, X.shape[1:], self._owned, segments)
-
-    @property
-    def _owned(self) -> list[np.ndarray]:
-        """Columns of each task."""
-        return [] if self._targets is None else self._targets.groups
-
-    def _task_columns(self, y: Any, X: np.ndarray, *, held_out: bool = False) -> np.ndarray:
-        """Return the columns of the tasks, shape (n_sequences, n_columns)."""
-        if self._targets is None:
-            return np.empty((len(X), 0))
-        if y is None:
-            raise TaskTargets.missing(self)
-        self._targets.split(y, like=X)
-        return self._targets.to_columns(y, held_out=held_out)[0]
+        return KnownTasks.complete(self._folded, X.shape[1:], self._targets, segments)
 
     def _find(self, parts: list[KnownTasks], *, partial: bool = False) -> None:
         """Find the structure, from the choice of the segments to the fitted attributes."""
@@ -481,7 +476,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             parts = [replace(p, data=p.data.with_segments(segments)) for p in parts]
         check_segment_steps(self, parts[0].data)
         results = [part.find(self) for part in parts]
-        result = join_results(results, [part.tasks for part in parts], len(self._owned))
+        result = join_results(results, [part.tasks for part in parts], self._targets)
         check_evidence(parts[0].data, result, self._targets, partial=partial)
         self._gains = [
             TaskGain.fit(part, found, self) for part, found in zip(parts, results, strict=True)

@@ -8,13 +8,25 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._data.tasks import TaskTargets
 from .._stats.moments import FoldedMoments
 from ..independence._base import IndependenceResult, ResultFlag
 from ._criteria import CriterionResult
 from ._gain import Gain
 from ._segments import SegmentedData, at_mean
 
-__all__ = ["KnownTasks", "TaskGain", "join_results"]
+__all__ = ["KnownTasks", "TaskGain", "join_results", "task_columns"]
+
+
+def task_columns(identifier: Any, y: Any, X: np.ndarray, *, held_out: bool = False) -> np.ndarray:
+    """Return the columns of the tasks of an identifier, shape (n_sequences, n_columns)."""
+    targets: TaskTargets | None = identifier._targets
+    if targets is None:
+        return np.empty((len(X), 0))
+    if y is None:
+        raise TaskTargets.missing(identifier)
+    targets.split(y, like=X)
+    return targets.to_columns(y, held_out=held_out)[0]
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class KnownTasks:
         cls,
         X: np.ndarray,
         tasks: np.ndarray,
-        owned: Sequence[np.ndarray],
+        targets: TaskTargets | None,
         segments: np.ndarray,
         groups: np.ndarray | None,
     ) -> list[Self]:
@@ -49,11 +61,11 @@ class KnownTasks:
         A missing value costs its own task one sequence, and the others nothing. Tasks without
         columns, of which nothing can be learned, are in none of the parts.
         """
-        if not owned:
+        if targets is None:
             every = np.arange(0)
-            data = SegmentedData.from_arrays(X, tasks, owned, segments, groups)
+            data = SegmentedData.from_arrays(X, tasks, [], segments, groups)
             return [cls(every, every, data)]
-        learned = np.array([j for j, own in enumerate(owned) if len(own)])
+        owned, learned = targets.groups, np.flatnonzero(targets.learned)
         known = ~np.isnan(tasks[:, [owned[j][0] for j in learned]])
         parts = []
         for pattern in np.unique(known, axis=1).T[::-1]:
@@ -75,10 +87,11 @@ class KnownTasks:
         cls,
         folded: FoldedMoments,
         shape: tuple[int, int],
-        owned: Sequence[np.ndarray],
+        targets: TaskTargets | None,
         segments: np.ndarray,
     ) -> list[Self]:
         """Return the only part, if there are statistics of sequences whose tasks are all known."""
+        owned = [] if targets is None else targets.groups
         data = SegmentedData.from_statistics(folded, shape, owned, segments)
         return [cls(np.arange(len(owned)), np.arange(sum(map(len, owned))), data)]
 
@@ -135,7 +148,7 @@ class TaskGain:
 
 
 def join_results(
-    results: Sequence[CriterionResult], tasks: Sequence[np.ndarray], n_tasks: int
+    results: Sequence[CriterionResult], tasks: Sequence[np.ndarray], targets: TaskTargets | None
 ) -> CriterionResult:
     """Return the result of all tasks from those of some tasks each.
 
@@ -145,11 +158,12 @@ def join_results(
         Results for the same segments.
     tasks : sequence of ndarray of int
         Tasks of each result.
-    n_tasks : int
-        Number of all tasks; of those in no result there is no evidence.
+    targets : TaskTargets or None
+        All tasks; of those in no result there is no evidence. None if they are not observed.
     """
-    if len(results) == 1 and len(tasks[0]) == n_tasks:
+    if targets is None or len(tasks[0]) == len(targets):
         return results[0]
+    n_tasks = len(targets)
 
     def place(arrays: list[np.ndarray], fill: float) -> np.ndarray:
         shape = (len(arrays[0]), n_tasks, *arrays[0].shape[2:])

@@ -20,6 +20,7 @@ from skspecialist import (
     SpecialistPipeline,
     SpecialistRegressor,
     TaskLocalizer,
+    TaskStructureIdentifier,
 )
 from skspecialist._data.tasks import TaskTargets
 from skspecialist.exceptions import SpecialistWarning
@@ -195,3 +196,46 @@ def test_displays_take_the_classifier():
 def test_meta_estimators_take_the_regressor(meta):
     pair = [("ours", regressor(n_timesteps=6)), ("theirs", Ridge())]
     assert meta(pair).fit(FLAT, Y[:, 0]).predict(FLAT).shape == (60,)
+
+
+def new_identifier(**params):
+    return TaskStructureIdentifier(**params)
+
+
+def new_localizer(**params):
+    small = {"cv": 2, "hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
+    return TaskLocalizer(2, **small, **params)
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize("new", [new_identifier, new_localizer])
+@pytest.mark.parametrize("kind", ["amount", "label"])
+def test_task_types_override_the_rule_in_every_estimator(new, kind):
+    y = pd.DataFrame({"count": np.arange(60) % 5, "won": LABELS[:, 1]})
+    plain = y.astype(float) if kind == "amount" else y
+    other = y if kind == "amount" else y.astype(float)
+    for types in (kind, [kind, kind], {"count": kind, "won": kind}):
+        found = new(task_types=types).fit(X, other)
+        assert_array_equal(found.step_weights(X), new().fit(X, plain).step_weights(X))
+        assert found.score(X, other) == new().fit(X, plain).score(X, plain)
+    with pytest.raises(ValueError, match=r"task_types.*'no'"):
+        new(task_types={"no": kind}).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning:skspecialist")
+@pytest.mark.parametrize("new", [new_identifier, new_localizer])
+def test_an_ambiguous_column_warns_once_in_every_estimator(new):
+    counts = np.arange(60) // 2
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        new().fit(X, counts)
+    assert sum("is read as class labels" in str(warning.message) for warning in caught) == 1
+
+
+def test_task_types_of_batches():
+    counts = np.arange(60) % 5
+    whole = TaskStructureIdentifier(task_types="amount", independence_test="wilks").fit(X, counts)
+    parts = TaskStructureIdentifier(task_types="amount", independence_test="wilks")
+    for rows in (slice(0, 30), slice(30, 60)):
+        parts.partial_fit(X[rows], counts[rows])
+    assert_array_equal(whole.structure_, parts.structure_)
