@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from ..networks.layers import CHUNK, ArrayModule, Bottlenecks, Encoders, GroupedMLP, to_double
-from ..networks.training import SpecialistNet, StepData, Trainer
+from ..networks.net import SpecialistNet
+from ..networks.training import StepData, Trainer
 
 
 class SpecialistAutoencoder(ArrayModule):

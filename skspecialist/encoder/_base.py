@@ -34,8 +34,9 @@ from .._data.weights import (
 from ..exceptions import warn
 from ..networks.checkpoint import Checkpoints
 from ..networks.layers import Bottlenecks
+from ..networks.net import SpecialistNet
 from ..networks.penalties._base import BasePenalty
-from ..networks.training import NO_FOLD, SpecialistNet, StepData, Trainer, seeded
+from ..networks.training import NO_FOLD, StepData, Trainer, seeded
 from ._autoencoder import SpecialistAutoencoder, encode, predict_tasks
 from ._diagnostics import diagnose
 from ._training import Build, build_bottlenecks, noise_of, train_bottlenecks

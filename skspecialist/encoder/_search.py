@@ -16,7 +16,8 @@ from .._data.validation import split_indices
 from .._stats.model_comparison import tolerated_loss
 from ..exceptions import warn
 from ..networks.layers import CHUNK, Bottlenecks
-from ..networks.training import NO_FOLD, SpecialistNet, StepData, Trainer
+from ..networks.net import SpecialistNet
+from ..networks.training import NO_FOLD, StepData, Trainer
 from ._autoencoder import SpecialistAutoencoder
 from ._training import Build, TaskLoss, refit_heads, train_bottlenecks
 

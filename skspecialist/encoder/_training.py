@@ -12,13 +12,15 @@ from torch.nn import functional
 
 from ..networks.layers import (
     HEAD_UNITS,
+    LEARNS_FROM_ALL,
     ArrayModule,
     Bottlenecks,
     Encoders,
     MaskedHeads,
 )
+from ..networks.net import SpecialistNet
 from ..networks.penalties._base import BasePenalty
-from ..networks.training import LEARNS_FROM_ALL, WARMUP, SpecialistNet, StepData, Trainer
+from ..networks.training import WARMUP, StepData, Trainer
 
 # Builds untrained bottlenecks of given widths; see ``build_bottlenecks``.
 Build = Callable[..., Bottlenecks]
@@ -76,6 +78,47 @@ class TaskLoss(ArrayModule):
                     functional.cross_entropy(block.transpose(1, 2), truth.long(), reduction="none")
                 )
         return torch.stack(losses, dim=2) / self.entropies
+
+    def gradient(
+        self, outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sum of the weighted losses, and its gradient.
+
+        Parameters
+        ----------
+        outputs : tensor of shape (n_groups, n_tasks, n_samples, width)
+            Outputs, padded to the largest task.
+        targets : tensor of shape (n_samples, n_tasks)
+            Standardized values and class indices.
+        weights : tensor of shape (n_groups, n_tasks, n_samples)
+            Weights of the losses.
+
+        Returns
+        -------
+        loss : tensor of shape ()
+            The sum.
+        gradient : tensor, like ``outputs``
+            Zero in the padding.
+        """
+        if not any(self.n_classes):
+            errors = outputs[..., 0] - targets.T
+            weighted = errors * weights
+            loss = torch.dot(errors.flatten(), weighted.flatten())
+            return loss, weighted.mul_(2.0)[..., None]
+        loss, gradient = outputs.new_zeros(()), torch.zeros_like(outputs)
+        for task, count in enumerate(self.n_classes):
+            weight, block = weights[:, task] / self.entropies[task], outputs[:, task]
+            if count == 0:
+                errors = block[..., 0] - targets[:, task]
+                loss = loss + (errors * errors * weight).sum()
+                gradient[:, task, :, 0] = 2.0 * errors * weight
+                continue
+            # The gradient of the cross entropy: probabilities minus indicators of the class.
+            logs = block[..., :count].log_softmax(dim=2)
+            truth = functional.one_hot(targets[:, task].long(), count)
+            loss = loss - ((logs * truth).sum(dim=2) * weight).sum()
+            gradient[:, task, :, :count] = (logs.exp() - truth) * weight[..., None]
+        return loss, gradient
 
 
 def build_bottlenecks(

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 
-from ..networks.training import SpecialistNet, WholeBatches, n_batches, seeded
+from ..networks.net import SpecialistNet
+from ..networks.training import WholeBatches, n_batches, seeded
 
 __all__ = ["Candidates", "sequential_scores"]
 

@@ -19,6 +19,7 @@ from .._data.weights import weighted_means
 from ..networks.layers import (
     CHUNK,
     HEAD_UNITS,
+    LEARNS_FROM_ALL,
     ArrayModule,
     Bottlenecks,
     Encoders,
@@ -26,7 +27,7 @@ from ..networks.layers import (
     to_double,
 )
 from ..networks.penalties.l1 import L1
-from ..networks.training import LEARNS_FROM_ALL, WARMUP, StepData, n_batches, train_net
+from ..networks.training import WARMUP, StepData, n_batches, train_net
 from ._features import CHUNK as SEQUENCE_CHUNK
 from ._features import StepFeatures
 from ._weak_labels import WeakLabels

@@ -18,7 +18,8 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from .training import SpecialistNet, StepData
+from .net import SpecialistNet
+from .training import StepData
 
 INTERVAL = 10.0  # least number of seconds between two writes of a running training
 DIGEST_SIZE = hashlib.sha256().digest_size

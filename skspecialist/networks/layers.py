@@ -19,6 +19,7 @@ SLOPE = 0.2  # of the leaky rectifiers, for negative values
 CHUNK = 8192  # rows in a pass where no gradient is needed
 HEAD_UNITS = (32, 32)  # hidden units of the heads that are not linear
 LINEAR_UNITS = 8  # hidden units, without activation, of linear heads
+LEARNS_FROM_ALL = -2  # fold that a group leaves out if it learns from all: no sample has it
 
 # Attributes of every torch module; a copy gets its own, apart from the mode.
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}

@@ -6,28 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PassthroughScoring
 from skorch.helper import predefined_split
-from skorch.utils import to_tensor
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 
 from .._base.estimator import NO_CALLBACKS, TaskContext
+from .net import SpecialistNet
 
 NO_FOLD = -1  # fold of a sample that is never held out
-LEARNS_FROM_ALL = -2  # fold that a group leaves out if it learns from all: no sample has it
 WARMUP = 0.3  # part of a training before the penalty on the mask sets in
-# Adam divides the gradient of the mask by its root mean square plus this. Entries that the
-# task ignores have next to no gradient: with Adam's own 1e-8 their steps would be so large
-# that one proximal step removed them for good.
-MASK_EPSILON = 1e-3
-WEIGHT_DECAY = 1e-2  # the default of AdamW
 UPDATES_PER_ROOT = 25  # gradient steps, times the root of the number of samples
 EPOCH_RANGE = (3, 500)  # fewest and most epochs of a training of automatic length
 MIN_SEQUENCES = 16  # fewest sequences in a batch, however long they are
@@ -169,108 +163,6 @@ def n_batches(n_samples: int, batch_size: int) -> int:
     return max(1, min(-(-n_samples // batch_size), n_samples // 2))
 
 
-class SpecialistNet(NeuralNet):
-    """Skorch net of a module that computes its own losses, with a proximal step on its mask.
-
-    A module returns from ``losses(forward, targets)`` a dictionary whose sum is the
-    objective. Ctrl-C is raised: skorch would return a half-trained net.
-
-    Parameters
-    ----------
-    n_warmup_steps : int, default=0
-        Number of steps before the first proximal step.
-    **kwargs : dict
-        Parameters of :class:`skorch.NeuralNet`.
-
-    Attributes
-    ----------
-    n_epochs_left_ : int
-        Number of epochs to run, at the begin of training.
-    n_steps_ : int
-        Number of gradient steps so far.
-    travel_ : float
-        Sum over steps of the distance by which the penalty alone could have moved the mask
-        entry with the largest step size.
-    """
-
-    def __init__(self, module: Any, *, n_warmup_steps: int = 0, **kwargs: Any) -> None:
-        self.n_warmup_steps = n_warmup_steps
-        super().__init__(module, criterion=nn.Identity, **kwargs)
-
-    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
-        """Train; an interrupt is raised, unless it is skorch's way of stopping early."""
-        if not self.initialized_:
-            self.initialize()
-        self.n_steps_, self.travel_, self.n_epochs_left_ = 0, 0.0, self.max_epochs
-        self.notify("on_train_begin", X=X, y=y)
-        try:
-            self.fit_loop(X, y, epochs=self.n_epochs_left_, **fit_params)
-        except KeyboardInterrupt:
-            if not self._stopped_early():
-                raise
-        self.notify("on_train_end", X=X, y=y)
-        return self
-
-    def _stopped_early(self) -> bool:
-        return any(
-            isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
-            for _, callback in self.callbacks_
-        )
-
-    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
-        """Give the mask a group of its own, without weight decay."""
-        named = {name: p for name, p in self.module_.named_parameters() if p.requires_grad}
-        mask, gates = named.pop("mask", None), named.pop("gate_logits", None)
-        groups: list[dict[str, Any]] = [{"params": list(named.values())}]
-        if gates is not None:
-            groups.append({"params": [gates], "weight_decay": 0.0})
-        if mask is not None:
-            groups.append({"params": [mask], "weight_decay": 0.0, "eps": MASK_EPSILON})
-        self.optimizer_ = torch.optim.AdamW(
-            groups, lr=self.lr, weight_decay=WEIGHT_DECAY, fused=True
-        )
-        return self
-
-    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
-        """Return the objective, and record its parts."""
-        parts = self.module_.losses(y_pred, to_tensor(y_true, device=self.device))
-        kind = "train" if training else "valid"
-        for name, value in parts.items():
-            self.history.record_batch(f"{kind}_{name}", value.item())
-        return sum(parts.values())
-
-    def train_step(self, batch: Any, **fit_params: Any) -> Any:
-        """Take a gradient step, then a proximal one on the mask."""
-        has_mask = hasattr(self.module_, "mask")
-        if has_mask:
-            self.module_.is_penalized = self.n_steps_ >= self.n_warmup_steps
-        result = super().train_step(batch, **fit_params)
-        self.n_steps_ += 1
-        if has_mask:
-            self._proximal_step()
-        return result
-
-    @torch.no_grad()
-    def _proximal_step(self) -> None:
-        module, group = self.module_, self.optimizer_.param_groups[-1]
-        mask = module.mask
-        if not module.is_penalized or not module.sparsity.any() or not mask.numel():
-            # At exactly zero the column of a latent has no gradient: as long as nothing is
-            # penalized, entries stay positive, so that they can grow again.
-            mask.clamp_(min=MASK_EPSILON).mul_(module.allowed)
-            return
-        # Proximal gradient in the metric of Adam (Yun, Lozano and Yang 2021, algorithm 1):
-        # the step size of an entry is lr / (sqrt(v_t) + eps) with the bias-corrected second
-        # moment v_t. A proximal step of size lr alone would be orders of magnitude smaller
-        # than Adam's own steps, and no entry would ever reach zero.
-        state = self.optimizer_.state[mask]
-        bias = 1 - group["betas"][1] ** float(state["step"])
-        step = group["lr"] / ((state["exp_avg_sq"] / bias).sqrt() + group["eps"])
-        step = step * module.sparsity[:, None, None]
-        mask.copy_(module.penalty.prox(mask * module.allowed, step))
-        self.travel_ += float((step * (mask > 0)).max()) / mask.shape[1]
-
-
 class EpochSubtasks(Callback):
     """Makes each epoch a subtask of the training.
 
@@ -369,6 +261,8 @@ def train_net(
             verbose=verbose,
         )
         net.partial_fit(data)
+    for parameter in net.module_.parameters():
+        parameter.grad = None
     net.module_.cpu().eval()
     return net
 

@@ -173,9 +173,7 @@ def test_a_fit_that_fails_tears_down_and_leaves_no_trace(case):
     failing = clone(estimator).set_callbacks(recorder)
     before = dict(vars(failing))
     with (
-        patch(
-            "skspecialist.networks.training.SpecialistNet.train_step", side_effect=OSError("broken")
-        ),
+        patch("skspecialist.networks.net.SpecialistNet.train_step", side_effect=OSError("broken")),
         pytest.raises(OSError, match="broken"),
     ):
         failing.fit(X, y)

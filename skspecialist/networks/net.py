@@ -1,0 +1,407 @@
+"""The skorch net of the bottlenecks: flat parameters, and gradients in closed form.
+
+The networks are small: an update takes most of its time in calls, in the graph of automatic
+differentiation, and in memory that is allocated anew. Here one update is some forty calls into
+buffers that are allocated once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
+from skorch.utils import TeeGenerator, to_tensor
+from torch import nn
+from torch.nn import functional
+
+from .layers import LEARNS_FROM_ALL, SLOPE, Bottlenecks
+
+ALIGNMENT = 16  # numbers; views that begin at a multiple are aligned as new tensors are
+# Adam divides the gradient of the mask by its root mean square plus this. Entries that the
+# task ignores have next to no gradient: with Adam's own 1e-8 their steps would be so large
+# that one proximal step removed them for good.
+MASK_EPSILON = 1e-3
+WEIGHT_DECAY = 1e-2  # the default of AdamW
+
+
+class SpecialistNet(NeuralNet):
+    """Skorch net of a module that computes its own losses, with a proximal step on its mask.
+
+    A module returns from ``losses(forward, targets)`` a dictionary whose sum is the
+    objective. Ctrl-C is raised: skorch would return a half-trained net.
+
+    Parameters
+    ----------
+    n_warmup_steps : int, default=0
+        Number of steps before the first proximal step.
+    **kwargs : dict
+        Parameters of :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    n_epochs_left_ : int
+        Number of epochs to run, at the begin of training.
+    n_steps_ : int
+        Number of gradient steps so far.
+    travel_ : float
+        Sum over steps of the distance by which the penalty alone could have moved the mask
+        entry with the largest step size.
+    """
+
+    def __init__(self, module: Any, *, n_warmup_steps: int = 0, **kwargs: Any) -> None:
+        self.n_warmup_steps = n_warmup_steps
+        super().__init__(module, criterion=nn.Identity, **kwargs)
+
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
+        """Train; an interrupt is raised, unless it is skorch's way of stopping early."""
+        if not self.initialized_:
+            self.initialize()
+        self.n_steps_, self.travel_, self.n_epochs_left_ = 0, 0.0, self.max_epochs
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, epochs=self.n_epochs_left_, **fit_params)
+        except KeyboardInterrupt:
+            if not self._stopped_early():
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def _stopped_early(self) -> bool:
+        return any(
+            isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
+            for _, callback in self.callbacks_
+        )
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Self:
+        """Flatten the parameters, and give the mask a group of its own, without weight decay."""
+        named = {name: p for name, p in self.module_.named_parameters() if p.requires_grad}
+        mask, gates = named.pop("mask", None), named.pop("gate_logits", None)
+        groups: list[dict[str, Any]] = [{"params": [flatten_parameters(list(named.values()))]}]
+        if gates is not None:
+            # Not flat, since they have no gradient, and take no step, in the warm-up.
+            groups.append({"params": [gates], "weight_decay": 0.0})
+        if mask is not None:
+            flat = flatten_parameters([mask])
+            groups.append({"params": [flat], "weight_decay": 0.0, "eps": MASK_EPSILON})
+        self.optimizer_ = torch.optim.AdamW(
+            groups, lr=self.lr, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        covered = ClosedForm.covers(self.module_)
+        self.closed_form_ = ClosedForm(self.module_) if covered else None
+        return self
+
+    def _zero_grad_optimizer(self, set_to_none: bool | None = None) -> None:
+        """Set the gradients to zero, where they are views of a flat one, else to None."""
+        gates = getattr(self.module_, "gate_logits", None)
+        for group in self.optimizer_.param_groups:
+            for parameter in group["params"]:
+                if parameter is gates:
+                    parameter.grad = None
+                else:
+                    _gradient(parameter).zero_()
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """Return the objective, and record its parts."""
+        parts = self.module_.losses(y_pred, to_tensor(y_true, device=self.device))
+        kind = "train" if training else "valid"
+        for name, value in parts.items():
+            self.history.record_batch(f"{kind}_{name}", value.item())
+        return sum(parts.values())
+
+    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+        """Take a gradient step, then a proximal one on the mask."""
+        has_mask = hasattr(self.module_, "mask")
+        if has_mask:
+            self.module_.is_penalized = self.n_steps_ >= self.n_warmup_steps
+        if self.closed_form_ is None:
+            result = super().train_step(batch, **fit_params)
+        else:
+            result = self._closed_form_step(*batch)
+        self.n_steps_ += 1
+        if has_mask:
+            self._proximal_step()
+        return result
+
+    def _closed_form_step(
+        self, inputs: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Take a gradient step as ``train_step`` of skorch does, without its graph."""
+        assert self.closed_form_ is not None
+        if not self.module_.training:
+            self.module_.train()
+        inputs, truth = to_tensor((inputs, truth), device=self.device)
+        loss, outputs = self.closed_form_(inputs["X"], inputs["step_weights"], truth)
+        self.history.record_batch("train_task_loss", loss.item())
+        named = TeeGenerator(self.get_all_learnable_params())
+        self.notify("on_grad_computed", named_parameters=named, batch=(inputs, truth))
+        self.optimizer_.step()
+        return {"loss": loss, "y_pred": outputs}
+
+    @torch.no_grad()
+    def _proximal_step(self) -> None:
+        module, group = self.module_, self.optimizer_.param_groups[-1]
+        mask = module.mask
+        if not module.is_penalized or not module.sparsity.any() or not mask.numel():
+            # At exactly zero the column of a latent has no gradient: as long as nothing is
+            # penalized, entries stay positive, so that they can grow again.
+            mask.clamp_(min=MASK_EPSILON).mul_(module.allowed)
+            return
+        # Proximal gradient in the metric of Adam (Yun, Lozano and Yang 2021, algorithm 1):
+        # the step size of an entry is lr / (sqrt(v_t) + eps) with the bias-corrected second
+        # moment v_t. A proximal step of size lr alone would be orders of magnitude smaller
+        # than Adam's own steps, and no entry would ever reach zero.
+        state = self.optimizer_.state[group["params"][0]]
+        bias = 1 - group["betas"][1] ** float(state["step"])
+        moment = state["exp_avg_sq"][: mask.numel()].view(mask.shape)
+        step = group["lr"] / ((moment / bias).sqrt() + group["eps"])
+        step = step * module.sparsity[:, None, None]
+        mask.copy_(module.penalty.prox(mask * module.allowed, step))
+        self.travel_ += float((step * (mask > 0)).max()) / mask.shape[1]
+
+
+def flatten_parameters(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+    """Return one parameter whose values and gradient are those of all the given ones.
+
+    They become views of it, so that an optimizer takes one step instead of many.
+    """
+    sizes = [-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters]
+    example = parameters[0]
+    flat = nn.Parameter(torch.zeros(sum(sizes), dtype=example.dtype, device=example.device))
+    flat.grad = torch.zeros_like(flat)
+    places = zip(parameters, flat.data.split(sizes), flat.grad.split(sizes), strict=True)
+    for parameter, values, gradient in places:
+        values[: parameter.numel()].copy_(parameter.data.flatten())
+        parameter.data = values[: parameter.numel()].view(parameter.shape)
+        parameter.grad = gradient[: parameter.numel()].view(parameter.shape)
+    return flat
+
+
+class ClosedForm:
+    """Objective of a batch, and its gradients.
+
+    The formulas are those of backpropagation through ``Bottlenecks.forward`` in training, layer
+    by layer from the last; automatic differentiation gives the same numbers.
+
+    Parameters
+    ----------
+    module : Bottlenecks
+        Its parameters that are trained have a ``grad``, which is overwritten.
+    """
+
+    def __init__(self, module: Bottlenecks) -> None:
+        self.module = module
+        self.learns_from_all = bool((module.held_out == LEARNS_FROM_ALL).all())
+        self.has_noise = bool(module.encoders.noise.any())
+        self._buffers: dict[tuple[Any, ...], torch.Tensor] = {}
+
+    @staticmethod
+    def covers(module: Any) -> bool:
+        """Return whether the gradients of a module are known: not those of random gates."""
+        return (
+            isinstance(module, Bottlenecks)
+            and module.gate_logits is None
+            and module.mask.numel() > 0
+            and hasattr(module.task_loss, "gradient")
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self, X: torch.Tensor, step_weights: torch.Tensor, truth: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the task loss and the outputs of a batch, and overwrite the gradients."""
+        heads = self.module.heads
+        latents = self._encode(X.flatten(0, 1))
+        outputs = self._forward_heads(latents, step_weights)
+        weights = truth["weights"].T.expand(heads.n_groups, -1, -1)
+        if not self.learns_from_all:
+            learns = truth["folds"] != self.module.held_out[:, None]
+            weights = weights * learns[:, None]
+        # The mean over samples and tasks, as in ``Bottlenecks.losses``.
+        weights = weights * (1.0 / (len(X) * heads.n_tasks))
+        loss, gradient = self.module.task_loss.gradient(outputs, truth["targets"], weights)
+        gradient = self._backward_heads(gradient, latents)
+        if self.module.encoders.layers is not None:
+            self._backward_encoders(gradient, latents)
+        return loss, outputs.transpose(1, 2).flatten(2)[..., heads.outputs]
+
+    def _buffer(self, name: str, *shape: int) -> torch.Tensor:
+        """Return memory of this shape, the same at each call."""
+        found = self._buffers.get((name, shape))
+        if found is None:
+            like = self.module.mask
+            found = self._buffers[name, shape] = torch.empty(
+                shape, dtype=like.dtype, device=like.device
+            )
+        return found
+
+    def _encode(self, rows: torch.Tensor) -> torch.Tensor:
+        encoders = self.module.encoders
+        n_groups, n_rows = encoders.n_groups, len(rows)
+        if encoders.layers is None:
+            return rows[:, : encoders.n_latents].expand(n_groups, -1, -1)
+        if self.has_noise:
+            draws = self._buffer("noise", *rows.shape).normal_()
+            hidden = torch.mul(
+                encoders.noise, draws, out=self._buffer("rows", n_groups, *rows.shape)
+            )
+            hidden += rows
+        else:
+            hidden = rows.expand(n_groups, *rows.shape)
+        weights = encoders.layers.parameter_list("weight")
+        biases = encoders.layers.parameter_list("bias")
+        self.inputs = [hidden]  # of each layer
+        for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            out = self._buffer(f"layer{index}", n_groups, n_rows, weight.shape[2])
+            hidden = torch.baddbmm(bias, hidden, weight, out=out)
+            if index < len(weights) - 1:
+                functional.leaky_relu_(hidden, SLOPE)
+                self.inputs.append(hidden)
+        variance, mean = torch.var_mean(hidden, dim=1, correction=0, keepdim=True)
+        self.scale = torch.rsqrt(variance + torch.finfo(torch.float32).eps)
+        return hidden.sub_(mean).mul_(self.scale)
+
+    def _backward_encoders(self, gradient: torch.Tensor, latents: torch.Tensor) -> None:
+        """Overwrite the gradients of the encoders, given that of the latents."""
+        layers = self.module.encoders.layers
+        assert layers is not None
+        # Batch normalization (Ioffe and Szegedy 2015, section 3): the gradient of the raw
+        # latents has neither a mean nor a part along the latents.
+        along = (gradient * latents).mean(dim=1, keepdim=True)
+        gradient = gradient - gradient.mean(dim=1, keepdim=True)
+        gradient = gradient.sub_(latents * along).mul_(self.scale)
+        weights, biases = layers.parameter_list("weight"), layers.parameter_list("bias")
+        for index in reversed(range(len(weights))):
+            inputs = self.inputs[index]
+            torch.bmm(inputs.mT, gradient, out=weights[index].grad)
+            torch.sum(gradient, dim=1, keepdim=True, out=biases[index].grad)
+            if index > 0:
+                out = self._buffer(f"gradient{index}", *inputs.shape)
+                gradient = _rectify(torch.bmm(gradient, weights[index].mT, out=out), inputs)
+
+    def _forward_heads(self, latents: torch.Tensor, step_weights: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (n_groups, n_tasks, n_samples, width), padded."""
+        module, heads = self.module, self.module.heads
+        n_groups, n_rows, width = latents.shape
+        n_heads, units = n_groups * heads.n_tasks, heads.units
+        shape = n_groups, heads.n_tasks, n_rows, width
+        read = self._buffer("read", *shape).copy_(latents[:, None].expand(shape))
+        self.read = read.view(n_heads, n_rows, width)
+        # The first layer is a column of fixed norm times an entry of the mask.
+        self.norms = heads.columns.norm(dim=2, keepdim=True).clamp_(min=1e-12)
+        self.directions = heads.columns / self.norms
+        # Entries of mean square one, see ``MaskedHeads.first_layer``.
+        self.allowed = module.allowed if heads.linear else module.allowed * units**0.5
+        self.entries = (module.mask * self.allowed)[:, :, None]
+        self.first = (self.directions * self.entries).view(n_heads, units, width)
+        bias = heads.bias.view(n_heads, 1, units)
+        hidden = torch.baddbmm(
+            bias, self.read, self.first.mT, out=self._buffer("hidden0", n_heads, n_rows, units)
+        )
+        self.hidden, self.out = [hidden], heads.out.view(n_heads, units, -1)
+        if heads.linear:
+            self.out_norms = self.out.norm(dim=1, keepdim=True).clamp_(min=1e-12)
+            self.out = self.out / self.out_norms
+        else:
+            functional.leaky_relu_(hidden, SLOPE)
+            for index, layer in enumerate(heads.parameter_list("inner")):
+                weight = layer.view(n_heads, units + 1, units)
+                out = self._buffer(f"hidden{index + 1}", n_heads, n_rows, units)
+                hidden = torch.baddbmm(weight[:, -1:], hidden, weight[:, :-1], out=out)
+                self.hidden.append(functional.leaky_relu_(hidden, SLOPE))
+        n_outputs = self.out.shape[2]
+        outputs = torch.bmm(hidden, self.out, out=self._buffer("out", n_heads, n_rows, n_outputs))
+        outputs = outputs.view(n_groups, heads.n_tasks, n_rows, n_outputs)
+        outputs += heads.step_bias[:, :, None]
+        # Of each step in each task, (n_groups or 1, n_tasks, n_samples or 1, n_timesteps, 1).
+        shared = step_weights.stride(0) == 0
+        weights = (step_weights[:1] if shared else step_weights) / heads.step_scale
+        self.given = weights.permute(2, 0, 1)[None]
+        weights = self.given
+        if heads.importance is not None and step_weights.shape[1] > 1:
+            weights = weights * heads.step_importance()[:, :, None]
+        self.weights = weights[..., None]
+        self.steps = outputs.unflatten(2, step_weights.shape[:2])
+        if step_weights.shape[1] == 1:
+            summed = self.steps[:, :, :, 0] * self.weights[:, :, :, 0]
+        else:
+            summed = (self.steps * self.weights).sum(dim=3)
+        return summed.add_(heads.intercept[:, :, None])
+
+    def _backward_heads(self, gradient: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Overwrite the gradients of the heads; return that of the latents."""
+        heads = self.module.heads
+        (n_groups, n_rows, width), units = latents.shape, heads.units
+        n_heads = n_groups * heads.n_tasks
+        if heads.intercept.requires_grad:
+            torch.sum(gradient, dim=2, out=heads.intercept.grad)
+        if heads.importance is not None:
+            self._backward_importance(gradient)
+        outputs = gradient[:, :, :, None] * self.weights
+        outputs = outputs.reshape(n_groups, heads.n_tasks, n_rows, -1)
+        torch.sum(outputs, dim=2, out=heads.step_bias.grad)
+        outputs = outputs.view(n_heads, n_rows, -1)
+        of_out = torch.bmm(self.hidden[-1].mT, outputs)
+        if heads.linear:
+            of_out = (of_out - self.out * _dot(of_out, self.out, dim=1)) / self.out_norms
+        _gradient(heads.out).copy_(of_out.view(heads.out.shape))
+        hidden = torch.bmm(
+            outputs, self.out.mT, out=self._buffer("gradient", n_heads, n_rows, units)
+        )
+        if not heads.linear:
+            hidden = _rectify(hidden, self.hidden[-1])
+            inner = heads.parameter_list("inner")
+            for index in reversed(range(len(inner))):
+                inputs = self.hidden[index]
+                of_layer = _gradient(inner[index]).view(n_heads, units + 1, units)
+                of_layer[:, :-1] = torch.bmm(inputs.mT, hidden)
+                of_layer[:, -1] = hidden.sum(dim=1)
+                weight = inner[index].view(n_heads, units + 1, units)[:, :-1]
+                out = self._buffer(f"gradient_hidden{index}", n_heads, n_rows, units)
+                hidden = _rectify(torch.bmm(hidden, weight.mT, out=out), inputs)
+        if heads.bias.requires_grad:
+            torch.sum(hidden.view(*heads.bias.shape[:2], n_rows, units), 2, out=heads.bias.grad)
+        of_first = torch.bmm(hidden.mT, self.read).view(heads.columns.shape)
+        # Only the part across a direction changes it; the part along it is that of the mask.
+        along = _dot(of_first, self.directions, dim=2)
+        torch.mul(along[:, :, 0], self.allowed, out=self.module.mask.grad)
+        of_first = of_first.sub_(self.directions * along).mul_(self.entries)
+        torch.div(of_first, self.norms, out=heads.columns.grad)
+        of_latents = torch.bmm(
+            hidden, self.first, out=self._buffer("read_gradient", *self.read.shape)
+        )
+        return of_latents.view(n_groups, heads.n_tasks, n_rows, width).sum(dim=1)
+
+    def _backward_importance(self, gradient: torch.Tensor) -> None:
+        """Overwrite the gradient of the importance of the steps."""
+        heads = self.module.heads
+        assert heads.importance is not None
+        if self.steps.shape[3] == 1:
+            _gradient(heads.importance).zero_()
+            return
+        raw, steps, tiny = heads.importance, heads.steps, torch.finfo(torch.float32).tiny
+        # The factors are raw * sqrt(a / b) with b the sum of squares of steps * raw.
+        given = steps.square().sum(dim=1, keepdim=True).clamp(min=tiny)
+        learned = (steps * raw).square().sum(dim=2, keepdim=True).clamp(min=tiny)
+        of_factors = ((gradient[:, :, :, None] * self.steps).sum(dim=4) * self.given).sum(dim=2)
+        along = _dot(of_factors, raw, dim=2) / learned
+        of_raw = (of_factors - steps.square() * raw * along) * (given / learned).sqrt()
+        _gradient(heads.importance).copy_(of_raw)
+
+
+def _gradient(parameter: nn.Parameter) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+def _rectify(gradient: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+    """Multiply a gradient, in place, by the slope of the rectifiers that gave ``outputs``."""
+    backward = torch.ops.aten.leaky_relu_backward.grad_input
+    backward(gradient, outputs, SLOPE, True, grad_input=gradient)
+    return gradient
+
+
+def _dot(first: torch.Tensor, second: torch.Tensor, dim: int) -> torch.Tensor:
+    return (first * second).sum(dim=dim, keepdim=True)
