@@ -16,6 +16,8 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags
 
+from .sklearn_compat import wrap_output
+
 __all__ = [
     "NO_CALLBACKS",
     "Part",
@@ -52,7 +54,10 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def pinned_settings() -> Iterator[None]:
-    """Run with the default settings of scikit-learn's transformers and, if imported, of torch."""
+    """Run with the default settings of scikit-learn's transformers and, if imported, of torch.
+
+    Of torch: its number type and device, gradients, and full precision (no autocast).
+    """
     with ExitStack() as stack:
         stack.enter_context(config_context(transform_output="default"))
         # Before its first import torch has its defaults.
@@ -62,6 +67,11 @@ def pinned_settings() -> Iterator[None]:
             # A context of a device intercepts every call of torch, half of the time of small ones.
             if torch.empty(0).device.type != "cpu":
                 stack.enter_context(torch.device("cpu"))
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
@@ -104,8 +114,28 @@ class ReferenceMixin:
     _doc_link_url_param_generator = _reference_page
 
 
+def _in_a_container(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method whose output becomes a table where that is set, unless it is 3-D."""
+
+    @functools.wraps(method)
+    def contained(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        output = method(self, X, *args, **kwargs)
+        is_3d = getattr(output, "ndim", 2) == 3
+        return output if is_3d else wrap_output("transform", output, X, self)
+
+    return contained
+
+
 class TaskEstimatorMixin(ReferenceMixin):
-    """Tags of an estimator of sequences and tasks."""
+    """Tags and output of an estimator of sequences and tasks."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Leave sequences of three dimensions out of ``set_output``: tables have two."""
+        super().__init_subclass__(**kwargs)
+        for name in ("transform", "fit_transform"):
+            plain = getattr(getattr(cls, name, None), "__wrapped__", None)
+            if plain is not None and ("transform" in vars(cls) or name in vars(cls)):
+                setattr(cls, name, _in_a_container(plain))
 
     def __sklearn_tags__(self) -> Tags:
         """Return tags: tasks are required, there may be several, and X may be 3-D."""

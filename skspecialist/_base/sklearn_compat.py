@@ -3,6 +3,7 @@
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
+from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -20,4 +21,5 @@ __all__ = [
     "fit_context",
     "safe_indexing",
     "validate_params",
+    "wrap_output",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from .validation import (
     FLOATS,
+    as_array,
     check_convertible,
     check_labels,
     check_numbers,
@@ -81,7 +82,7 @@ class RaggedSequences:
             rows = validate_steps(estimator, _stacked(X), reset=reset)
             return cls(_fill(rows, lengths), lengths, "list")
         if n_dimensions(X) == 3:
-            return cls._from_padded(estimator, np.asarray(X), reset)
+            return cls._from_padded(estimator, as_array(X, "X"), reset)
         if groups is None:
             X = validate_sequences(estimator, X, n_timesteps=n_timesteps, reset=reset)
             return cls(X, np.full(len(X), X.shape[1]), "array")
@@ -157,7 +158,7 @@ def is_ragged_list(X: Any) -> bool:
 
 
 def _n_steps(part: Any, k: int) -> int:
-    steps = np.asarray(part)
+    steps = as_array(part, "X")
     if steps.ndim != 2:
         raise TypeError(
             f"Sequence {k} of X must be an array-like of shape (n_steps, n_features), got a "
@@ -180,7 +181,7 @@ def _stacked(parts: Sequence[Any]) -> Any:
         return library.concat(tables)
     if len(widths := {part.shape[1] for part in parts}) > 1:
         raise ValueError(f"X has sequences of {sorted(widths)} features: all must have the same.")
-    return np.concatenate([check_convertible(part, "X") for part in parts])
+    return np.concatenate([as_array(check_convertible(part, "X"), "X") for part in parts])
 
 
 def _fill(rows: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -35,8 +35,8 @@ MAX_INTEGER = 2.0**53
 def read_tasks(y: Any) -> Any:
     """Return ``y`` as a table or an array whose rows can be selected.
 
-    Sparse matrices become dense, masked entries missing, and dictionaries of columns,
-    structured arrays and tables of pyarrow tables of pandas. Everything else stays as it is.
+    Sparse matrices and tensors become arrays, masked entries missing, and dictionaries of
+    columns, structured arrays and tables of pyarrow tables of pandas.
 
     Raises
     ------
@@ -45,6 +45,8 @@ def read_tasks(y: Any) -> Any:
     """
     if issparse(y):
         return y.toarray()
+    if hasattr(y, "detach"):
+        return as_array(y, "y")
     if isinstance(y, np.ma.MaskedArray) and y.dtype.names is None:
         if y.dtype.kind == "f":
             return y.filled(np.nan)

@@ -34,8 +34,26 @@ FLOATS = [np.float64, np.float32]
 LARGEST = 1e150  # sums of squares of numbers up to this size are finite
 
 
+def _from_other_library(values: Any) -> Any:
+    """Return tensors of torch without gradient, masked numbers as NaN, tables of pyarrow."""
+    if hasattr(values, "detach") and hasattr(values, "cpu"):
+        values = values.detach().cpu()
+        # NumPy has no numbers of 16 bits with the range of 32.
+        return values.float() if str(values.dtype) == "torch.bfloat16" else values
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+        if not np.ma.getmaskarray(values).any():
+            return values.data
+        dtype = np.result_type(values.dtype, np.float32)
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data).astype(dtype)
+    if type(values).__module__.partition(".")[0] == "pyarrow" and hasattr(values, "to_pandas"):
+        return values.to_pandas()
+    return values
+
+
 def as_array(values: Any, argument: str, dtype: Any = None) -> np.ndarray:
     """Return an array, or raise an error that names the argument.
+
+    Tensors of torch lose their gradient, and masked numbers become NaN.
 
     Parameters
     ----------
@@ -57,8 +75,8 @@ def as_array(values: Any, argument: str, dtype: Any = None) -> np.ndarray:
         If they are ragged, or cannot be converted.
     """
     try:
-        return np.asarray(values, dtype=dtype)
-    except (TypeError, ValueError, OverflowError) as error:
+        return np.asarray(_from_other_library(values), dtype=dtype)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         content = "" if dtype is None else " of numbers"
         raise kind(f"{argument} must be an array{content}: {error}") from None
@@ -126,6 +144,7 @@ def check_convertible(
 
     Returns a DataFrame as it is, and anything else as an array.
     """
+    values = _from_other_library(values)
     refuse_dates(values, argument)
     if issparse(values):
         raise TypeError(f"{argument} must be dense, got a sparse {type(values).__name__}.")
@@ -344,7 +363,7 @@ def validate_sequences(
         If ``X`` does not hold numbers, or the number of steps does not fit the array.
     """
     if n_dimensions(X) == 3:
-        X = np.asarray(X)
+        X = as_array(X, "X")
         if n_timesteps is not None and X.shape[1] != n_timesteps:
             raise ValueError(
                 f"X has {X.shape[1]} time steps per sequence, but "
@@ -390,7 +409,7 @@ def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any)
     """
     shape = None
     if n_dimensions(X) == 3:
-        X = np.asarray(X)
+        X = as_array(X, "X")
         shape = X.shape
         X = X.reshape(shape[0] * shape[1], shape[2])
     X = check_convertible(X, "X", **checks)

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
@@ -21,6 +22,7 @@ from .._base.sklearn_compat import (
     fit_context,
     safe_indexing,
 )
+from .._data.task_columns import read_tasks
 from .._data.tasks import TaskTargets
 from .._data.validation import check_callbacks, check_same_length, validate_steps
 from .._data.weights import (
@@ -53,6 +55,7 @@ NOT_IN_CHECKPOINTS = (
     "checkpoint_dir",
     "cv",
     "random_state",
+    "task_types",
     "task_weight",
     "validation_fraction",
     "verbose",
@@ -73,13 +76,14 @@ class BaseSparseSpecialist(
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalty": [str, BasePenalty],
         "heads": [StrOptions({"mlp", "linear"})],
+        "task_types": [StrOptions({"amount", "label"}), list, tuple, dict, None],
         "task_weight": ["array-like", None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "early_stopping": ["boolean"],
         "callbacks": [list, None],
-        "device": [str],
+        "device": [str, torch.device],
         "checkpoint_dir": [str, os.PathLike, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -155,13 +159,13 @@ class BaseSparseSpecialist(
                 max_epochs=self.max_epochs,
                 batch_size=self.batch_size,
                 early_stopping=self.early_stopping,
-                device=self.device,
+                device=str(self.device),
                 verbose=self.verbose,
                 task=task,
                 checkpoints=self._open_checkpoints(data, build, seed),
             )
             self.history_: list[dict[str, Any]] = []
-            with seeded(seed, self.device):
+            with seeded(seed, str(self.device)):
                 self._learn(data, trainer, build)
         return self
 
@@ -178,6 +182,7 @@ class BaseSparseSpecialist(
         X = validate_steps(self, X, ensure_min_samples=2)
         if y is None:
             raise TaskTargets.missing(self)
+        y = read_tasks(y)
         columns = TaskTargets.columns(y)
         check_same_length(X=X, y=columns[0], groups=groups)
         counts = validate_sample_weight(sample_weight, (len(X), len(columns)))
@@ -198,7 +203,7 @@ class BaseSparseSpecialist(
             shape = (len(X), *weights.shape[1:])
             weights = np.broadcast_to(weights[0], shape) if is_shared else weights[index]
 
-        self.tasks_ = TaskTargets(y, allow_missing=True, weights=counts)
+        self.tasks_ = TaskTargets(y, allow_missing=True, weights=counts, task_types=self.task_types)
         learned = self.tasks_.learned  # these are fitted as if without the constant tasks
         self._n_classes = [t.n_classes for t in self.tasks_.tasks if not t.is_constant]
         if folds is None:
@@ -261,6 +266,7 @@ class BaseSparseSpecialist(
         params = self.get_params(deep=False)
         options = {name: params[name] for name in params.keys() - set(NOT_IN_CHECKPOINTS)}
         options |= build.keywords | {"class": type(self).__name__, "n_latents": self._n_latents}
+        options["device"] = str(self.device)
         return Checkpoints(self.checkpoint_dir, data, options, seed, self._previous())
 
     def _previous(self) -> SpecialistAutoencoder | None:

@@ -13,6 +13,12 @@ SHARED_DOCS = {
             Weights of the tasks. None is equal weights: losses are in units of the loss of the
             null model, so that neither the scale of a task nor its number of labels matters.
         """,
+    "task_types": """
+        task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+            Kinds of the tasks: one for all, one per task, or those of some tasks by name. None
+            takes floats for amounts (continuous tasks), and integers, booleans and strings for
+            class labels, whether or not values are missing.
+        """,
     "batch_size": """
         batch_size : int, default=128
             Number of steps in a batch; whole sequences, at least 16 of them.
@@ -37,7 +43,7 @@ SHARED_DOCS = {
             Further callbacks of the training with the penalty.
         """,
     "device": """
-        device : str, default="cpu"
+        device : str or torch.device, default="cpu"
             Device of the training. The fitted networks are on the CPU.
         """,
     "checkpoint_dir": """

@@ -294,6 +294,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     {independence_weight}
     {decoder}
     {task_weight}
+    {task_types}
     max_epochs : int, default=None
         Epochs of a training from scratch, such as step 4; step 1 takes 0.6 of them, step 2 0.8
         if it continues step 1 and step 3 a third. None is as many as make 25 updates times
@@ -357,6 +358,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         independence_weight: float = INDEPENDENCE_WEIGHT,
         decoder: str | None = "lazy",
         task_weight: Any = None,
+        task_types: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 0.03,
@@ -364,7 +366,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         early_stopping: bool = False,
         validation_fraction: float = VALIDATION_FRACTION,
         callbacks: list[Any] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -379,6 +381,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         self.independence_weight = independence_weight
         self.decoder = decoder
         self.task_weight = task_weight
+        self.task_types = task_types
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -6,6 +6,7 @@ import os
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from .._base.estimator import fill_docstring
 from ..networks.layers import Bottlenecks
@@ -47,6 +48,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
     {independence_weight}
     {decoder}
     {task_weight}
+    {task_types}
     max_epochs : int, default=None
         Epochs of a training from scratch, such as that of reconstruction; the path takes 0.6 of
         them, the fit to all samples 0.8 and heads without penalty a third. None is as many as
@@ -110,13 +112,14 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
         independence_weight: float = INDEPENDENCE_WEIGHT,
         decoder: str | None = "lazy",
         task_weight: Any = None,
+        task_types: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 0.03,
         input_noise: float | str = "auto",
         early_stopping: bool = False,
         callbacks: list[Any] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         checkpoint_dir: str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -131,6 +134,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
         self.independence_weight = independence_weight
         self.decoder = decoder
         self.task_weight = task_weight
+        self.task_types = task_types
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

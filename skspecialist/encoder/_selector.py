@@ -167,6 +167,7 @@ class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
     {penalty}
     {heads}
     {task_weight}
+    {task_types}
     {max_epochs}
     {batch_size}
     {learning_rate}
@@ -219,13 +220,14 @@ class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
         penalty: str | BasePenalty = "auto",
         heads: str = "mlp",
         task_weight: Any = None,
+        task_types: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 0.03,
         early_stopping: bool = False,
         validation_fraction: float = VALIDATION_FRACTION,
         callbacks: list[Any] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -235,6 +237,7 @@ class SparseMultiTaskSelector(GivenSparsityMixin, _ColumnSelector):
         self.penalty = penalty
         self.heads = heads
         self.task_weight = task_weight
+        self.task_types = task_types
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -288,6 +291,7 @@ class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
     {penalty}
     {heads}
     {task_weight}
+    {task_types}
     {max_epochs}
     {batch_size}
     {learning_rate}
@@ -346,12 +350,13 @@ class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
         penalty: str | BasePenalty = "auto",
         heads: str = "mlp",
         task_weight: Any = None,
+        task_types: Any = None,
         max_epochs: int | None = None,
         batch_size: int = 128,
         learning_rate: float = 0.03,
         early_stopping: bool = False,
         callbacks: list[Any] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         checkpoint_dir: str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -363,6 +368,7 @@ class SparseMultiTaskSelectorCV(SearchedSparsityMixin, _ColumnSelector):
         self.penalty = penalty
         self.heads = heads
         self.task_weight = task_weight
+        self.task_types = task_types
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

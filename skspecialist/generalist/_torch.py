@@ -73,7 +73,7 @@ class TorchGeneralist(
         keyword arguments, a tuple of positional ones, or the only argument.
     batch_size : int, default=256
         Number of steps in one call of the module. Smaller batches take less memory.
-    device : str, default=None
+    device : str or torch.device, default=None
         Device of the module during a call, such as "cuda"; it is moved back afterwards. None
         leaves it on its device, which saves the moves, and is the only choice for a module
         that is spread over several.
@@ -130,7 +130,7 @@ class TorchGeneralist(
         "input_shape": [tuple, None],
         "preprocess": [callable, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, None],
+        "device": [str, torch.device, None],
         "verbose": ["verbose"],
     }
 
@@ -143,7 +143,7 @@ class TorchGeneralist(
         input_shape: tuple[int, ...] | None = None,
         preprocess: Callable[[Any], Any] | None = None,
         batch_size: int = 256,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         verbose: int = 0,
     ) -> None:
         self.module = module
@@ -182,7 +182,7 @@ class TorchGeneralist(
         X = validate_steps(self, X)
         steps = X.reshape(-1, X.shape[-1])[:N_TRIED]
         try:
-            with module_at_work(owner_of(self.module), self.device) as place:
+            with module_at_work(owner_of(self.module), self._device_name) as place:
                 self.n_features_out_ = self._batch(steps, place).shape[1]
         except (RuntimeError, TypeError, LookupError, AttributeError, AssertionError) as error:
             raise ValueError(
@@ -219,7 +219,7 @@ class TorchGeneralist(
         starts = tqdm(
             range(0, len(steps), self.batch_size), desc="hidden states", disable=not self.verbose
         )
-        with module_at_work(owner_of(self.module), self.device) as place:
+        with module_at_work(owner_of(self.module), self._device_name) as place:
             for start in starts:
                 batch = self._batch(steps[start : start + self.batch_size], place)
                 if batch.shape[1] != self.n_features_out_:
@@ -230,6 +230,10 @@ class TorchGeneralist(
                     )
                 states[start : start + len(batch)] = batch
         return states.reshape(*X.shape[:-1], self.n_features_out_)
+
+    @property
+    def _device_name(self) -> str | None:
+        return None if self.device is None else str(self.device)
 
     @property
     def _n_features_out(self) -> int:

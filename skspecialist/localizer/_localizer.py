@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -99,7 +100,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         Largest learning rate, of a one-cycle schedule.
     callbacks : list or None, default=None
         Callbacks of skorch.
-    device : str, default="cpu"
+    device : str or torch.device, default="cpu"
         Device of the training; predictions are made on the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and folds.
@@ -195,7 +196,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         "window": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "callbacks": [list, None],
-        "device": [str],
+        "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -219,7 +220,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         window: int | None = None,
         learning_rate: float = 0.01,
         callbacks: list[Any] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -298,7 +299,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             data = training_data(
                 labels, features.transform_all(sequences), values, folds, self.window
             )
-            with seeded(rng.randint(2**31 - 1), self.device):
+            with seeded(rng.randint(2**31 - 1), str(self.device)):
                 module, self.history_ = train_scorers(self, data, labels.is_amount.tolist(), task)
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)

@@ -240,7 +240,7 @@ def train_scorers(
         max_epochs=max_epochs,
         batch_size=batch_size,
         callbacks=check_callbacks(localizer.callbacks),
-        device=localizer.device,
+        device=str(localizer.device),
         verbose=localizer.verbose,
         warmup=WARMUP,
     )

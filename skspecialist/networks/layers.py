@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .._base.estimator import pinned_settings
+
 SLOPE = 0.2  # of the leaky rectifiers, for negative values
 CHUNK = 8192  # rows in a pass where no gradient is needed
 HEAD_UNITS = (32, 32)  # hidden units of the heads that are not linear
@@ -50,16 +52,17 @@ class ArrayModule(nn.Module):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the module of this state, on the CPU."""
+        """Restore the module of this state, on the CPU whatever torch's default device is."""
         super().__init__()
         vars(self).update(state["attributes"])
         for name, module in state["modules"].items():
             self.register_module(name, module)
-        for name, saved in state["parameters"].items():
-            parameter = None if saved is None else nn.Parameter(torch.tensor(saved[0]), saved[1])
-            self.register_parameter(name, parameter)
-        for name, array in state["buffers"].items():
-            self.register_buffer(name, None if array is None else torch.tensor(array))
+        with pinned_settings():
+            for name, saved in state["parameters"].items():
+                kept = None if saved is None else nn.Parameter(torch.tensor(saved[0]), saved[1])
+                self.register_parameter(name, kept)
+            for name, array in state["buffers"].items():
+                self.register_buffer(name, None if array is None else torch.tensor(array))
 
     def register_list(self, name: str, parameters: Iterable[nn.Parameter]) -> None:
         """Register parameters under a name and their number."""

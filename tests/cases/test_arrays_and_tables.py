@@ -5,13 +5,18 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from skspecialist import SpecialistPipeline, TaskLocalizer, TaskStructureIdentifier
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    TaskLocalizer,
+    TaskStructureIdentifier,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -26,14 +31,55 @@ def new_pipeline(**params):
     return SpecialistPipeline(strategy="generalist", random_state=0, **params)
 
 
+def new_encoder(**params):
+    small = {"hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
+    return SparseSpecialistEncoder(2, n_relevant=1, **small, **params)
+
+
 def new_localizer():
     return TaskLocalizer(2, cv=2, hidden_layer_sizes=(4,), max_epochs=2, random_state=0)
 
 
-def test_half_precision_tensors_are_read():
-    tensor = torch.tensor(X).half()
-    expected = new_pipeline().fit(tensor.numpy(), Y).predict(tensor.numpy())
-    assert_allclose(new_pipeline().fit(tensor, Y).predict(tensor), expected, rtol=1e-3)
+TENSORS = {
+    "half": (torch.tensor(X).half(), X.astype(np.float16)),
+    "bfloat16": (torch.tensor(X).bfloat16(), torch.tensor(X).bfloat16().float().numpy()),
+    "requires grad": (torch.tensor(X, requires_grad=True), X),
+}
+
+
+@pytest.mark.parametrize("form", TENSORS)
+def test_tensors_of_torch_are_read_as_arrays(form):
+    tensor, plain = TENSORS[form]
+    one, other = (new_pipeline().fit(x, Y).predict(x) for x in (tensor, plain))
+    assert_array_equal(one, other)
+    one, other = (TaskStructureIdentifier().fit(x, Y).pvalues_ for x in (tensor, plain))
+    assert_array_equal(one, other)
+    one, other = (new_encoder().fit(x[:, 1], Y).predict(x[:, 1]) for x in (tensor, plain))
+    assert_array_equal(one, other)
+    one, other = (new_localizer().fit(list(x), LABELS).thresholds_ for x in (tensor, plain))
+    assert_array_equal(one, other)
+
+
+def test_tasks_may_be_tensors_of_torch():
+    plain = torch.tensor(Y).bfloat16().float().numpy()
+    for y in (torch.tensor(Y).bfloat16(), torch.tensor(plain, requires_grad=True)):
+        one, other = (new_pipeline().fit(X, tasks).predict(X) for tasks in (y, plain))
+        assert_array_equal(one, other)
+
+
+def test_a_device_of_torch_is_as_good_as_its_name():
+    one, other = (new_encoder(device=d).fit(X[:, 1], Y) for d in ("cpu", torch.device("cpu")))
+    assert_array_equal(one.predict(X[:, 1]), other.predict(X[:, 1]))
+    new_localizer().set_params(device=torch.device("cpu")).fit(X, LABELS)
+
+
+def test_masked_features_are_missing_steps():
+    mask = RNG.random(X.shape) < 0.03
+    masked, plain = np.ma.masked_array(X, mask), np.where(mask, np.nan, X)
+    one, other = (TaskStructureIdentifier().fit(x, Y).pvalues_ for x in (masked, plain))
+    assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        new_encoder().fit(masked, Y)
 
 
 def test_missing_steps_are_allowed_in_the_structure():

@@ -16,6 +16,7 @@ from sklearn.multioutput import MultiOutputClassifier
 
 from skspecialist import (
     SparseSpecialistEncoder,
+    SparseSpecialistEncoderCV,
     SpecialistClassifier,
     SpecialistPipeline,
     SpecialistRegressor,
@@ -23,6 +24,7 @@ from skspecialist import (
     TaskStructureIdentifier,
 )
 from skspecialist._data.tasks import TaskTargets
+from skspecialist.encoder import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
 from skspecialist.exceptions import SpecialistWarning
 
 RNG = np.random.default_rng(0)
@@ -205,6 +207,27 @@ def new_identifier(**params):
 def new_localizer(**params):
     small = {"cv": 2, "hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
     return TaskLocalizer(2, **small, **params)
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize("kind", ["amount", "label"])
+@pytest.mark.parametrize(
+    "cls",
+    [
+        SparseSpecialistEncoder,
+        SparseSpecialistEncoderCV,
+        SparseMultiTaskSelector,
+        SparseMultiTaskSelectorCV,
+    ],
+)
+def test_task_types_override_the_rule_in_every_encoder(cls, kind):
+    y = np.column_stack([np.arange(60) % 5, LABELS[:, 1]])
+    plain = y.astype(float) if kind == "amount" else y
+    other = y if kind == "amount" else y.astype(float)
+    params = {"max_epochs": 1, "random_state": 0}
+    params |= {"cv": 2} if "CV" in cls.__name__ else {}
+    one = cls(task_types=kind, **params).fit(X[:, 1], other)
+    assert_array_equal(one.predict(X[:, 1]), cls(**params).fit(X[:, 1], plain).predict(X[:, 1]))
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
