@@ -116,7 +116,8 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Value of each task in each sequence. Columns of floats are continuous,
             columns of integers, booleans or strings are class labels, unless ``task_types``
-            is given.
+            is given. A task is learned from the sequences of which it is known; one of a
+            single value is predicted by it, with a warning.
         groups : array-like of shape (n_sequences,), default=None
             Groups of dependent sequences, such as those of a person: a split does not divide
             them, and the standard error is one over groups.
@@ -134,7 +135,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         Raises
         ------
         ValueError
-            If ``y`` is missing, ``X`` or ``y`` have NaN or infinite values, a task is
+            If ``y`` is missing, ``X`` has NaN or ``X`` or ``y`` infinite values, all tasks are
             constant, there is one environment only, a part raises it, or the encoder has a
             ``checkpoint_dir`` and ``random_state`` is not an integer.
 
@@ -146,7 +147,9 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             model.
         """
         X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
-        tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=self.task_types)
+        tasks = TaskTargets.for_samples(
+            y, X, estimator=self, allow_missing=True, task_types=self.task_types
+        )
         data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         self._warn_of_ignored_parameters(tasks)
         with self._stages(data, "fit") as stage:
@@ -194,7 +197,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         """
         X = self._validate(X)
         kinds = self.task_types if isinstance(self.task_types, str) else None
-        tasks = TaskTargets.for_samples(y, X, estimator=self, task_types=kinds)
+        tasks = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True, task_types=kinds)
         data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         if not self._representation.aligned:
             raise ValueError(

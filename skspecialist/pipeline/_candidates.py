@@ -360,6 +360,13 @@ def fit_estimator(
     estimator: Any, task: Task, features: np.ndarray, values: np.ndarray, seed: int
 ) -> Any:
     """Return a fitted clone of the estimator of one task, of the null model for one value."""
+    if task.is_classification and values.dtype == object:
+        values = np.asarray(values.tolist())  # labels that stood beside missing ones
+    if not len(values):
+        # Of a task without any value nothing can be predicted.
+        null = null_estimator(task).fit(np.zeros((1, features.shape[1])), np.zeros(1))
+        null.constant_ = np.full_like(null.constant_, np.nan)
+        return null
     if (values == values[0]).all():
         return null_estimator(task).fit(features, values)
     if task.is_classification and is_regressor(estimator):
@@ -386,7 +393,9 @@ def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarr
     if not hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
     probabilities = np.zeros((len(features), task.n_classes))
-    probabilities[:, task.encode(estimator.classes_)] = estimator.predict_proba(features)
+    assert task.classes is not None
+    found = np.searchsorted(task.classes, estimator.classes_)
+    probabilities[:, found] = estimator.predict_proba(features)
     return probabilities
 
 

@@ -90,7 +90,10 @@ class Fold:
         for i, task in enumerate(data.tasks.tasks):
             for candidate in task_candidates(self.representation, i, task, estimator):
                 if candidate.name not in self.fitted[i]:
-                    pairs = other_environments(fit, held_out)
+                    pairs = [
+                        (rows[np.isin(rows, fit.known[i])], others)
+                        for rows, others in other_environments(fit, held_out)
+                    ]
                     self.fitted[i][candidate.name] = _fit_held_out(
                         candidate, task, features, (fit.values[i], pairs), self.split, seed
                     )
@@ -182,7 +185,7 @@ def held_out(folds: list[Fold], data: LabeledSequences, index: int, loss: Any) -
         for name in names:
             # np.add.at is not needed: a fold holds out each sequence once.
             sums[name][rows] += fitted.get(name, fitted["generalist"]).scores
-    seen = np.flatnonzero(counts)
+    seen = data.known[index][counts[data.known[index]] > 0]
     truth = values[seen]
     scores = {name: total[seen] / counts[seen, None] for name, total in sums.items()}
     sharpness = dict.fromkeys(names, 0.0)
@@ -236,7 +239,7 @@ def _fit_held_out(
     candidate: Candidate,
     task: Task,
     features: tuple[np.ndarray, np.ndarray],
-    targets: tuple[np.ndarray, Iterator[tuple[np.ndarray, np.ndarray]]],
+    targets: tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]],
     split: Split,
     seed: int,
 ) -> FittedCandidate:
@@ -313,7 +316,13 @@ def other_environments(
 def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
     if not isinstance(cv, Integral):
         return cv
-    labels = [v for v, t in zip(data.values, data.tasks.tasks, strict=True) if t.is_classification]
+    # A missing label is a class of its own, so that each fold has a share of the known ones.
+    pairs = zip(data.values, data.tasks.tasks, strict=True)
+    labels = [
+        np.nan_to_num(task.encode(values), nan=-1)
+        for values, task in pairs
+        if task.is_classification and not task.is_constant
+    ]
     if not labels:
         folds = KFold if data.groups is None else GroupKFold
         return folds(cv, shuffle=True, random_state=seed)
@@ -383,8 +392,8 @@ def _draw_parts(
 
 def _has_all_classes(data: LabeledSequences, rows: np.ndarray) -> bool:
     return all(
-        task.classes is None or len(np.unique(values[rows])) == task.n_classes
-        for task, values in zip(data.tasks.tasks, data.values, strict=True)
+        task.classes is None or len(set(values[np.intersect1d(rows, known)])) == task.n_classes
+        for task, values, known in zip(data.tasks.tasks, data.values, data.known, strict=True)
     )
 
 
@@ -396,7 +405,7 @@ def _warn_of_constant_tasks(fit: LabeledSequences) -> None:
             others = np.flatnonzero(fit.environments != environment)
             varied = varied & (fit.take(others).varied if len(others) else True)
     for task, is_varied in zip(fit.tasks.tasks, varied, strict=True):
-        if not is_varied:
+        if not is_varied and not task.is_constant:
             what = "one class only" if task.is_classification else "one value only"
             warn(
                 f"Task {task.name!r} of y has {what} in this training fold: the task is predicted "

@@ -126,7 +126,7 @@ def fit_tasks(
     folds: list[Fold] = []
     states = States(data.X)
     if strategy in UNCOMPARED:
-        decisions = [UNCOMPARED[strategy]] * len(data.tasks)
+        decisions = [UNCOMPARED[strategy] for _ in data.tasks.tasks]
         encode = strategy == "specialist"
     else:
         folds = fit_folds(
@@ -139,25 +139,26 @@ def fit_tasks(
             seed=seeds[0],
             encode=always_encode,
         )
-        evidence = [held_out(folds, data, i, loss) for i in range(len(data.tasks))]
+        varied = np.all([data.take(fold.split.estimators).varied for fold in folds], axis=0)
+        compared = np.flatnonzero(varied).tolist()
+        evidence = [held_out(folds, data, i, loss) for i in compared]
         if not always_encode:
             # The encoder takes most of the time of a fit, and can only add where a task is
             # curved.
             curved = any(is_curved(task) for task in evidence)
             add_latents(folds, stage, estimator, seeds[0], train=curved)
             if curved:
-                evidence = [held_out(folds, data, i, loss) for i in range(len(data.tasks))]
+                evidence = [held_out(folds, data, i, loss) for i in compared]
         missing = folds[-1].representation.missing
-        decisions = []
-        for i, task in enumerate(evidence):
-            parts = [data.values[i][fold.split.estimators] for fold in folds]
-            if any((part == part[0]).all() for part in parts):
-                decisions.append(Decision({"null": 1.0}, CONSTANT))
-            elif strategy == "stack":
-                decisions.append(mix_candidates(task, loss))
-            else:
-                decisions.append(choose_candidate(task, missing[i]))
+        decisions = [Decision({"null": 1.0}, CONSTANT)] * len(data.tasks)
+        for i, task in zip(compared, evidence, strict=True):
+            is_mixed = strategy == "stack"
+            decisions[i] = (
+                mix_candidates(task, loss) if is_mixed else choose_candidate(task, missing[i])
+            )
         encode = any(name in d.weights for d in decisions for name in READS_LATENTS)
+    for i in np.flatnonzero(~data.tasks.learned).tolist():
+        decisions[i] = Decision({"null": 1.0}, "the task has fewer than two values")
     representation = new_representation(seeds[1])
     data = representation.fit(data, states, stage)
     representation.fit_encoder(data, stage, train=encode)
@@ -336,10 +337,11 @@ def _fit_models(
         members = []
         bags = [] if data.environments is not None or len(decision.weights) == 1 else folds
         for name, weight in decision.weights.items():
-            columns = candidates[name].columns
-            fitted = fit_estimator(
-                candidates[name].estimator, task, features[:, columns], data.values[i], seed
-            )
+            columns, rows = candidates[name].columns, data.known[i]
+            read, values = features[:, columns], data.values[i]
+            if len(rows) < len(read):
+                read, values = read[rows], values[rows]
+            fitted = fit_estimator(candidates[name].estimator, task, read, values, seed)
             fits = [(reads or representation, columns, fitted)]
             for fold in bags:
                 if name in fold.fitted[i]:

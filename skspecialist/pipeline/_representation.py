@@ -15,7 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 from .._base.estimator import pinned_settings
 from .._base.sklearn_compat import safe_indexing
 from .._data.tasks import TaskTargets
-from .._data.validation import check_labels, check_same_length
+from .._data.validation import check_labels, check_same_length, is_missing
 from .._data.weights import weighted_means
 from ._invariance import stable_features
 
@@ -66,13 +66,19 @@ class LabeledSequences:
 
     @cached_property
     def values(self) -> list[np.ndarray]:
-        """Values of each task, arrays of shape (n_sequences,)."""
+        """Values of each task, arrays of shape (n_sequences,); some may be missing."""
         return self.tasks.split(self.y)
+
+    @cached_property
+    def known(self) -> list[np.ndarray]:
+        """Sequences of which each task is known, arrays of int."""
+        return [np.flatnonzero(~is_missing(values)) for values in self.values]
 
     @cached_property
     def varied(self) -> np.ndarray:
         """Whether each task has more than one value, shape (n_tasks,), bool."""
-        return np.array([len(np.unique(values)) > 1 for values in self.values])
+        pairs = zip(self.values, self.known, strict=True)
+        return np.array([len(set(values[rows].tolist())) > 1 for values, rows in pairs])
 
 
 class States:
@@ -338,12 +344,16 @@ class Representation:
         values, groups = data.tasks.to_columns(data.y)
         return [
             {
-                name: part[stable_features(features[:, part], values[:, group], environments)]
+                name: part[
+                    stable_features(
+                        features[np.ix_(rows, part)], values[np.ix_(rows, own)], environments[rows]
+                    )
+                ]
                 if len(part)
                 else part
                 for name, part in columns.items()
             }
-            for columns, group in zip(found, groups, strict=True)
+            for columns, own, rows in zip(found, groups, data.known, strict=True)
         ]
 
 

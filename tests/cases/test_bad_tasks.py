@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, cross_val_score
 
 from skspecialist import (
@@ -148,3 +149,18 @@ def test_one_bad_task_changes_no_other_in_the_localizer():
     assert_array_equal(weights[:, :, 1:], expected.step_weights(X))
     assert not weights[:, :, 0].any()
     assert found.score(X, labels) == expected.score(X, labels[:, 1:])
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize("strategy", ["stack", "generalist"])
+def test_bad_tasks_change_no_other_in_the_pipeline(strategy):
+    both = pd.DataFrame({name: values for name, (values, _) in BAD.items()} | {"good": GOOD})
+    pipeline = new_pipeline() if strategy == "stack" else SpecialistPipeline(strategy=strategy)
+    with pytest.warns(SpecialistWarning, match="'one class' of y has one class only"):
+        pipeline.fit(X, both)
+    alone = clone(pipeline).fit(X, both[["good"]])
+    assert_array_equal(pipeline.predict(X)[:, -1], alone.predict(X)[:, 0])
+    assert pipeline.predicted_from_[:-1] == ["null"] * 4
+    assert [str(v) for v in pipeline.predict(X)[0, :-1]] == ["0.0", "a", "nan", "1.0"]
+    assert "fewer than two values" in pipeline.fallback_reason_[0]
+    assert pipeline.weights_[-1] == alone.weights_[0]

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.metrics import r2_score
 
-from skspecialist import SparseSpecialistEncoder, TaskStructureIdentifier
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -81,3 +83,38 @@ def test_every_form_of_a_missing_label_is_the_same(nothing, labels):
     steps = X[:, 1]
     one, other = (new_encoder().fit(steps, y) for y in (pd.DataFrame(values), expected))
     assert_array_equal(one.predict(steps), other.predict(steps))
+
+
+def new_pipeline(**params):
+    encoder = new_encoder(input_noise=0.3).set_params(random_state=None)
+    return SpecialistPipeline(encoder=encoder, random_state=0, **params)
+
+
+@pytest.mark.parametrize("strategy", ["stack", "best", "specialist", "generalist"])
+def test_a_pipeline_learns_each_task_from_the_sequences_of_which_it_is_known(strategy):
+    if strategy == "generalist":
+        pipeline = SpecialistPipeline(strategy=strategy, random_state=0)
+        alone = [clone(pipeline).fit(X[k], y[k]) for k, y in zip(KNOWN.T, Y.T, strict=True)]
+        expected = np.column_stack([fitted.predict(X) for fitted in alone])
+        assert_allclose(pipeline.fit(X, HOLES).predict(X), expected)
+        return
+    fitted = new_pipeline(strategy=strategy).fit(X, HOLES)
+    assert fitted.score(X, HOLES) == pytest.approx(
+        np.mean(
+            [r2_score(Y[known, j], fitted.predict(X)[known, j]) for j, known in enumerate(KNOWN.T)]
+        )
+    )
+    assert fitted.score(X, Y) > (0.1 if strategy == "specialist" else 0.8)
+    before = fitted.predict(X)
+    fitted.add_task(X, HOLES[:, 0])
+    assert_array_equal(fitted.predict(X)[:, :2], before)
+
+
+def test_labels_that_are_missing_are_left_out_of_every_split():
+    labels = np.where(KNOWN, np.where(Y > 0, "high", "low"), None)
+    fitted = new_pipeline(cv=3).fit(X, labels)
+    assert [proba.shape for proba in fitted.predict_proba(X)] == [(120, 2)] * 2
+    assert fitted.score(X, labels) > 0.8
+    groups = np.arange(120) // 6
+    grouped = new_pipeline(cv=3).fit(X, labels, groups=groups, environments=groups % 2)
+    assert grouped.score(X, labels) > 0.8

@@ -57,11 +57,6 @@ def no_targets(y):
     }
 
 
-# One of two tasks is constant.
-ONE_CONSTANT = {
-    "constant": changed(Y, (slice(None), 1), 3.0),
-    "one class in a table": pd.DataFrame({"a": Y[:, 0], "b": 1}),
-}
 NOTHING_TO_LEARN = {
     "one value": np.full((40, 2), 3.0),
     "one class": np.zeros(40, int),

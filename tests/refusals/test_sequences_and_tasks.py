@@ -15,7 +15,6 @@ from tests.refusals._estimators import (
     LABELS,
     NAN,
     NOTHING_TO_LEARN,
-    ONE_CONSTANT,
     X,
     Y,
     changed,
@@ -182,12 +181,6 @@ ONE_CLASS_Y = {
     "NA": pd.Series([1, pd.NA] * 20, dtype="Int64"),
     "only nan": Y * NAN,
 }
-MISSING_Y = {
-    "nan": changed(Y, (3, 1), NAN),
-    "None inside": changed(Y, (3, 1), None, object),
-    "missing category": pd.Series(["a", "b", None, "a"] * 10, dtype="category"),
-    "missing in a table": pd.DataFrame({"a": Y[:, 0], "b": ["x", None] * 20}),
-}
 BAD_Y = NO_TARGETS | NOTHING_TO_LEARN | INFINITE_Y
 UNSEEN = {
     "unseen class": np.full((40, 2), 7),
@@ -214,7 +207,7 @@ refusals.add(
     "pipeline.fit",
     "y",
     lambda y: new_pipeline().fit(X, y),
-    MISSING_Y | ONE_CLASS_Y | NOTHING_TO_LEARN | ONE_CONSTANT,
+    ONE_CLASS_Y | NOTHING_TO_LEARN,
 )
 refusals.add("identifier.fit", "y", lambda y: new_identifier().fit(X, y), ONE_CLASS_Y)
 refusals.add("collider", "y", lambda y: new_identifier(criterion="collider").fit(X, y), ONE_CLASS_Y)
@@ -227,10 +220,8 @@ refusals.add(
     lambda y: encoder().score(X, y),
     NO_TARGETS | INFINITE_Y | {"words": np.full((40, 2), "word"), "a task less": Y[:, :1]},
 )
-refusals.add(
-    "pipeline.score", "y", lambda y: pipeline().score(X, y), INFINITE_Y | MISSING_Y | ONE_CLASS_Y
-)
-refusals.add("add_task", "y", lambda y: pipeline().add_task(X, y), BAD_Y | ONE_CONSTANT)
+refusals.add("pipeline.score", "y", lambda y: pipeline().score(X, y), INFINITE_Y)
+refusals.add("add_task", "y", lambda y: pipeline().add_task(X, y), BAD_Y)
 refusals.add("add_task", "X", lambda X: pipeline().add_task(X, Y), OTHER_X | MISSING)
 refusals.add(
     "partial_fit",
