@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import narwhals.stable.v1 as nw
@@ -10,13 +11,23 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from sklearn.utils import Bunch
 
+from ..exceptions import warn
 from .validation import is_missing, refuse_dates
 
 __all__ = ["sequences_from_frame"]
 
 
+# Share of the cells without a row above which times are rarely those of shared steps.
+MOSTLY_EMPTY = 0.5
+
+
 def sequences_from_frame(
-    frame: Any, *, sequence: str, step: str, features: Sequence[str] | None = None
+    frame: Any,
+    *,
+    sequence: str,
+    step: str,
+    features: Sequence[str] | None = None,
+    align: str | int = "values",
 ) -> Bunch:
     """Convert a DataFrame in long format to aligned sequences.
 
@@ -26,14 +37,20 @@ def sequences_from_frame(
     Parameters
     ----------
     frame : pandas.DataFrame, polars.DataFrame or another eager DataFrame that narwhals supports
-        Data in long format, rows in any order.
+        Data in long format, rows in any order. Named levels of the index of a pandas
+        DataFrame are columns too.
     sequence : str
         Name of the column that identifies the sequence of a row.
     step : str
         Name of the column that identifies the step: numbers, dates or other values that can
-        be sorted and have the same meaning in all sequences.
+        be sorted and, with ``align="values"``, have the same meaning in all sequences.
     features : sequence of str, default=None
         Names of the columns with features. None takes all other columns.
+    align : {"values", "order"} or int, default="values"
+        Steps that are the same in all sequences: those of equal values; the first, second, ...
+        of each sequence ("order"), for times that are irregular; or those of one of so many
+        intervals of equal width between the smallest and the largest value, in which the
+        features of a sequence are averaged.
 
     Returns
     -------
@@ -43,7 +60,8 @@ def sequences_from_frame(
         sequences : ndarray of shape (n_sequences,)
             Values of the column ``sequence``, sorted: the order of ``y``.
         steps : ndarray of shape (n_timesteps,)
-            Values of the column ``step``, sorted.
+            Values of the column ``step``, sorted; numbers from 0 with ``align="order"``, and the
+            lower ends of the intervals if these are given.
         features : list of str
             Names of the features.
 
@@ -51,8 +69,13 @@ def sequences_from_frame(
     ------
     ValueError or TypeError
         If ``frame`` is not a DataFrame, a column is missing, duplicated or not numeric, there
-        are no rows or features, a sequence or step is missing in a row, or a step of a sequence
-        is in several rows.
+        are no rows or features, a sequence or step is missing in a row, a step of a sequence
+        is in several rows, or ``align`` does not fit the values of ``step``.
+
+    Warns
+    -----
+    SpecialistWarning
+        If most of the steps are in a single sequence, and most of ``X`` is missing.
 
     Examples
     --------
@@ -65,6 +88,14 @@ def sequences_from_frame(
     >>> data.sequences.tolist(), data.X[:, :, 0].tolist()
     (['a', 'b'], [[71.0, nan], [60.0, 64.0]])
     """
+    is_name = isinstance(align, str) and align in ("values", "order")
+    if not is_name and not (isinstance(align, Integral) and align > 0):
+        raise ValueError(
+            f"align must be 'values', 'order' or a positive number of intervals, got {align!r}."
+        )
+    levels = getattr(getattr(frame, "index", None), "names", None) or []
+    if used := [name for name in levels if name is not None and name in [sequence, step]]:
+        frame = frame.reset_index(level=used)
     try:
         table = nw.from_native(frame, eager_only=True)
         columns = list(table.columns)
@@ -88,18 +119,66 @@ def sequences_from_frame(
     if len(set(named)) < len(named):
         raise ValueError(f"sequence, step and features must be different columns, got {named}.")
     rows, sequences = _number(table[sequence].to_numpy(), sequence)
-    places, steps = _number(table[step].to_numpy(), step)
-    cells, counts = np.unique(rows * len(steps) + places, return_counts=True)
-    if (counts > 1).any():
-        row, place = divmod(int(cells[counts.argmax()]), len(steps))
-        raise ValueError(
-            f"Step {step}={steps[place]!r} of sequence {sequence}={sequences[row]!r} is in "
-            f"{counts.max()} rows: each step of a sequence must be in one row."
-        )
-    X = np.full((len(sequences), len(steps), len(features)), np.nan)
+    times = table[step].to_numpy()
+    places, steps = _number(times, step)
+    if isinstance(align, Integral):
+        places, steps = _intervals(times, step, int(align))
+    else:
+        cells, counts = np.unique(rows * len(steps) + places, return_counts=True)
+        if (counts > 1).any():
+            row, place = divmod(int(cells[counts.argmax()]), len(steps))
+            raise ValueError(
+                f"Step {step}={steps[place]!r} of sequence {sequence}={sequences[row]!r} is in "
+                f"{counts.max()} rows: each step of a sequence must be in one row."
+            )
+    if align == "order":
+        places, steps = _ranks(rows, places)
+    elif align == "values":
+        _warn_if_irregular(places, len(sequences), step)
+    sums = np.zeros((len(sequences), len(steps), len(features)))
+    n_values = np.zeros(sums.shape)
     for j, name in enumerate(features):
-        X[rows, places, j] = _as_floats(table[name].to_numpy(), name)
+        values = _as_floats(table[name].to_numpy(), name)
+        present = ~np.isnan(values)
+        where = rows[present], places[present], j
+        np.add.at(sums, where, values[present])
+        np.add.at(n_values, where, 1)
+    # One row per step, so that sums are values, unless several are in an interval.
+    X = np.full(sums.shape, np.nan)
+    np.divide(sums, n_values, out=X, where=n_values > 0)
     return Bunch(X=X, sequences=sequences, steps=steps, features=features)
+
+
+def _intervals(times: np.ndarray, name: str, n_intervals: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the interval of each time, and the lower ends of the intervals."""
+    if times.dtype.kind not in "iufM":
+        raise ValueError(
+            f"align={n_intervals} divides numbers or dates into intervals, but the values of "
+            f"{name} are neither: use align='order'."
+        )
+    first, width = times.min(), (times.max() - times.min()) / n_intervals
+    steps = first + np.arange(n_intervals) * width
+    return np.searchsorted(steps, times, side="right") - 1, steps
+
+
+def _ranks(rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rank of each step within its sequence, and all ranks."""
+    order = np.lexsort([places, rows])
+    lengths = np.bincount(rows)
+    ranks = np.empty(len(rows), dtype=int)
+    ranks[order] = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return ranks, np.arange(lengths.max())
+
+
+def _warn_if_irregular(places: np.ndarray, n_sequences: int, name: str) -> None:
+    counts = np.bincount(places)
+    missing = 1 - len(places) / (n_sequences * len(counts))
+    if n_sequences > 1 and missing > MOSTLY_EMPTY and np.mean(counts == 1) > MOSTLY_EMPTY:
+        warn(
+            f"Column {name} has {len(counts)} different values, most of them in one sequence "
+            f"only, so that {missing:.0%} of X is missing. Where equal values do not mean the "
+            "same step, use align='order', or a number of intervals."
+        )
 
 
 def _number(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,9 @@ from skspecialist import (
     SpecialistPipeline,
     TaskLocalizer,
     TaskStructureIdentifier,
+    sequences_from_frame,
 )
+from skspecialist.exceptions import SpecialistWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -171,3 +173,52 @@ def test_a_table_of_tasks_keeps_their_names_and_kinds():
 def test_a_generalist_with_names_of_its_own_is_kept_in_the_pipeline():
     pipeline = new_pipeline(generalist=PCA(2)).fit(X, Y)
     assert pipeline.predict(X).shape == Y.shape
+
+
+TIMES = np.arange(8) + 0.3 * np.random.default_rng(1).random((20, 8))
+LONG = pd.DataFrame(
+    {
+        "person": np.repeat(np.arange(20), 8),
+        "time": TIMES.ravel(),
+        "pulse": RNG.normal(size=160),
+    }
+).sample(frac=1, random_state=0)
+
+
+def test_irregular_times_warn_and_are_aligned_by_order_or_in_intervals():
+    expected = LONG.sort_values(["person", "time"])["pulse"].to_numpy().reshape(20, 8, 1)
+    with pytest.warns(SpecialistWarning, match=r"time has 160 different values.*use align='order'"):
+        data = sequences_from_frame(LONG, sequence="person", step="time")
+    assert data.X.shape == (20, 160, 1)
+    for align in ("order", 8):
+        data = sequences_from_frame(LONG, sequence="person", step="time", align=align)
+        assert data.X.shape == (20, 8, 1)
+    data = sequences_from_frame(LONG, sequence="person", step="time", align="order")
+    assert_array_equal(data.X, expected)
+    assert_array_equal(data.steps, np.arange(8))
+    halves = sequences_from_frame(LONG, sequence="person", step="time", align=2)
+    middle = (TIMES.min() + TIMES.max()) / 2
+    for person in range(20):
+        late = TIMES[person] >= middle
+        means = [expected[person, ~late].mean(), expected[person, late].mean()]
+        assert halves.X[person, :, 0] == pytest.approx(means)
+    assert halves.steps == pytest.approx([TIMES.min(), middle])
+
+
+def test_dates_are_divided_into_intervals():
+    days = pd.Timestamp("2026-01-01") + pd.to_timedelta(LONG["time"], unit="D")
+    dated = LONG.assign(time=days)
+    data = sequences_from_frame(dated, sequence="person", step="time", align=4)
+    expected = sequences_from_frame(LONG, sequence="person", step="time", align=4)
+    assert_array_equal(data.X, expected.X)
+    assert data.steps[0] == days.min()
+
+
+def test_levels_of_an_index_are_columns_of_a_frame():
+    indexed = LONG.set_index(["person", "time"])
+    one, other = (
+        sequences_from_frame(frame, sequence="person", step="time", align="order")
+        for frame in (indexed, LONG)
+    )
+    assert_array_equal(one.X, other.X)
+    assert one.features == ["pulse"]

@@ -183,6 +183,18 @@ for library in (pd, pl):
         lambda v, frame=frame: read(frame(TABLE), features=v),
         [[], ["other"], "value", 3, [3], ["who"], ["value", "value"], [None]],
     )
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "align",
+        lambda v, frame=frame: read(frame(TABLE), align=v),
+        ["time", 0, -1, 1.5, None, ["order"]],
+    )
+    refusals.add(
+        f"{name}, sequences_from_frame",
+        "align",
+        lambda v, frame=frame: read(v, align=2),
+        {"words": frame(TABLE | {"when": ["a", "b", "c"]})},
+    )
 refusals.add(
     "sequences_from_frame", "frame", read, [None, 3, "table", TABLE, [[1, 2]], np.ones((3, 3))]
 )
