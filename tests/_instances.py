@@ -1,6 +1,6 @@
-"""Small, quick instances of every public estimator, for scikit-learn's own checks."""
+"""Small instances of every public estimator, for scikit-learn's own checks."""
 
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 from skspecialist import (
@@ -26,25 +26,46 @@ from skspecialist.baselines import (
 from skspecialist.structure import Collider
 
 SMALL = {"max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
+# One network: neither the number of latents nor the noise of the inputs is searched for.
+SINGLE = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL)
 
 INSTANCES = [
     TaskStructureIdentifier(),
-    TaskStructureIdentifier(1),
     TaskStructureIdentifier(criterion="collider", segment_steps="last"),
-    TaskStructureIdentifier(criterion=Collider(aggregation="any"), correction="none"),
-    TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
     SparseSpecialistEncoder(**SMALL),
-    SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
     SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
-    SparseSpecialistEncoderCV(cv=2, **SMALL),
+    SparseSpecialistEncoderCV(2, cv=2, input_noise=0.3, **SMALL),
     SparseMultiTaskSelector(max_epochs=2, random_state=0),
-    SparseMultiTaskSelector(penalty="l1", heads="linear", max_epochs=2, random_state=0),
-    SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=2, random_state=0),
+    SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=1, random_state=0),
     SpecialistPipeline(
-        encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
-        cv=(0.5, 0.25, 0.25),
+        structure=TaskStructureIdentifier(1, alpha=0.99, correction="none"),
+        encoder=SINGLE,
+        estimator=Ridge(),
+        strategy="specialist",
         random_state=0,
     ),
+    SpecialistClassifier(
+        encoder=SINGLE, estimator=LogisticRegression(), strategy="specialist", random_state=0
+    ),
+    SpecialistRegressor(encoder=SINGLE, estimator=Ridge(), strategy="specialist", random_state=0),
+    TaskLocalizer(2, cv=2, **SMALL),
+    TorchGeneralist(nn.Identity()),
+    CCABaseline(),
+    GroupLassoBaseline(),
+    GraphicalLassoBaseline(),
+    SelTaskBaseline(1, n_components=2, n_iter=10, random_state=0),
+    HMMBaseline(n_init=1, random_state=0),
+    ChangePointBaseline(),
+]
+
+# Other settings, and combinations of candidates: these take minutes.
+SLOW_INSTANCES = [
+    TaskStructureIdentifier(criterion=Collider(aggregation="any"), correction="none"),
+    TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
+    SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
+    SparseSpecialistEncoderCV(cv=2, **SMALL),
+    SparseMultiTaskSelector(penalty="l1", heads="linear", max_epochs=2, random_state=0),
+    SpecialistPipeline(encoder=SINGLE, cv=(0.5, 0.25, 0.25), random_state=0),
     SpecialistPipeline(
         structure=TaskStructureIdentifier(1, alpha=0.99, correction="none"),
         encoder=SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),
@@ -53,17 +74,8 @@ INSTANCES = [
         random_state=0,
     ),
     SpecialistPipeline(strategy="generalist", random_state=0),
-    SpecialistClassifier(
-        encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
-        cv=(0.6, 0.4),
-        random_state=0,
-    ),
-    SpecialistRegressor(
-        encoder=SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL),
-        cv=(0.6, 0.4),
-        random_state=0,
-    ),
-    TaskLocalizer(2, cv=2, **SMALL),
+    SpecialistClassifier(encoder=SINGLE, cv=(0.6, 0.4), random_state=0),
+    SpecialistRegressor(encoder=SINGLE, cv=(0.6, 0.4), random_state=0),
     TaskLocalizer(
         2,
         conditional=True,
@@ -75,13 +87,6 @@ INSTANCES = [
         cv=2,
         random_state=0,
     ),
-    TorchGeneralist(nn.Identity()),
     TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layer="0", batch_size=7),
-    CCABaseline(),
-    GroupLassoBaseline(),
-    GraphicalLassoBaseline(),
     SelTaskBaseline(n_iter=40, random_state=0),
-    SelTaskBaseline(1, n_components=2, n_iter=40, random_state=0),
-    HMMBaseline(n_init=1, random_state=0),
-    ChangePointBaseline(),
 ]

@@ -13,7 +13,7 @@ from skspecialist.independence import BaseIndependenceTest
 from skspecialist.networks.penalties import BasePenalty
 from skspecialist.structure import Collider
 from skspecialist.structure.aggregation import BaseAggregation
-from tests._instances import INSTANCES
+from tests._instances import INSTANCES, SLOW_INSTANCES
 from tests.test_docs import public_names
 
 PUBLIC = {name: locate(name) for name in public_names()}
@@ -31,6 +31,13 @@ VALIDATED = {
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 @parametrize_with_checks(INSTANCES)
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@parametrize_with_checks(SLOW_INSTANCES)
+def test_scikit_learn_checks_of_other_settings(estimator, check):
     check(estimator)
 
 
