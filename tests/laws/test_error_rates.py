@@ -9,7 +9,7 @@ from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStruct
 from skspecialist.datasets import make_collider_sequences
 
 
-@pytest.mark.parametrize("n_sequences", [300, 1000])
+@pytest.mark.parametrize("n_sequences", [300, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_a_null_task_gets_segments_at_the_level(criterion, n_sequences):
     # Two further tasks are planted: their colliders stay closed.
@@ -17,19 +17,19 @@ def test_a_null_task_gets_segments_at_the_level(criterion, n_sequences):
     n_found = 0
     for seed in range(n_draws):
         data = make_collider_sequences(
-            n_sequences, n_timesteps=12, n_tasks=2, n_null_tasks=1, random_state=seed
+            n_sequences, n_timesteps=8, n_tasks=2, n_null_tasks=1, random_state=seed
         )
         identifier = TaskStructureIdentifier(2, criterion=criterion, alpha=alpha)
         n_found += identifier.fit(data.X, data.y).structure_[:, -1].any()
     assert n_found <= binom.ppf(0.999, n_draws, alpha)
 
 
-@pytest.mark.parametrize("n_sequences", [300, 1000])
+@pytest.mark.parametrize("n_sequences", [300, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_false_discoveries_stay_below_the_level(criterion, n_sequences):
     alpha, n_false, n_discoveries = 0.1, 0, 0
     for seed in range(40):
-        data = make_collider_sequences(n_sequences, n_timesteps=12, n_tasks=2, random_state=seed)
+        data = make_collider_sequences(n_sequences, n_timesteps=8, n_tasks=2, random_state=seed)
         identifier = TaskStructureIdentifier(2, criterion=criterion, alpha=alpha)
         found = identifier.fit(data.X, data.y).structure_
         n_false += (found & ~data.structure).sum()

@@ -77,7 +77,7 @@ def after(n_fits):
 IDENTIFIER = TaskStructureIdentifier(alpha=0.5)
 ENCODER = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
 PIPELINE = SpecialistPipeline(
-    structure=TaskStructureIdentifier(1, alpha=0.9), encoder=ENCODER, cv=2, random_state=0
+    structure=TaskStructureIdentifier(1, alpha=0.9), encoder=ENCODER, cv=(0.6, 0.4), random_state=0
 )
 CASES = [
     (IDENTIFIER, {"independence_test": InterruptedTest()}),

@@ -14,6 +14,7 @@ from skspecialist.baselines import (
 )
 from skspecialist.independence import CMI, GCM, KCI, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.metrics import block_r2, dci, infomec, mean_correlation_coefficient
+from skspecialist.structure import Selection
 from tests.refusals._refusals import blames
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -84,7 +85,7 @@ def encode(X, y):
 def specialize(X, y):
     encoder = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
     structure = TaskStructureIdentifier(1, alpha=0.9)
-    pipeline = SpecialistPipeline(structure=structure, encoder=encoder, cv=2, random_state=0)
+    pipeline = SpecialistPipeline(structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0)
     pipeline.fit(X, y)
     return pipeline.transform(X), pipeline.predict(X), pipeline.score(X, y)
 
@@ -137,7 +138,7 @@ def test_odd_tasks(method, odd):
 
 @pytest.mark.parametrize("odd", ["copies", "1e-300"])
 def test_selection_of_odd_sequences(odd):
-    identifier = TaskStructureIdentifier(2)
+    identifier = TaskStructureIdentifier(2, criterion=Selection(n_tasks=1), n_subsamples=0)
     assert_finite_or_refused(lambda: (identifier.fit(ODD_X[odd]).score(ODD_X[odd]),), ["X"])
 
 

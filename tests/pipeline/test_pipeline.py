@@ -33,8 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 
 
 def quick_encoder(**params):
-    params = {"heads": "linear", "max_epochs": 10, "hidden_layer_sizes": (32,)} | params
-    return SparseSpecialistEncoder(**params)
+    """An encoder of one network."""
+    small = {"n_components": 4, "n_relevant": 2, "input_noise": 0.3, "hidden_layer_sizes": (8,)}
+    return SparseSpecialistEncoder(**(small | {"heads": "linear", "max_epochs": 5} | params))
 
 
 def quick_pipeline(**params):
@@ -45,7 +46,7 @@ def quick_pipeline(**params):
 
 @pytest.fixture(scope="module")
 def digits():
-    return make_digit_sequences(400, n_timesteps=8, n_tasks=2, random_state=0)
+    return make_digit_sequences(200, n_timesteps=4, n_tasks=2, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def fitted(digits):
 
 @pytest.fixture(scope="module")
 def chains():
-    return make_collider_sequences(300, n_timesteps=6, n_tasks=2, random_state=0)
+    return make_collider_sequences(120, n_timesteps=6, n_tasks=2, random_state=0)
 
 
 def test_the_specialist_reads_its_tasks_steps_and_latents_only(fitted, digits):
@@ -222,7 +223,6 @@ def test_a_task_without_steps_falls_back_with_a_reason(digits):
     pipeline = quick_pipeline(
         generalist=PCA(16),
         structure=TaskStructureIdentifier(alpha=1e-4),
-        encoder=quick_encoder(max_epochs=20),
         strategy="specialist",
     ).fit(digits.X, y)
     assert_array_equal(pipeline.use_specialist_, [True, False])
@@ -261,7 +261,7 @@ def test_same_seed_same_numbers(chains):
 
 def test_a_frozen_generalist_stays_as_it_is(digits):
     pca = PCA(8, random_state=0).fit(digits.X.reshape(-1, 64))
-    pipeline = quick_pipeline(generalist=FrozenEstimator(pca)).fit(digits.X[:300], digits.y[:300])
+    pipeline = quick_pipeline(generalist=FrozenEstimator(pca)).fit(digits.X[:100], digits.y[:100])
     assert_array_equal(pipeline.generalist_.estimator.components_, pca.components_)
 
 
@@ -292,7 +292,7 @@ def test_names_and_set_output(fitted, digits):
     assert names[0].startswith("step")
     assert len(names) == fitted.transform(digits.X).shape[1]
     pipeline = clone(fitted).set_output(transform="pandas").fit(digits.X, digits.y)
-    frame = pipeline.transform(digits.X.reshape(400, -1))
+    frame = pipeline.transform(digits.X.reshape(200, -1))
     assert frame.columns.tolist() == names.tolist()
 
 
@@ -334,8 +334,8 @@ def test_grid_search_over_every_part(chains):
 
 
 def test_cross_val_score(chains):
-    scores = cross_val_score(quick_pipeline(), chains.X, chains.y, cv=3, error_score="raise")
-    assert scores.shape == (3,)
+    scores = cross_val_score(quick_pipeline(), chains.X, chains.y, cv=2, error_score="raise")
+    assert scores.shape == (2,)
     assert (scores > 0).all()
 
 
