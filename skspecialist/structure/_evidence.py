@@ -113,9 +113,11 @@ def check_combinations(identifier: Any, data: SegmentedData) -> None:
             "only the robust tests of criterion='direct' account for groups."
         )
     takes_jobs = test is not None and "n_jobs" in test.get_params(deep=False)
-    if effective_n_jobs(identifier.n_jobs) > 1 and not takes_jobs:
+    n_jobs = identifier.n_jobs
+    # None leaves their number to the caller, who may have others to run.
+    if n_jobs is not None and effective_n_jobs(n_jobs) > 1 and not takes_jobs:
         warn(
-            f"n_jobs={identifier.n_jobs} has no effect with {chosen}, which run in the threads of "
+            f"n_jobs={n_jobs} has no effect with {chosen}, which run in the threads of "
             "the linear algebra."
         )
 

@@ -16,18 +16,29 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 
 @pytest.fixture(scope="module")
 def data():
+    return make_specialist_latents(300, 4, 2, 5, n_layers=1, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def many():
     return make_specialist_latents(1500, 4, 2, 5, n_layers=1, random_state=0)
 
 
-def pipeline(**params):
-    encoder = SparseSpecialistEncoder(n_relevant=2, max_epochs=15, hidden_layer_sizes=(32,))
+def pipeline(n_components=None, input_noise="auto", **params):
+    encoder = SparseSpecialistEncoder(
+        n_components,
+        n_relevant=2,
+        max_epochs=15,
+        hidden_layer_sizes=(32,),
+        input_noise=input_noise,
+    )
     params = {"encoder": encoder, "strategy": "specialist", "random_state": 0} | params
     return SpecialistPipeline(**params)
 
 
 @pytest.fixture(scope="module")
 def fitted(data):
-    return pipeline().fit(data.X[:, None], data.y[:, :4])
+    return pipeline(n_components=2, input_noise=0.1).fit(data.X[:, None], data.y[:, :4])
 
 
 def copy(estimator):
@@ -56,20 +67,20 @@ def test_the_new_task_reads_the_latents_of_the_others_only(data, fitted):
 
 
 @pytest.mark.slow
-def test_as_good_as_a_fit_of_all_tasks(data, fitted):
-    X, half = data.X[:, None], slice(1000, None)
-    later = pipeline().fit(X[:1000], data.y[:1000, :4]).add_task(X[:1000], data.y[:1000, 4])
-    together = pipeline().fit(X[:1000], data.y[:1000])
+def test_as_good_as_a_fit_of_all_tasks(many):
+    X, half = many.X[:, None], slice(1000, None)
+    later = pipeline().fit(X[:1000], many.y[:1000, :4]).add_task(X[:1000], many.y[:1000, 4])
+    together = pipeline().fit(X[:1000], many.y[:1000])
     scores = [
-        model.tasks_.tasks[4].score(data.y[half, 4], model.predict(X[half])[:, 4])
+        model.tasks_.tasks[4].score(many.y[half, 4], model.predict(X[half])[:, 4])
         for model in (later, together)
     ]
     assert scores[0] > scores[1] - 0.02
 
 
 @pytest.mark.slow
-def test_several_tasks_at_once_and_one_after_the_other(data):
-    X, y = data.X[:, None], data.y
+def test_several_tasks_at_once_and_one_after_the_other(many):
+    X, y = many.X[:, None], many.y
     start = pipeline().fit(X, y[:, 0])
     assert start.predict(X).ndim == 1
     once = copy(start).add_task(X, y[:, 1:3])
@@ -79,7 +90,7 @@ def test_several_tasks_at_once_and_one_after_the_other(data):
 
 
 def test_names_are_kept_unless_they_are_taken(data, fitted):
-    X, y = data.X[:200, None], data.y[:200]
+    X, y = data.X[:100, None], data.y[:100]
     frame = pd.DataFrame({"task0": y[:, 4], "mood": y[:, 3] > 0})
     more = copy(fitted).add_task(X, frame)
     assert more.tasks_.names == ["task0", "task1", "task2", "task3", "task4", "mood"]
@@ -87,10 +98,10 @@ def test_names_are_kept_unless_they_are_taken(data, fitted):
 
 
 @pytest.mark.slow
-def test_a_task_beyond_the_latents_comes_from_the_generalist(data):
-    X = data.X[:, None]
-    narrow = pipeline(strategy="best", estimator=Ridge()).fit(X, data.y[:, :4])
-    irrelevant = data.latents[:, ~data.relevant][:, 0]
+def test_a_task_beyond_the_latents_comes_from_the_generalist(many):
+    X = many.X[:, None]
+    narrow = pipeline(strategy="best", estimator=Ridge()).fit(X, many.y[:, :4])
+    irrelevant = many.latents[:, ~many.relevant][:, 0]
     narrow.add_task(X, irrelevant)
     without = pipeline(strategy="generalist").fit(X, irrelevant)
     score = narrow.tasks_.tasks[4].score(irrelevant, narrow.predict(X)[:, 4])
@@ -111,7 +122,7 @@ def test_an_error_leaves_the_pipeline_as_it_was(data, fitted):
     more = copy(fitted)
     before = dict(vars(more))
     with pytest.raises(ValueError, match="constant"):
-        more.add_task(data.X[:, None], np.ones(1500))
+        more.add_task(data.X[:, None], np.ones(300))
     with pytest.raises(ValueError, match="features"):
         more.add_task(data.X[:, None, :-1], data.y[:, 4])
     assert vars(more) == before

@@ -18,7 +18,13 @@ X = DATA.X[:, None]
 
 def pipeline(checkpoint_dir=None, **params):
     encoder = SparseSpecialistEncoder(
-        n_relevant=2, heads="linear", max_epochs=3, checkpoint_dir=checkpoint_dir
+        4,
+        n_relevant=2,
+        heads="linear",
+        input_noise=0.3,
+        hidden_layer_sizes=(8,),
+        max_epochs=3,
+        checkpoint_dir=checkpoint_dir,
     )
     params = {"strategy": "specialist", "random_state": 0} | params
     return SpecialistPipeline(encoder=encoder, **params)

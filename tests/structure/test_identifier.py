@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binom
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -57,18 +58,21 @@ def test_segment_evidence_needs_actions_without_effect():
 
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_a_task_that_touches_nothing_stays_empty(criterion):
-    n_draws, n_empty = 50, 0
+    # Given the sequences, null tasks are independent of each other.
+    n_draws, n_null, n_empty = 8, 10, 0
     for seed in range(n_draws):
-        data = make_collider_sequences(500, n_tasks=2, n_null_tasks=1, random_state=1000 + seed)
+        data = make_collider_sequences(
+            500, 12, n_tasks=2, n_null_tasks=n_null, random_state=1000 + seed
+        )
         identifier = TaskStructureIdentifier(2, criterion=criterion).fit(data.X, data.y)
-        n_empty += not identifier.structure_[:, -1].any()
-    assert n_empty >= binom.ppf(0.001, n_draws, 0.95)
+        n_empty += (~identifier.structure_[:, 2:].any(axis=0)).sum()
+    assert n_empty >= binom.ppf(0.001, n_draws * n_null, 0.95)
 
 
 def test_all_steps_find_more_than_the_band_at_the_same_level():
     recall, rejections = {"band": [], "all": []}, {"band": [], "all": []}
     linear = TaskStructureIdentifier(2, independence_test="wilks")
-    for seed in range(40):
+    for seed in range(20):
         data = make_collider_sequences(300, random_state=4000 + seed)
         for conditioning in recall:
             found = linear.set_params(conditioning=conditioning).fit(data.X, data.y)
@@ -100,8 +104,8 @@ def test_all_steps_where_they_are_too_many_or_collinear():
 @pytest.mark.parametrize("correction", ["bh", "by"])
 def test_false_discoveries_within_a_task_hold_their_level(correction):
     proportions = []
-    for seed in range(25):
-        data = make_collider_sequences(500, random_state=2000 + seed)
+    for seed in range(15):
+        data = make_collider_sequences(500, 12, random_state=2000 + seed)
         found = TaskStructureIdentifier(2, correction=correction).fit(data.X, data.y).structure_
         wrong = (found & ~data.structure).sum(axis=0) / np.maximum(found.sum(axis=0), 1)
         proportions.extend(wrong)
@@ -242,9 +246,9 @@ def test_a_minimal_effect_size_is_demanded(data):
 def test_works_in_pipelines_and_searches(data):
     flat = data.X.reshape(len(data.X), -1)
     pipeline = make_pipeline(StandardScaler(), TaskStructureIdentifier(2), Ridge())
-    search = GridSearchCV(
-        pipeline, {"taskstructureidentifier__alpha": [0.001, 0.1]}, cv=3, n_jobs=2
-    ).fit(flat, data.y)
+    with parallel_config("threading", n_jobs=2):
+        search = GridSearchCV(pipeline, {"taskstructureidentifier__alpha": [0.001, 0.1]}, cv=3)
+        search.fit(flat, data.y)
     assert search.best_score_ > 0.3
     own = GridSearchCV(
         TaskStructureIdentifier(2, independence_test=FisherZ()),
@@ -271,16 +275,16 @@ def test_segments_of_the_users_own(data):
 def test_the_length_of_the_segments_is_found(length):
     n_right = 0
     identifier = TaskStructureIdentifier("auto", alpha=0.01, independence_test="wilks")
-    for seed in range(5):
+    for seed in range(3):
         data = make_collider_sequences(5000, 12, 3, segment_length=length, random_state=3000 + seed)
         identifier.fit(data.X, data.y)
         n_right += bool(identifier.segments_[0, 1] == length)
-    assert n_right >= 4
+    assert n_right >= 2
 
 
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_frequent_in_half_samples_is_what_is_clear(data, criterion):
-    identifier = TaskStructureIdentifier(2, criterion=criterion, n_subsamples=10, random_state=0)
+    identifier = TaskStructureIdentifier(2, criterion=criterion, n_subsamples=4, random_state=0)
     frequency = identifier.fit(data.X, data.y).selection_frequency_
     assert ((frequency >= 0) & (frequency <= 1)).all()
     assert frequency[identifier.pvalues_ < 1e-12].min() == 1.0

@@ -46,7 +46,7 @@ def test_a_test_is_that_of_the_sequences_that_have_its_steps(data, criterion):
 def test_missing_steps_cost_no_more_than_the_sequences_that_lack_them():
     scores = {"missing": [], "fewer": []}
     for seed in range(3):
-        data = make_collider_sequences(3000, random_state=1000 + seed)
+        data = make_collider_sequences(3000, 12, random_state=1000 + seed)
         for name, X in [("missing", without(data.X, 0.3, seed)), ("fewer", data.X[:1000])]:
             found = TaskStructureIdentifier(2, alpha=0.01).fit(X, data.y[: len(X)]).structure_
             scores[name].append(structure_scores(data.structure, found).mcc)

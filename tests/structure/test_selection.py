@@ -35,7 +35,9 @@ def mcc(data, model):
     return structure_scores(data.structure, model.structure_, match=True).mcc
 
 
-@pytest.mark.parametrize("hidden", [DIRECT, {"action_effect": 0.0}, {}])
+@pytest.mark.parametrize(
+    "hidden", [DIRECT, pytest.param({"action_effect": 0.0}, marks=pytest.mark.slow), {}]
+)
 def test_planted_structure_comes_back(hidden):
     scores = []
     for seed in (20, 21, 22):
@@ -49,14 +51,14 @@ def test_planted_structure_comes_back(hidden):
 
 
 def test_states_of_several_features():
-    data = make(22, n_features=3, **DIRECT)
+    data = make(22, n_timesteps=8, n_features=3, **DIRECT)
     assert mcc(data, fit(data)) == 1.0
 
 
 def test_nothing_is_found_without_selection():
     # The price of a task in the criterion leaves a false one less than one time in 100.
-    n_empty = sum(fit(make(seed, 500, selection=False)).n_tasks_ == 0 for seed in range(10))
-    assert n_empty >= 9
+    n_empty = sum(fit(make(seed, 500, selection=False)).n_tasks_ == 0 for seed in range(6))
+    assert n_empty >= 5
 
 
 def test_empty_structure_gains_nothing():
@@ -68,24 +70,24 @@ def test_empty_structure_gains_nothing():
 
 
 def test_units_offsets_and_order_of_features_do_not_matter():
-    data = make(25, n_features=2)
-    before = fit(data)
+    data = make(25, n_timesteps=8, n_features=2)
+    before = fit(data, n_tasks=2)
     rng = np.random.default_rng(0)
     scale = np.exp(2 * rng.normal(size=data.X.shape[1:]))
     data.X = (5.0 + data.X * scale)[:, :, ::-1]
-    after = fit(data)
+    after = fit(data, n_tasks=2)
     assert structure_scores(before.structure_, after.structure_, match=True).mcc == 1.0
 
 
 def test_permuted_sequences_of_folds_do_not_matter():
-    data = make(26)
-    before = fit(data)
+    data = make(26, n_timesteps=8)
+    before = fit(data, n_tasks=2)
     data.X = data.X[np.random.default_rng(0).permutation(len(data.X))]
-    assert_allclose(fit(data).precision_, before.precision_, atol=1e-3)
+    assert_allclose(fit(data, n_tasks=2).precision_, before.precision_, atol=1e-3)
 
 
 def test_same_seed_same_result():
-    data = make(27)
+    data = make(27, n_timesteps=8)
     assert np.array_equal(fit(data).loadings_, fit(data).loadings_)
 
 
@@ -154,18 +156,15 @@ def test_segments_with_steps_between_them():
 
 def test_effects_on_the_next_state_are_not_evidence():
     # With "all", the states that follow a task's segment are taken for its own.
-    for seed in (34, 35):
-        data = make(seed, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8)
-        false = {
-            segment_steps: structure_scores(
-                data.structure,
-                fit(data, segment_steps=segment_steps, n_starts=8).structure_,
-                match=True,
-            ).false_discovery_proportion
-            for segment_steps in ("interior", "all")
-        }
-        assert false["interior"] == 0.0
-        assert false["all"] > 0.0
+    data = make(34, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8)
+    false = {
+        segment_steps: structure_scores(
+            data.structure, fit(data, segment_steps=segment_steps).structure_, match=True
+        ).false_discovery_proportion
+        for segment_steps in ("interior", "all")
+    }
+    assert false["interior"] == 0.0
+    assert false["all"] > 0.0
 
 
 def test_few_sequences_and_constant_columns_do_not_fail():
