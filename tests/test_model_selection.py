@@ -248,8 +248,7 @@ def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
         return found.fit(data.X[rows], y[rows], **labels)
 
     by_hand = [
-        fit(train).score(data.X[test], y[test])
-        for train, test in cv.split(data.X, y, groups)
+        fit(train).score(data.X[test], y[test]) for train, test in cv.split(data.X, y, groups)
     ]
     assert_array_equal(split_scores(one.cv_results_)[one.best_index_], by_hand)
     everything = fit(np.arange(100))

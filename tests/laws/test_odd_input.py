@@ -85,7 +85,9 @@ def encode(X, y):
 def specialize(X, y):
     encoder = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
     structure = TaskStructureIdentifier(1, alpha=0.9)
-    pipeline = SpecialistPipeline(structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0)
+    pipeline = SpecialistPipeline(
+        structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0
+    )
     pipeline.fit(X, y)
     return pipeline.transform(X), pipeline.predict(X), pipeline.score(X, y)
 

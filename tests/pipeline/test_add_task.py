@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 
 @pytest.fixture(scope="module")
 def data():
-    return make_specialist_latents(300, 4, 2, 5, n_layers=1, random_state=0)
+    return make_specialist_latents(128, 4, 2, 5, n_layers=1, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_an_error_leaves_the_pipeline_as_it_was(data, fitted):
     more = copy(fitted)
     before = dict(vars(more))
     with pytest.raises(ValueError, match="constant"):
-        more.add_task(data.X[:, None], np.ones(300))
+        more.add_task(data.X[:, None], np.ones(128))
     with pytest.raises(ValueError, match="features"):
         more.add_task(data.X[:, None, :-1], data.y[:, 4])
     assert vars(more) == before
