@@ -206,7 +206,10 @@ def prune_weights(weights: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
-    """Return the logarithm of the inverse temperature of least log loss.
+    """Return the logarithm of the inverse temperature of least log loss [1]_.
+
+    A temperature changes no predicted label. It removes the overconfidence of an estimator in
+    latents that were learned from the same sequences, which would count against them.
 
     Parameters
     ----------
@@ -214,6 +217,11 @@ def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
         Logarithms of probabilities that the samples themselves did not train.
     codes : ndarray of int of shape (n_samples,)
         True class of each sample.
+
+    References
+    ----------
+    .. [1] C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural
+       networks", ICML 2017.
     """
 
     def loss(sharpness: float) -> float:
@@ -232,9 +240,8 @@ def sample_losses(
 ) -> np.ndarray:
     """Return the loss of each sample, shape (n_samples,).
 
-    For class labels it is the log loss at the temperature of the least mean loss on these
-    samples. For continuous tasks it is the squared error in units of the variance, or
-    ``loss`` of errors in units of the standard deviation.
+    For class labels it is the log loss. For continuous tasks it is the squared error in units
+    of the variance, or ``loss`` of errors in units of the standard deviation.
 
     Parameters
     ----------
@@ -257,8 +264,8 @@ def sample_losses(
     if callable(loss):
         return _callable_losses(loss, truth, predict_values(task, scores))
     if task.is_classification and scores.shape[1] > 1:
-        logits = np.log(np.maximum(scores, np.finfo(float).eps))
-        return _tempered(logits, task.encode(truth))
+        likelihood = scores[np.arange(len(truth)), task.encode(truth).astype(int)]
+        return np.asarray(-np.log(np.maximum(likelihood, np.finfo(float).eps)))
     errors = (truth.astype(float) - scores[:, 0]) / task.scale
     if loss == "huber":
         return np.asarray(huber(HUBER_DELTA, errors))
@@ -284,18 +291,3 @@ def _callable_losses(
             f"got {losses.shape}, {np.isfinite(losses).sum()} of them finite."
         )
     return losses
-
-
-def _tempered(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return log losses at the temperature of the least mean loss [1]_.
-
-    A temperature changes no predicted label. It removes the overconfidence of an estimator in
-    latents that were learned from the same sequences, which would count against them.
-
-    References
-    ----------
-    .. [1] C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural
-       networks", ICML 2017.
-    """
-    log_probabilities = log_softmax(np.exp(best_sharpness(logits, codes)) * logits, axis=1)
-    return np.asarray(-log_probabilities[np.arange(len(codes)), codes])

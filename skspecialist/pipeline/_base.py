@@ -31,8 +31,13 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
-from ._candidates import GENERALISTS, clone_with_seed
-from ._comparison import NewRepresentation, n_splits
+from ._candidates import (
+    check_candidates,
+    clone_with_seed,
+    reads_latents,
+    task_candidates,
+)
+from ._comparison import NewRepresentation, Split, split_sequences
 from ._decision import TaskModel, fit_tasks
 from ._representation import LabeledSequences, Representation, Stage, States
 
@@ -45,12 +50,12 @@ __all__ = ["BaseSpecialist"]
 STAGES = ("generalist", "structure", "encoder", "estimators")
 # Parameters of the encoder that the mask of tasks added later is learned with.
 FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
-# Parameters without effect: the generalist has no parts to fit, and two strategies compare.
+# Parameters that each strategy ignores.
 IGNORED = {
     "stack": (),
     "best": (),
-    "specialist": ("cv", "loss"),
-    "generalist": ("structure", "encoder", "task_features", "cv", "loss"),
+    "specialist": ("candidates", "cv", "loss"),
+    "generalist": ("structure", "encoder", "candidates", "task_features", "cv", "loss"),
 }
 
 
@@ -64,7 +69,8 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         "generalist": [HasMethods(["fit", "transform"]), None],
         "structure": [HasMethods(["fit", "step_weights"]), None],
         "encoder": [HasMethods(["fit", "latents"]), None],
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [HasMethods(["fit", "predict"]), tuple, list, dict, None],
+        "candidates": [StrOptions({"auto"}), list, tuple],
         "strategy": [StrOptions({"stack", "best", "specialist", "generalist"})],
         "task_features": [StrOptions({"structure", "all"})],
         "cv": [tuple, "array-like", "cv_object"],
@@ -81,6 +87,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         encoder: Any = None,
         estimator: Any = None,
         *,
+        candidates: Any = "auto",
         strategy: str = "stack",
         task_features: str = "structure",
         cv: Any = 3,
@@ -93,6 +100,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         self.structure = structure
         self.encoder = encoder
         self.estimator = estimator
+        self.candidates = candidates
         self.strategy = strategy
         self.task_features = task_features
         self.cv = cv
@@ -150,11 +158,13 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         tasks = TaskTargets.for_samples(
             y, X, estimator=self, allow_missing=True, task_types=self.task_types
         )
+        check_candidates(self.estimator, self.candidates, tasks.names)
         data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         self._warn_of_ignored_parameters(tasks)
-        with self._stages(data, "fit") as stage:
+        seeds, splits = self._draw(data)
+        with self._stages(data, "fit", 1 + len(splits)) as stage:
             new_representation = partial(self._new_representation, X.shape[1], self._generalists())
-            representation, models = self._learn(data, new_representation, stage)
+            representation, models = self._learn(data, new_representation, stage, seeds, splits)
             self._representation = representation
             self.generalist_ = representation.generalist
             self.structure_, self.encoder_ = representation.structure, representation.encoder
@@ -204,14 +214,19 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
                 "add_task needs a structure that is the same in all sequences: fit a pipeline of "
                 "all tasks."
             )
-        with self._stages(data, "add_task") as stage:
+        seeds, splits = self._draw(data)
+        with self._stages(data, "add_task", 1 + len(splits)) as stage:
+            reads = self._representation
             representation, models = self._learn(
-                data, self._extended_representation, stage, reads=self._representation
+                data, self._extended_representation, stage, seeds, splits, reads
             )
             self.tasks_ = self.tasks_ + tasks
             self.step_mask_ = np.hstack([self.step_mask_, representation.steps])
             self.mask_ = np.vstack([self.mask_, representation.mask])
             self._set_models([*self._models, *models])
+            # Latents that only the new tasks use are no longer left out. The last statement,
+            # since the models share the representation.
+            reads.mask = self.mask_
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -328,25 +343,43 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         check_is_fitted(self)
         return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
 
+    def _draw(self, data: LabeledSequences) -> tuple[np.ndarray, list[Split]]:
+        """Return seeds of the comparison and of the final fit, and the splits of the former."""
+        saves = getattr(self.encoder, "checkpoint_dir", None) is not None
+        if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "random_state of the pipeline must be an integer for an encoder with "
+                f"checkpoint_dir, got {self.random_state!r}: checkpoints are those of one seed."
+            )
+        # Two seeds, whatever the number of splits.
+        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
+        compares = self.strategy in ("stack", "best")
+        return seeds, split_sequences(self.cv, data, seeds[0]) if compares else []
+
     def _learn(
         self,
         data: LabeledSequences,
         new_representation: NewRepresentation,
         stage: Stage,
+        seeds: np.ndarray,
+        splits: list[Split],
         reads: Representation | None = None,
     ) -> tuple[Representation, list[TaskModel]]:
-        # One seed for the comparison and one for the final fit, whatever the number of splits.
-        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
+        encode: bool | None = False
+        if reads_latents(self.candidates):
+            encode = None if self.encoder is None else True
         return fit_tasks(
             data,
             new_representation,
             stage,
             seeds,
             strategy=self.strategy,
-            cv=self.cv,
+            splits=splits,
             loss=self.loss,
-            estimator=self.estimator,
-            always_encode=self.encoder is not None,
+            new_candidates=partial(
+                task_candidates, estimator=self.estimator, selected=self.candidates
+            ),
+            encode=encode,
             reads=reads,
         )
 
@@ -399,23 +432,14 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         decisions = [model.decision for model in models]
         self.weights_ = [dict(decision.weights) for decision in decisions]
         self.predicted_from_ = [max(weights, key=weights.__getitem__) for weights in self.weights_]
-        self.use_specialist_ = np.array(
-            [not set(weights) <= set(GENERALISTS) for weights in self.weights_]
-        )
         self.fallback_reason_ = [decision.reason for decision in decisions]
+        self.use_specialist_ = np.array([reason is None for reason in self.fallback_reason_])
         self.validation_gain_ = np.array([decision.gain for decision in decisions])
         self.validation_gain_se_ = np.array([decision.standard_error for decision in decisions])
 
     @contextmanager
-    def _stages(self, data: LabeledSequences, name: str) -> Iterator[Stage]:
+    def _stages(self, data: LabeledSequences, name: str, n_fits: int) -> Iterator[Stage]:
         """Report a fit, and each of its stages, to callbacks and to the progress bar."""
-        saves = getattr(self.encoder, "checkpoint_dir", None) is not None
-        if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
-            raise ValueError(
-                "random_state of the pipeline must be an integer for an encoder with "
-                f"checkpoint_dir, got {self.random_state!r}: checkpoints are those of one seed."
-            )
-        n_fits = 1 + (n_splits(self.cv, data) if self.strategy in ("stack", "best") else 0)
         total = n_fits * len(STAGES)
         with (
             callback_context(self, data.X, data.y, name=name, n_subtasks=total) as task,
@@ -430,11 +454,14 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             # Compared by representation, as scikit-learn does for its own: values may be arrays.
             if repr(getattr(self, name)) != repr(defaults[name].default):
                 warn(f"{name} has no effect with strategy={self.strategy!r}.")
+        compares = self.strategy in ("stack", "best")
+        if compares and self.encoder is not None and not reads_latents(self.candidates):
+            warn("encoder has no effect with candidates that do not read latents.")
         if self.strategy != "generalist" and self.task_features == "all" and len(tasks) == 1:
             warn("task_features='all' has no effect with a single task.")
         is_continuous_loss = isinstance(self.loss, str) and self.loss != "auto"
         labels_only = all(task.is_classification for task in tasks.tasks)
-        if self.strategy in ("stack", "best") and is_continuous_loss and labels_only:
+        if compares and is_continuous_loss and labels_only:
             warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
 
 

@@ -27,23 +27,37 @@ from ..exceptions import warn
 from ._representation import Representation
 
 __all__ = [
-    "GENERALISTS",
+    "BUILT_IN",
     "Candidate",
     "KernelMean",
     "RidgeTunedLogisticRegression",
     "StepMoments",
+    "check_candidates",
     "clone_with_seed",
     "fit_estimator",
     "null_estimator",
     "pinball_quantile",
     "predict_scores",
+    "reads_latents",
     "task_candidates",
 ]
 
-# Candidates that read all steps of the generalist, or nothing, and those that read latents;
-# "steps", "steps_mean" and "steps_kernel" read the steps of a task.
-GENERALISTS = ("generalist", "pooled", "kernel", "null")
-READS_LATENTS = ("latents", "generalist+latents")
+# Candidates of every pipeline, where they apply; they read all of the generalist or nothing,
+# the steps of a task, or its latents.
+BUILT_IN = (
+    "generalist",
+    "null",
+    "pooled",
+    "kernel",
+    "steps",
+    "steps_mean",
+    "steps_kernel",
+    "latents",
+    "generalist+latents",
+)
+
+# Parts of the representation that a candidate may read.
+PARTS = ("generalist", "steps", "latents")
 
 # Strengths of ridge regressions on standardized columns, and on kernel features, whose squares
 # sum to at most one: from next to no shrinkage to nearly the mean.
@@ -53,7 +67,7 @@ KERNEL_ALPHAS = np.logspace(-4, 2, 13)
 WIDTHS = (0.5, 1.0, 2.0, 4.0)
 # Landmarks while scaling and width are chosen: their order changes little with more.
 N_TRIED = 100
-# Multiples of the strength of the ridge regression, as factors of ten.
+# Multiples of C, the inverse strength: weaker shrinkage than that of the ridge regression.
 WEAKER = (1.0, 10.0, 100.0)
 # Rows among which the median distance is taken: its error is then a few per cent.
 N_DISTANCES = 400
@@ -71,15 +85,19 @@ class Candidate:
         Columns of the representation.
     estimator : estimator
         Unfitted.
+    reads : {"generalist", "steps", "latents"}
+        Part of the representation that the columns are of; not the whole generalist for a
+        specialist.
     """
 
     name: str
     columns: np.ndarray
     estimator: Any
+    reads: str = "generalist"
 
 
 def task_candidates(
-    representation: Representation, index: int, task: Task, estimator: Any
+    representation: Representation, index: int, task: Task, *, estimator: Any, selected: Any
 ) -> list[Candidate]:
     """Return the candidates of a task: the generalist, then those that are available.
 
@@ -91,23 +109,93 @@ def task_candidates(
         Index of the task in the representation.
     task : Task
         The task.
-    estimator : estimator or None
-        Head of every candidate; None is ridge regression, or logistic regression of class
-        labels, with strengths by leave-one-out errors.
+    estimator, selected : object
+        Parameters ``estimator`` and ``candidates`` of :class:`SpecialistPipeline`.
     """
-    found = representation.columns[index]
-    everything = np.arange(representation.n_generalist)
+    columns = {
+        "generalist": np.arange(representation.n_generalist),
+        **representation.columns[index],
+    }
+    candidates = _built_in(representation, columns, task, estimator_of(estimator, task))
+    if isinstance(selected, str):
+        return candidates
+    names = {entry for entry in selected if isinstance(entry, str)}
+    if "auto" not in names:
+        # The generalist and the null model are what the others are compared with.
+        candidates = [c for c in candidates if c.name in {"generalist", "null", *names}]
+    for name, given, *reads in (entry for entry in selected if not isinstance(entry, str)):
+        part = reads[0] if reads else "generalist"
+        own = estimator_of(given, task)
+        if own is not None and part in columns:
+            candidates.append(Candidate(name, columns[part], own, part))
+    return candidates
+
+
+def reads_latents(selected: Any) -> bool:
+    """Return whether a candidate may read latents, given the parameter ``candidates``."""
+    if isinstance(selected, str):
+        return True
+    names = {"auto", "latents", "generalist+latents"}
+    return any(e in names if isinstance(e, str) else e[-1] == "latents" for e in selected)
+
+
+def estimator_of(given: Any, task: Task) -> Any:
+    """Return the estimator of a task: of one for all, a pair by kind, or a dictionary by name."""
+    if isinstance(given, dict):
+        return given.get(task.name)
+    if isinstance(given, tuple | list):
+        return given[int(task.is_classification)]
+    return given
+
+
+def check_candidates(estimator: Any, selected: Any, names: list[str]) -> None:
+    """Check the parameters ``estimator`` and ``candidates``, given the names of the tasks.
+
+    Raises
+    ------
+    ValueError
+        If an estimator is given for a task that does not exist, or not for both kinds, or a
+        candidate is not known.
+    """
+    entries = [] if isinstance(selected, str) else list(selected)
+    named = [entry for entry in entries if not isinstance(entry, str)]
+    for entry in named:
+        is_triple = isinstance(entry, tuple | list) and len(entry) in (2, 3)
+        if not is_triple or entry[0] in BUILT_IN or entry[2:] not in ((), *[(p,) for p in PARTS]):
+            raise ValueError(
+                "candidates must have names of the built-in ones, or tuples of a new name, an "
+                f"estimator and, optionally, one of {list(PARTS)}; got {entry!r}."
+            )
+    unknown = {e for e in entries if isinstance(e, str)} - {"auto", *BUILT_IN}
+    if unknown:
+        raise ValueError(
+            f"candidates={sorted(unknown)} are not known; use 'auto' and {list(BUILT_IN)}."
+        )
+    for argument, given in [("estimator", estimator), *(("candidates", e[1]) for e in named)]:
+        if isinstance(given, dict) and not set(given) <= set(names):
+            raise ValueError(
+                f"{argument} has estimators of {sorted(map(str, set(given) - set(names)))}, but "
+                f"the tasks are {names}."
+            )
+        if isinstance(given, tuple | list) and len(given) != 2:
+            raise ValueError(
+                f"{argument} must be one estimator, a pair (regressor, classifier), or a "
+                f"dictionary by task; got {len(given)} of them."
+            )
+
+
+def _built_in(
+    representation: Representation, parts: dict[str, np.ndarray], task: Task, estimator: Any
+) -> list[Candidate]:
+    everything = parts["generalist"]
     head = _column_head(task) if estimator is None else estimator
     kernel_head = _kernel_head(task) if estimator is None else estimator
     n_timesteps = len(representation.steps)
-    candidates = [
-        Candidate("generalist", everything, head),
-        Candidate("null", np.arange(0), null_estimator(task)),
-    ]
-    candidates += [Candidate(name, columns, head) for name, columns in found.items()]
-    if "latents" in found:
-        both = np.append(everything, found["latents"])
-        candidates.append(Candidate("generalist+latents", both, head))
+    candidates = [Candidate(name, columns, head, name) for name, columns in parts.items()]
+    candidates.insert(1, Candidate("null", np.arange(0), null_estimator(task)))
+    if "latents" in parts:
+        both = np.append(everything, parts["latents"])
+        candidates.append(Candidate("generalist+latents", both, head, "latents"))
     if representation.selects_stable:
         # Means and kernels mix stable columns with others.
         return candidates
@@ -120,13 +208,14 @@ def task_candidates(
     candidates.append(Candidate("pooled", everything, pooled))
     if representation.aligned:
         # Without a step of its own a task is a sum over all steps.
-        own = found.get("steps", everything)
+        reads = "steps" if "steps" in parts else "generalist"
+        own = parts[reads]
         n_steps = len(own) * n_timesteps // representation.n_generalist
         mean = make_pipeline(StepMoments(n_steps), head)
         own_kernel = make_pipeline(KernelMean(n_steps), kernel_head)
         candidates += [
-            *([Candidate("steps_mean", own, mean)] if n_steps > 1 else []),
-            Candidate("steps_kernel", own, own_kernel),
+            *([Candidate("steps_mean", own, mean, reads)] if n_steps > 1 else []),
+            Candidate("steps_kernel", own, own_kernel, reads),
         ]
     return candidates
 
@@ -273,11 +362,11 @@ class KernelMean(TransformerMixin, BaseEstimator):
 
 
 class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
-    """Logistic regression whose strength starts from the best ridge regression on indicators.
+    r"""Logistic regression whose strength starts from the best ridge regression on indicators.
 
     Leave-one-out errors of ridge regressions have a closed form. Near the solution the log loss
     has the curvature :math:`p (1 - p)` in place of the squared error's one: both shrink alike
-    for :math:`C = 1 / (\alpha \\overline{p (1 - p)})`. Indicators of ordered classes are not
+    for :math:`C = 1 / (\alpha \overline{p (1 - p)})`. Indicators of ordered classes are not
     linear, and are shrunk too much: weaker strengths are compared with it on held-out samples.
 
     Parameters

@@ -23,21 +23,22 @@ from ._candidates import (
     fit_estimator,
     pinball_quantile,
     predict_scores,
-    task_candidates,
 )
 from ._representation import LabeledSequences, Representation, Stage, States
 
 __all__ = [
+    "Evidence",
     "Fold",
-    "HeldOut",
+    "NewCandidates",
     "NewRepresentation",
     "Split",
     "add_latents",
+    "collect_evidence",
     "fit_folds",
-    "held_out",
     "is_curved",
-    "n_splits",
     "sharpen",
+    "split_sequences",
+    "varied_tasks",
 ]
 
 # Draws of a random split, until no class is missing where it is needed. A class of two
@@ -45,6 +46,8 @@ __all__ = [
 MAX_DRAWS = 25
 # From a seed to unfitted parts.
 NewRepresentation = Callable[[int], Representation]
+# From a fitted representation, the index of a task in it, and the task.
+NewCandidates = Callable[[Representation, int, Task], list[Candidate]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class FittedCandidate:
 
     estimator: Any
     columns: np.ndarray
+    reads: str
     rows: np.ndarray
     scores: np.ndarray
     seconds: float
@@ -80,7 +84,7 @@ class Fold:
     data: LabeledSequences
     fitted: list[dict[str, FittedCandidate]] = field(default_factory=list)
 
-    def fit_candidates(self, estimator: Any, seed: int) -> None:
+    def fit_candidates(self, new_candidates: NewCandidates, seed: int) -> None:
         """Fit the candidates that are not fitted yet, and predict the held-out sequences."""
         data = self.data
         fit, held_out = data.take(self.split.estimators), data.take(self.split.held_out)
@@ -88,7 +92,7 @@ class Fold:
         if not self.fitted:
             self.fitted = [{} for _ in data.tasks.tasks]
         for i, task in enumerate(data.tasks.tasks):
-            for candidate in task_candidates(self.representation, i, task, estimator):
+            for candidate in new_candidates(self.representation, i, task):
                 if candidate.name not in self.fitted[i]:
                     pairs = [
                         (rows[np.isin(rows, fit.known[i])], others)
@@ -102,17 +106,17 @@ class Fold:
 def fit_folds(
     data: LabeledSequences,
     states: States,
+    splits: list[Split],
     new_representation: NewRepresentation,
     stage: Stage,
     *,
-    cv: Any,
-    estimator: Any,
+    new_candidates: NewCandidates,
     seed: int,
     encode: bool,
 ) -> list[Fold]:
     """Return the folds, with the latents' candidates if ``encode``."""
     folds = []
-    for split in split_sequences(cv, data, seed):
+    for split in splits:
         representation = new_representation(seed)
         with _final_fit_warns():
             represented = representation.fit(data, states, stage, split.representation)
@@ -120,23 +124,25 @@ def fit_folds(
             if encode:
                 representation.fit_encoder(represented.take(split.representation), stage)
             with stage("estimators"):
-                fold.fit_candidates(estimator, seed)
+                fold.fit_candidates(new_candidates, seed)
         folds.append(fold)
     return folds
 
 
-def add_latents(folds: list[Fold], stage: Stage, estimator: Any, seed: int, train: bool) -> None:
+def add_latents(
+    folds: list[Fold], stage: Stage, new_candidates: NewCandidates, seed: int, train: bool
+) -> None:
     """Train the encoder of every fold, if ``train``, and fit the candidates that read latents."""
     for fold in folds:
         with _final_fit_warns():
             part = fold.data.take(fold.split.representation)
             fold.representation.fit_encoder(part, stage, train)
             if train:
-                fold.fit_candidates(estimator, seed)
+                fold.fit_candidates(new_candidates, seed)
 
 
 @dataclass
-class HeldOut:
+class Evidence:
     """Held-out scores and losses of the candidates of one task.
 
     Attributes
@@ -156,6 +162,10 @@ class HeldOut:
         Number of columns in the last fold, and seconds of the fits of all folds.
     groups : ndarray of shape (n_sequences,) or None
         Groups of the sequences.
+    reads : dict of {str: str}
+        Part of the representation that each candidate reads.
+    quantile : float
+        Quantile of the pinball loss.
     """
 
     task: Task
@@ -165,14 +175,31 @@ class HeldOut:
     sharpness: dict[str, float]
     groups: np.ndarray | None
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
+    reads: dict[str, str] = field(default_factory=dict)
+    quantile: float = 0.5
+
+    @property
+    def specialists(self) -> set[str]:
+        """Candidates that read steps or latents of the task."""
+        return {name for name, part in self.reads.items() if part != "generalist"}
+
+    def sample_losses(self, loss: Any, scores: np.ndarray) -> np.ndarray:
+        """Return the loss of each sequence, for scores of all sequences."""
+        return sample_losses(loss, self.task, scores, self.truth, self.quantile)
 
     def error(self, differences: np.ndarray) -> float:
         """Return the standard error of a mean difference of losses."""
         return float(standard_error(differences, self.groups))
 
 
-def held_out(folds: list[Fold], data: LabeledSequences, index: int, loss: Any) -> HeldOut:
-    """Collect the held-out predictions of one task."""
+def collect_evidence(
+    folds: list[Fold], data: LabeledSequences, compared: list[int], loss: Any
+) -> list[Evidence]:
+    """Collect the held-out predictions of the tasks that are compared."""
+    return [_task_evidence(folds, data, index, loss) for index in compared]
+
+
+def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: Any) -> Evidence:
     task, values = data.tasks.tasks[index], data.values[index]
     names = list(dict.fromkeys(name for fold in folds for name in fold.fitted[index]))
     n_columns = folds[0].fitted[index]["generalist"].scores.shape[1]
@@ -199,29 +226,31 @@ def held_out(folds: list[Fold], data: LabeledSequences, index: int, loss: Any) -
         name: sample_losses(loss, task, values, truth, quantile) for name, values in scores.items()
     }
     groups = None if data.groups is None else data.groups[seen]
-    costs = {}
+    costs, reads = {}, {}
     for name in names:
         fits = [fold.fitted[index][name] for fold in folds if name in fold.fitted[index]]
         costs[name] = len(fits[-1].columns), sum(fit.seconds for fit in fits)
-    return HeldOut(task, truth, scores, losses, sharpness, groups, costs)
+        # A sum over the steps of a task is one over all steps in folds that found none.
+        reads[name] = next((f.reads for f in fits if f.reads != "generalist"), "generalist")
+    return Evidence(task, truth, scores, losses, sharpness, groups, costs, reads, quantile)
 
 
-def is_curved(held_out: HeldOut) -> bool:
+def is_curved(evidence: Evidence) -> bool:
     """Return whether a kernel predicts a task better than every linear candidate.
 
     The difference must be more than its standard error. Without curvature, latents are linear
     functions of columns that the linear candidates read already. Without a kernel among the
     candidates, as with environments, it is not known: then it is assumed.
     """
-    curved = {name: v for name, v in held_out.losses.items() if name.endswith("kernel")}
-    linear = {n: v for n, v in held_out.losses.items() if n not in (*curved, "null")}
+    curved = {name: v for name, v in evidence.losses.items() if name.endswith("kernel")}
+    linear = {n: v for n, v in evidence.losses.items() if n not in (*curved, "null")}
     if not curved:
         return True
     best_curved, best_linear = (
         min(losses.values(), key=lambda values: values.mean()) for losses in (curved, linear)
     )
     differences = best_linear - best_curved
-    return bool(differences.mean() > held_out.error(differences))
+    return bool(differences.mean() > evidence.error(differences))
 
 
 def sharpen(scores: np.ndarray, sharpness: float) -> np.ndarray:
@@ -256,7 +285,9 @@ def _fit_held_out(
     for others, part in parts:
         scores[others] = part
     seconds = time.perf_counter() - start
-    return FittedCandidate(fitted, candidate.columns, split.held_out, scores, seconds)
+    return FittedCandidate(
+        fitted, candidate.columns, candidate.reads, split.held_out, scores, seconds
+    )
 
 
 @contextmanager
@@ -272,15 +303,8 @@ def is_fractions(cv: Any) -> bool:
     return isinstance(cv, (tuple, list, np.ndarray)) and all(isinstance(s, Real) for s in cv)
 
 
-def n_splits(cv: Any, data: LabeledSequences) -> int:
-    """Return the number of fits to parts of the data."""
-    if is_fractions(cv):
-        return 1
-    return len(list(split_indices(_splitter(cv, data, 0), data.X, data.y, data.groups)))
-
-
-def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> Iterator[Split]:
-    """Yield the splits of a comparison.
+def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> list[Split]:
+    """Return the splits of a comparison.
 
     Raises
     ------
@@ -293,12 +317,13 @@ def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> Iterator[Spli
         If a task is constant in the sequences that are fitted to.
     """
     if is_fractions(cv):
-        yield _random_split(cv, data, np.random.RandomState(seed))
-        return
+        return [_random_split(cv, data, np.random.RandomState(seed))]
     splitter = _splitter(cv, data, seed)
+    splits = []
     for fit, held_out in split_indices(splitter, data.X, data.y, data.groups):
         _warn_of_constant_tasks(data.take(fit))
-        yield Split(fit, fit, held_out)
+        splits.append(Split(fit, fit, held_out))
+    return splits
 
 
 def other_environments(
@@ -373,8 +398,9 @@ def _random_split(fractions: Any, data: LabeledSequences, rng: np.random.RandomS
             f"cv={fractions!r} leaves a part empty: there are too few sequences, or groups. "
             "Use strategy='specialist' or 'generalist', or another cv."
         )
-    _warn_of_constant_tasks(data.take(parts[0]))
-    return Split(parts[0], np.concatenate(parts[:-1]), parts[-1])
+    split = Split(parts[0], np.concatenate(parts[:-1]), parts[-1])
+    _warn_of_constant_tasks(data.take(split.estimators))
+    return split
 
 
 def _draw_parts(
@@ -397,14 +423,18 @@ def _has_all_classes(data: LabeledSequences, rows: np.ndarray) -> bool:
     )
 
 
-def _warn_of_constant_tasks(fit: LabeledSequences) -> None:
-    """Warn of tasks that are constant in a split, or in all but one of its environments."""
+def varied_tasks(fit: LabeledSequences) -> np.ndarray:
+    """Return which tasks vary in the sequences, and without any of their environments."""
     varied = fit.varied
     if fit.environments is not None:
         for environment in np.unique(fit.environments):
             others = np.flatnonzero(fit.environments != environment)
             varied = varied & (fit.take(others).varied if len(others) else True)
-    for task, is_varied in zip(fit.tasks.tasks, varied, strict=True):
+    return varied
+
+
+def _warn_of_constant_tasks(fit: LabeledSequences) -> None:
+    for task, is_varied in zip(fit.tasks.tasks, varied_tasks(fit), strict=True):
         if not is_varied and not task.is_constant:
             what = "one class only" if task.is_classification else "one value only"
             warn(

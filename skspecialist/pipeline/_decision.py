@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,36 +16,35 @@ from .._stats.model_comparison import (
     loss_weights,
     predict_values,
     prune_weights,
-    sample_losses,
     squared_error_weights,
 )
 from ._candidates import (
-    GENERALISTS,
-    READS_LATENTS,
     Candidate,
     fit_estimator,
     predict_scores,
-    task_candidates,
 )
 from ._comparison import (
+    Evidence,
     Fold,
-    HeldOut,
+    NewCandidates,
     NewRepresentation,
+    Split,
     add_latents,
+    collect_evidence,
     fit_folds,
-    held_out,
     is_curved,
     sharpen,
+    varied_tasks,
 )
 from ._representation import LabeledSequences, Representation, Stage, States
 
 __all__ = [
     "Decision",
     "TaskModel",
-    "available",
     "choose_candidate",
     "fit_tasks",
     "mix_candidates",
+    "restrict_to_final",
 ]
 
 # A sparser candidate may lose one per cent of the loss that the generalist saves: a tolerance
@@ -71,15 +71,15 @@ class Decision:
         Mean held-out loss of the generalist minus that of the combination (of the best
         specialist, for a task that is not specialized), and its standard error; NaN without
         a comparison.
-    held_out : HeldOut or None
-        Evidence.
+    evidence : Evidence or None
+        Held-out scores and losses.
     """
 
     weights: dict[str, float]
     reason: str | None = None
     gain: float = np.nan
     standard_error: float = np.nan
-    held_out: HeldOut | None = None
+    evidence: Evidence | None = None
 
 
 # Reason against specializing a task that cannot be compared.
@@ -98,10 +98,10 @@ def fit_tasks(
     seeds: np.ndarray,
     *,
     strategy: str,
-    cv: Any,
+    splits: list[Split],
     loss: Any,
-    estimator: Any,
-    always_encode: bool,
+    new_candidates: NewCandidates,
+    encode: bool | None,
     reads: Representation | None = None,
 ) -> tuple[Representation, list[TaskModel]]:
     """Return the representation and the models of the tasks, fitted to all sequences.
@@ -116,10 +116,14 @@ def fit_tasks(
         Opens a stage of the fit.
     seeds : ndarray of int of shape (2,)
         Seeds of the comparison and of the final fit.
-    strategy, cv, loss, estimator : object
+    strategy, loss : object
         Parameters of :class:`SpecialistPipeline`.
-    always_encode : bool
-        Whether the encoder of the comparison is trained without evidence of curvature.
+    splits : list of Split
+        Splits of the comparison, empty without one.
+    new_candidates : callable
+        Returns the candidates of a task.
+    encode : bool or None
+        Whether the encoder of the comparison is trained; None is if some task is curved.
     reads : Representation or None, default=None
         Fitted representation that tasks added later read in place of their own.
     """
@@ -132,42 +136,47 @@ def fit_tasks(
         folds = fit_folds(
             data,
             states,
+            splits,
             new_representation,
             stage,
-            cv=cv,
-            estimator=estimator,
+            new_candidates=new_candidates,
             seed=seeds[0],
-            encode=always_encode,
+            encode=bool(encode),
         )
-        varied = np.all([data.take(fold.split.estimators).varied for fold in folds], axis=0)
-        compared = np.flatnonzero(varied).tolist()
-        evidence = [held_out(folds, data, i, loss) for i in compared]
-        if not always_encode:
+        varied = [varied_tasks(data.take(fold.split.estimators)) for fold in folds]
+        compared = np.flatnonzero(np.all(varied, axis=0)).tolist()
+        evidence = collect_evidence(folds, data, compared, loss)
+        if not encode:
             # The encoder takes most of the time of a fit, and can only add where a task is
             # curved.
-            curved = any(is_curved(task) for task in evidence)
-            add_latents(folds, stage, estimator, seeds[0], train=curved)
+            curved = encode is None and any(is_curved(task) for task in evidence)
+            add_latents(folds, stage, new_candidates, seeds[0], train=curved)
             if curved:
-                evidence = [held_out(folds, data, i, loss) for i in compared]
+                evidence = collect_evidence(folds, data, compared, loss)
         missing = folds[-1].representation.missing
         decisions = [Decision({"null": 1.0}, CONSTANT)] * len(data.tasks)
+        decide = partial(mix_candidates, loss) if strategy == "stack" else choose_candidate
         for i, task in zip(compared, evidence, strict=True):
-            is_mixed = strategy == "stack"
-            decisions[i] = (
-                mix_candidates(task, loss) if is_mixed else choose_candidate(task, missing[i])
-            )
-        encode = any(name in d.weights for d in decisions for name in READS_LATENTS)
+            decisions[i] = decide(task, missing[i])
+        encode = any(
+            task.reads[name] == "latents"
+            for i, task in zip(compared, evidence, strict=True)
+            for name in decisions[i].weights
+        )
     for i in np.flatnonzero(~data.tasks.learned).tolist():
         decisions[i] = Decision({"null": 1.0}, "the task has fewer than two values")
     representation = new_representation(seeds[1])
     data = representation.fit(data, states, stage)
-    representation.fit_encoder(data, stage, train=encode)
+    # Tasks that are added learn their row of the mask, whatever predicts them.
+    representation.fit_encoder(data, stage, train=bool(encode) or reads is not None)
     with stage("estimators"):
-        models = _fit_models(data, representation, decisions, folds, estimator, seeds[1], reads)
+        models = _fit_models(
+            data, representation, decisions, folds, new_candidates, seeds[1], reads
+        )
     return representation, models
 
 
-def choose_candidate(held_out: HeldOut, missing: str | None) -> Decision:
+def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
     """Return the specialist unless it loses to the generalist more than next to nothing.
 
     Next to nothing is at most one standard error of the difference, and at most ``TOLERANCE``
@@ -177,66 +186,68 @@ def choose_candidate(held_out: HeldOut, missing: str | None) -> Decision:
 
     Parameters
     ----------
-    held_out : HeldOut
+    evidence : Evidence
         Losses of the candidates.
     missing : str or None
-        Reason why no specialist was found, if there is none in any fold.
+        Reason why the last fold found no specialist, if there is none in any.
 
     References
     ----------
     .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression
        Trees", Wadsworth, 1984, section 3.4.3.
     """
-    means = {name: losses.mean() for name, losses in held_out.losses.items()}
+    means = {name: losses.mean() for name, losses in evidence.losses.items()}
     null = means.pop("null")
-    reference = min((name for name in means if name in GENERALISTS), key=means.__getitem__)
-    specialists = [name for name in means if name not in GENERALISTS]
+    specialists = [name for name in means if name in evidence.specialists]
+    reference = min((name for name in means if name not in specialists), key=means.__getitem__)
     if not specialists:
-        return Decision({reference: 1.0}, missing, held_out=held_out)
+        return Decision({reference: 1.0}, missing, evidence=evidence)
     best = min(specialists, key=means.__getitem__)
-    differences = held_out.losses[reference] - held_out.losses[best]
-    gain, error = float(differences.mean()), held_out.error(differences)
+    differences = evidence.losses[reference] - evidence.losses[best]
+    gain, error = float(differences.mean()), evidence.error(differences)
     saved = max(0.0, null - means[reference])
     # A NaN of the standard error, of a single group, specializes nothing.
     if gain >= -min(error, TOLERANCE * saved):
-        return Decision({best: 1.0}, None, gain, error, held_out)
+        return Decision({best: 1.0}, None, gain, error, evidence)
     reason = (
         f"{best} would add {-gain:.3g} to the held-out loss of {means[reference]:.3g}, with a "
         f"standard error of {error:.3g}"
     )
-    return Decision({reference: 1.0}, reason, gain, error, held_out)
+    return Decision({reference: 1.0}, reason, gain, error, evidence)
 
 
-def mix_candidates(held_out: HeldOut, loss: Any) -> Decision:
+def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) -> Decision:
     """Return the convex combination of least held-out loss (stacking).
 
     Parameters
     ----------
-    held_out : HeldOut
-        Scores of the candidates.
     loss : str or callable
         Parameter of :class:`SpecialistPipeline`.
+    evidence : Evidence
+        Scores of the candidates.
+    missing : str or None, default=None
+        Reason why the last fold found no specialist, if there is none in any.
     """
-    names = list(held_out.scores)
-    scores = np.stack([held_out.scores[name] for name in names], axis=1)
-    task, truth = held_out.task, held_out.truth
+    names = list(evidence.scores)
+    scores = np.stack([evidence.scores[name] for name in names], axis=1)
+    truth = evidence.truth
     if scores.shape[2] > 1 and not callable(loss):
-        weights = log_loss_weights(scores, task.encode(truth).astype(int))
+        weights = log_loss_weights(scores, evidence.task.encode(truth).astype(int))
     elif loss == "auto":
         weights = squared_error_weights(scores[:, :, 0], truth.astype(float))
     else:
-        weights = loss_weights(
-            lambda mixed: float(sample_losses(loss, task, mixed, truth).mean()), scores
-        )
+        weights = loss_weights(lambda mixed: evidence.sample_losses(loss, mixed).mean(), scores)
     weights = prune_weights(weights, SMALLEST_WEIGHT)
     mixed = np.einsum("k,nkc->nc", weights, scores)
-    differences = held_out.losses["generalist"] - sample_losses(loss, task, mixed, truth)
-    gain, error = float(differences.mean()), held_out.error(differences)
+    differences = evidence.losses["generalist"] - evidence.sample_losses(loss, mixed)
+    gain, error = float(differences.mean()), evidence.error(differences)
     chosen = {name: float(w) for name, w in zip(names, weights, strict=True) if w > 0}
     reason = None
-    if set(chosen) <= set(GENERALISTS):
+    if not evidence.specialists:
+        reason = missing
+    elif not evidence.specialists & set(chosen):
         reason = "no weight of the combination is on steps or latents of this task"
-    return Decision(chosen, reason, gain, error, held_out)
+    return Decision(chosen, reason, gain, error, evidence)
 
 
 @dataclass
@@ -286,7 +297,7 @@ class TaskModel:
 
     def candidate_rows(self) -> list[tuple[Any, ...]]:
         """Return the rows of the candidates in the table of the pipeline."""
-        evidence = self.decision.held_out
+        evidence = self.decision.evidence
         if evidence is None:
             return []
         rows = []
@@ -319,7 +330,7 @@ def _fit_models(
     representation: Representation,
     decisions: list[Decision],
     folds: list[Fold],
-    estimator: Any,
+    new_candidates: NewCandidates,
     seed: int,
     reads: Representation | None = None,
 ) -> list[TaskModel]:
@@ -332,8 +343,8 @@ def _fit_models(
     features = representation.features(data.X)
     models = []
     for i, task in enumerate(data.tasks.tasks):
-        candidates = {c.name: c for c in task_candidates(representation, i, task, estimator)}
-        decision = available(decisions[i], candidates, representation.missing[i])
+        candidates = {c.name: c for c in new_candidates(representation, i, task)}
+        decision = restrict_to_final(decisions[i], candidates, representation.missing[i])
         members = []
         bags = [] if data.environments is not None or len(decision.weights) == 1 else folds
         for name, weight in decision.weights.items():
@@ -347,26 +358,30 @@ def _fit_models(
                 if name in fold.fitted[i]:
                     part = fold.fitted[i][name]
                     fits.append((reads or fold.representation, part.columns, part.estimator))
-            sharpness = 0.0 if decision.held_out is None else decision.held_out.sharpness[name]
+            sharpness = 0.0 if decision.evidence is None else decision.evidence.sharpness[name]
             members.append(Member(name, weight, sharpness, fits))
         models.append(TaskModel(task, decision, members))
     return models
 
 
-def available(
+def restrict_to_final(
     decision: Decision, candidates: dict[str, Candidate], missing: str | None
 ) -> Decision:
-    """Return the decision with weights of the candidates that the final fit has."""
+    """Return the decision on the candidates that the final fit has; the generalist for others."""
     weights = decision.weights
     if not weights:
         found = [name for name in candidates if name in ("latents", "steps")]
         weights = {found[0]: 1.0} if found else {}
     kept = {name: weight for name, weight in weights.items() if name in candidates}
     lost = 1.0 - sum(kept.values())
-    reason = decision.reason
     if lost > 1e-9:
         kept["generalist"] = kept.get("generalist", 0.0) + lost
-        if set(kept) <= set(GENERALISTS):
-            absent = " and ".join(sorted(set(weights) - set(kept)))
-            reason = missing or f"no {absent} of this task were found in the end"
-    return Decision(kept, reason, decision.gain, decision.standard_error, decision.held_out)
+    reason = decision.reason
+    if reason is None and all(candidates[name].reads == "generalist" for name in kept):
+        absent = " and ".join(sorted(set(weights) - set(kept)))
+        reason = missing or (
+            f"no {absent} of this task were found in the end"
+            if absent
+            else "all steps belong to this task"
+        )
+    return Decision(kept, reason, decision.gain, decision.standard_error, decision.evidence)

@@ -30,10 +30,18 @@ DOCS = {
             ``heads="linear"``, whose latents a linear estimator can use; it is trained only where
             a kernel predicts some task better than linear candidates do, since otherwise latents
             are linear functions of columns that are read already.
-        estimator : estimator or None, default=None
-            Head of every candidate, cloned for each: all tasks must be of its kind. None is
-            ridge regression for continuous tasks, and logistic regression for class labels, with
-            the strength of least leave-one-out error.
+        estimator : estimator, pair, dict of {str: estimator} or None, default=None
+            Head of every built-in candidate, cloned for each: one for all tasks, a pair
+            (regressor, classifier), or those of some tasks by name. None is ridge regression
+            for continuous tasks, and logistic regression for class labels, with the strength
+            of least leave-one-out error.
+        candidates : "auto" or list of (str or tuple), default="auto"
+            Candidates that are compared. "auto" is all built-in ones, whose names are those
+            of ``weights_``. A list selects some by name, in addition to "generalist" and
+            "null"; an entry "auto" selects all. A tuple adds one: a new name, an estimator
+            (or a pair, or those of some tasks by name), and what it reads: "generalist" (all
+            columns of all steps, the default), "steps" (the columns of the task's steps), or
+            "latents".
         strategy : {"stack", "best", "specialist", "generalist"}, default="stack"
             Candidates that predict the tasks.
 
@@ -199,6 +207,7 @@ class SpecialistPipeline(BaseSpecialist):
         encoder: Any = None,
         estimator: Any = None,
         *,
+        candidates: Any = "auto",
         strategy: str = "stack",
         task_features: str = "structure",
         cv: Any = 3,
@@ -213,6 +222,7 @@ class SpecialistPipeline(BaseSpecialist):
             structure,
             encoder,
             estimator,
+            candidates=candidates,
             strategy=strategy,
             task_features=task_features,
             cv=cv,
@@ -275,7 +285,7 @@ class SpecialistClassifier(ClassifierMixin, BaseSpecialist):
     """
 
     task_types = "label"
-    # Those of the mixins are for a single task.
+    # The mixin's score is for a single task.
     score = BaseSpecialist.score
 
     @property
@@ -327,4 +337,5 @@ class SpecialistRegressor(RegressorMixin, BaseSpecialist):
     """
 
     task_types = "amount"
+    # The mixin's score is for a single task.
     score = BaseSpecialist.score

@@ -176,11 +176,11 @@ class Representation:
         with stage("generalist", self.generalist if is_new else None):
             if is_new and self.generalist is not None:
                 self.generalist.fit(data.X[rows].reshape(-1, data.X.shape[2]), None)
+            data = replace(data, X=states.of(self.generalist))
+        part = data.take(rows)
         with stage("structure", self.structure):
-            represented = replace(data, X=states.of(self.generalist))
-            data = represented.take(rows)
-            self.n_generalist = data.X.shape[1] * data.X.shape[2]
-            weights = self._fit_structure(data)
+            weights = self._fit_structure(part)
+        self.n_generalist = part.X.shape[1] * part.X.shape[2]
         # Weights that are broadcast along the sequences need not be compared.
         self.aligned = weights.strides[0] == 0 or bool((weights == weights[:1]).all())
         self.steps = np.any(weights > 0, axis=0)
@@ -188,17 +188,18 @@ class Representation:
         # Tasks that are added later have entries for the latents of the fitted encoder.
         is_extended = self.selector is not None and self.encoder is not None
         self.mask = np.zeros((self._n_tasks, self.encoder.mask_.shape[1] if is_extended else 0))
-        self._unfitted, self.encoder = self.encoder, None
-        self._assign_columns(data)
-        return represented
+        # Until it is needed there is no encoder.
+        self._given_encoder, self.encoder = self.encoder, None
+        self._assign_columns(part)
+        return data
 
     def fit_encoder(self, data: LabeledSequences, stage: Stage, train: bool = True) -> Self:
         """Fit the encoder, or the mask of tasks that are added, as a stage of its own.
 
         ``data`` are states. Without ``train`` the stage is empty, and there are no latents.
         """
-        if train or self.selector is not None:
-            self.encoder = self._unfitted
+        if train:
+            self.encoder = self._given_encoder
         learner = self.encoder if self.selector is None else self.selector
         # Without any step of any task there is nothing that the mask could be learned from.
         can_learn = self.encoder is not None and self.steps.any()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import Ridge
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
@@ -126,3 +127,26 @@ def test_an_error_leaves_the_pipeline_as_it_was(data, fitted):
     with pytest.raises(ValueError, match="features"):
         more.add_task(data.X[:, None, :-1], data.y[:, 4])
     assert vars(more) == before
+
+
+class FirstLatent(BaseEstimator):
+    """The features as latents, of which the tasks of the first fit use the first."""
+
+    def fit(self, X, y, step_weights=None):
+        self.mask_ = np.zeros((1 if np.ndim(y) == 1 else np.shape(y)[1], X.shape[-1]))
+        self.mask_[:, 0] = 1.0
+        return self
+
+    def latents(self, X):
+        return X
+
+    def _task_latents(self, X):
+        return X * (np.arange(X.shape[-1]) == 0)
+
+
+def test_a_latent_that_only_an_added_task_uses():
+    X = np.random.default_rng(0).normal(size=(200, 1, 3))
+    model = pipeline(encoder=FirstLatent()).fit(X, X[:, 0, 0])
+    model.add_task(X, X[:, 0, 1])
+    assert model.mask_[1, 1] > 0
+    assert model.score(X, X[:, 0, :2]) > 0.95

@@ -11,13 +11,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from skspecialist._data.tasks import Task, TaskTargets
-from skspecialist._stats.model_comparison import sample_losses
+from skspecialist._stats.model_comparison import best_sharpness, sample_losses
 from skspecialist.pipeline._candidates import (
     _column_head,
     fit_estimator,
     pinball_quantile,
     predict_scores,
 )
+from skspecialist.pipeline._comparison import sharpen
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3))
@@ -28,6 +29,9 @@ LABELS = np.where(Y > np.quantile(Y, 0.7), "c", np.where(Y > 0, "b", "a"))
 def losses_of(loss, task, model, features, truth):
     """Losses of the predictions of a model."""
     scores = predict_scores(model, task, features)
+    if scores.shape[1] > 1:
+        logits = np.log(np.maximum(scores, np.finfo(float).eps))
+        scores = sharpen(scores, best_sharpness(logits, task.encode(truth).astype(int)))
     return sample_losses(loss, task, scores, truth, pinball_quantile(model))
 
 
