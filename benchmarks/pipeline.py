@@ -51,7 +51,8 @@ def measure(seed):
 if __name__ == "__main__":
     options = command_line(__doc__).parse_args()
     if options.tiny:
-        SEEDS, N_SEQUENCES, ENCODER = SEEDS[:1], 60, SparseSpecialistEncoder(max_epochs=1)
+        SEEDS, N_SEQUENCES = SEEDS[:1], 40
+        ENCODER = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.1, max_epochs=1)
     report = Report("pipeline", "Specialist pipeline on digit sequences", options.output)
     rows = []
     for seed in SEEDS:

@@ -83,7 +83,8 @@ if __name__ == "__main__":
     if options.tiny:
         options.draws = options.workers = 1
         DRAWS = {"homogeneous": homogeneous}
-        N_FIT, N_TEST, ENCODER = 60, 20, SparseSpecialistEncoder(max_epochs=1)
+        N_FIT, N_TEST = 60, 20
+        ENCODER = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.1, max_epochs=1)
     store = Store(options.output / "specialize.csv", FIELDS, 2)
     if options.fresh:
         store.path.unlink(missing_ok=True)

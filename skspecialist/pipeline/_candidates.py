@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import log_loss
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -408,7 +407,9 @@ class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
         for factor in WEAKER:
             model = self._logistic(factor * C).fit(X[fit], y[fit])
             probabilities = model.predict_proba(X[held_out])
-            losses.append(log_loss(y[held_out], probabilities, labels=model.classes_))
+            codes = np.searchsorted(model.classes_, y[held_out])
+            likelihoods = probabilities[np.arange(len(codes)), codes]
+            losses.append(-np.log(np.maximum(likelihoods, np.finfo(float).eps)).mean())
         return WEAKER[int(np.argmin(losses))] * C
 
     def _logistic(self, C: float) -> LogisticRegression:
