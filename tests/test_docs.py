@@ -40,6 +40,8 @@ PAGES = sorted(
     if not GENERATED & set(path.relative_to(ROOT).parts)
 )
 SLOW_PAGES = {
+    "README.md",
+    "docs/user_guide/model_selection.rst",
     "docs/user_guide/encoder.rst",
     "docs/user_guide/metrics.rst",
 }

@@ -184,15 +184,15 @@ class SpecialistPipeline(BaseSpecialist):
     >>> from sklearn.decomposition import PCA
     >>> from skspecialist import SparseSpecialistEncoder, SpecialistPipeline
     >>> from skspecialist.datasets import make_digit_sequences
-    >>> data = make_digit_sequences(300, n_timesteps=8, n_tasks=2, random_state=0)
+    >>> data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)
     >>> pipeline = SpecialistPipeline(
     ...     generalist=PCA(10),
-    ...     encoder=SparseSpecialistEncoder(heads="linear", max_epochs=10),
+    ...     encoder=SparseSpecialistEncoder(4, heads="linear", max_epochs=5),
     ...     cv=2,
     ...     random_state=0,
     ... ).fit(data.X, data.y)
     >>> pipeline.predict(data.X).shape
-    (300, 2)
+    (100, 2)
     """
 
     _parameter_constraints: dict = {

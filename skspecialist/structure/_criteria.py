@@ -340,7 +340,7 @@ class Selection(BaseCriterion):
     >>> from skspecialist.datasets import make_collider_sequences
     >>> from skspecialist.structure import Selection
     >>> data = make_collider_sequences(
-    ...     2000, n_timesteps=8, n_tasks=1, selection=True, random_state=1
+    ...     2000, n_timesteps=6, n_tasks=1, selection=True, random_state=1
     ... )
     >>> identifier = TaskStructureIdentifier(
     ...     criterion=Selection(n_tasks=1), n_subsamples=0, random_state=0

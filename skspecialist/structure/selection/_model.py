@@ -100,7 +100,7 @@ class SelectionModel:
     >>> from skspecialist.independence import Moments
     >>> from skspecialist.metrics import structure_scores
     >>> from skspecialist.structure.selection import SelectionModel
-    >>> data = make_collider_sequences(2000, n_tasks=2, selection=True, random_state=1)
+    >>> data = make_collider_sequences(2000, 8, 2, selection=True, random_state=1)
     >>> X = data.X.reshape(2000, -1)
     >>> model = SelectionModel(data.segments, n_features=1)
     >>> model = model.fit([Moments.from_data(X[k::10]) for k in range(10)])
