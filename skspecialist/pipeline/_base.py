@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,10 +39,8 @@ from ._candidates import (
 )
 from ._comparison import NewRepresentation, Split, split_sequences
 from ._decision import TaskModel, fit_tasks
-from ._representation import LabeledSequences, Representation, Stage, States
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ._report import ReportMixin
+from ._representation import LabeledSequences, Representation, Stage, features_of
 
 __all__ = ["BaseSpecialist"]
 
@@ -59,7 +57,9 @@ IGNORED = {
 }
 
 
-class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator):
+class BaseSpecialist(
+    ReportMixin, CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator
+):
     """Base of the pipelines, which differ in the kinds of their tasks."""
 
     # A parameter of the pipeline of all kinds; fixed for those of one kind.
@@ -170,6 +170,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             self.structure_, self.encoder_ = representation.structure, representation.encoder
             self.n_generalist_features_ = representation.n_generalist
             self.n_timesteps_ = X.shape[1]
+            self._mean_sequence = X.mean(axis=0)
             self.tasks_ = tasks
             self.step_mask_, self.mask_ = representation.steps, representation.mask
             self._set_models(models)
@@ -244,7 +245,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             generalist if one of the tasks is predicted from it.
         """
         X = self._validate(X)
-        features = _features_of(X)(self._representation)
+        features = features_of(X)(self._representation)
         return features[:, self._kept].astype(X.dtype, copy=False)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -262,7 +263,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
             continuous tasks beside class labels.
         """
         X = self._validate(X)
-        features = _features_of(X)
+        features = features_of(X)
         return self.tasks_.join([model.predict(features) for model in self._models])
 
     @available_if(lambda self: self.task_types != "amount")
@@ -289,7 +290,7 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         amounts = [task.name for task in self.tasks_.tasks if not task.is_classification]
         if amounts:
             raise ValueError(f"predict_proba needs class labels, but {amounts} are continuous.")
-        features = _features_of(X)
+        features = features_of(X)
         probabilities = [model.scores(features) for model in self._models]
         return probabilities[0] if self.tasks_.is_1d else probabilities
 
@@ -328,16 +329,6 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         """
         check_is_fitted(self)
         return self._representation.feature_names()[self._kept]
-
-    @property
-    def candidates_(self) -> pd.DataFrame:
-        """Table of the candidates of each task."""
-        check_is_fitted(self)
-        import pandas as pd
-
-        rows = [row for model in self._models for row in model.candidate_rows()]
-        names = ["task", "candidate", "loss", "difference", "error", "weight", "columns", "seconds"]
-        return pd.DataFrame(rows, columns=names)
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
@@ -463,17 +454,6 @@ class BaseSpecialist(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin,
         labels_only = all(task.is_classification for task in tasks.tasks)
         if compares and is_continuous_loss and labels_only:
             warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
-
-
-def _features_of(X: np.ndarray) -> Callable[[Representation], np.ndarray]:
-    """Return the features of sequences as a function of the representation, each found once."""
-    states = States(X)
-
-    @lru_cache
-    def features(representation: Representation) -> np.ndarray:
-        return representation.features(states.of(representation.generalist))
-
-    return features
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ from .._data.validation import check_labels, check_same_length, is_missing
 from .._data.weights import weighted_means
 from ._invariance import stable_features
 
-__all__ = ["LabeledSequences", "Representation", "Stage", "States"]
+__all__ = ["LabeledSequences", "Representation", "Stage", "States", "features_of"]
 
 # Opens a stage of the fit, given its name and the part that is fitted in it.
 Stage = Callable[..., AbstractContextManager[None]]
@@ -384,3 +384,14 @@ def _missing_reason(steps: np.ndarray, latents: np.ndarray) -> str:
     if not latents.any():
         return "no latent of this task was found"
     return "no feature of this task is stable across environments"
+
+
+def features_of(X: np.ndarray) -> Callable[[Representation], np.ndarray]:
+    """Return the features of sequences as a function of the representation, each found once."""
+    states = States(X)
+
+    @lru_cache
+    def features(representation: Representation) -> np.ndarray:
+        return representation.features(states.of(representation.generalist))
+
+    return features

@@ -1,0 +1,78 @@
+"""Reports of fitted pipelines, and contributions to predictions."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LinearRegression
+
+from skspecialist import SpecialistClassifier, SpecialistPipeline
+
+RNG = np.random.default_rng(0)
+X = RNG.normal([1.0, 0.0], size=(200, 4, 2))
+Y = np.column_stack([X[:, 1, 0] - X[:, 2, 1], np.abs(X[:, 3, 0])]) + 0.1 * RNG.normal(size=(200, 2))
+
+
+def fit(estimator=SpecialistPipeline, y=Y, **params):
+    params = {"candidates": ["steps", "steps_kernel"], "cv": 2, "random_state": 0} | params
+    return estimator(**params).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit()
+
+
+@pytest.mark.parametrize("by", ["steps", "columns"])
+def test_contributions_add_up_to_amounts(fitted, by):
+    explanation = fitted.explain(X[:20], by=by, n_permutations=2)
+    sums = [part.sum(axis=1) for part in explanation.contributions]
+    total = np.hstack(explanation.base) + np.hstack(sums)
+    assert_allclose(total, fitted.predict(X[:20]), atol=1e-6)
+
+
+def test_contributions_add_up_to_probabilities():
+    classifier = fit(SpecialistClassifier, np.where(Y[:, 0] > 0, "up", "down"))
+    explanation = classifier.explain(X[:20], n_permutations=2)
+    total = explanation.base[0] + explanation.contributions[0].sum(axis=1)
+    assert_allclose(total, classifier.predict_proba(X[:20]), atol=1e-6)
+    frame = explanation.to_frame(3)
+    assert frame.shape == (4, 1)
+
+
+def test_contributions_to_a_linear_model_are_its_terms():
+    model = SpecialistPipeline(strategy="generalist", estimator=LinearRegression()).fit(X, Y)
+    terms = LinearRegression().fit(X.reshape(200, -1), Y).coef_.reshape(2, 4, 2)
+    expected = np.einsum("ktj,itj->itk", terms, X - X.mean(axis=0))
+    explanation = model.explain(X[:20], n_permutations=1)
+    assert_allclose(np.dstack([c[:, :, 0] for c in explanation.contributions]), expected[:20])
+
+
+def test_steps_that_are_not_read_contribute_nothing():
+    model = fit(y=Y[:, 1], strategy="best", candidates=["steps_kernel"])
+    assert model.predicted_from_ == ["steps_kernel"]
+    (contributions,) = model.explain(X[:20], n_permutations=1).contributions
+    assert_allclose(contributions[:, :3], 0, atol=1e-6)
+    assert np.abs(contributions[:, 3]).min() > 0
+
+
+def test_a_report_names_steps_with_p_values_and_losses(fitted):
+    report = fitted.report()
+    frame = report.to_frame()
+    assert frame.loc["task0", "steps"] == [1, 2]
+    assert max(frame.loc["task0", "pvalues"]) < 0.05
+    assert (frame["loss"] < frame["generalist_loss"] + 0.01).all()
+    assert frame.loc["task1", "predicted_from"] == "steps_kernel"
+    text = str(report)
+    assert "Task 'task0' (amount): depends on 2 steps: 1 (p = " in text
+    assert "held-out loss" in text
+    assert "task1" in report._repr_html_()
+
+
+def test_a_report_gives_the_reason_of_a_fallback():
+    report = fit(y=RNG.normal(size=200)).report()
+    assert "is not specialized: no time step of this task was found" in str(report)
+
+
+def test_a_report_without_a_comparison():
+    frame = SpecialistPipeline(strategy="generalist").fit(X, Y).report().to_frame()
+    assert frame["loss"].isna().all()
