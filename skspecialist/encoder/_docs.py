@@ -158,8 +158,8 @@ ENCODER_DOCS = {
     "input_noise": """
         input_noise : float or "auto", default="auto"
             Standard deviation of the normal noise that is added to the standardized features
-            while the tasks are learned, against overfitting [3]_. "auto" tries 0 and 0.3 at
-            each number of latents and takes the one with better held-out predictions: curved
+            while the tasks are learned, against overfitting [3]_. "auto" tries 0 and 0.3 with
+            dense networks and takes the one with better held-out predictions: curved
             tasks with many samples need none, few or noisy samples need some. Without a search
             "auto" is 0.
         """,

@@ -23,7 +23,7 @@ from ._autoencoder import SpecialistAutoencoder, decode, encode, with_decoder
 from ._base import BaseSparseSpecialist
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._rotation import rotate_latents
-from ._search import VALIDATION_FRACTION, GivenSparsityMixin, SparsityPath, search_width
+from ._search import VALIDATION_FRACTION, GivenSparsityMixin, Inputs, SparsityPath, search_width
 from ._training import Build, refit_heads
 
 __all__ = ["LatentEncoder", "SparseSpecialistEncoder"]
@@ -76,7 +76,7 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
     def _learn(self, data: StepData, trainer: Trainer, build: Build) -> None:
         # 1. The number of latents, and networks to start from.
         self.n_components_ = self._n_latents
-        width, start, weight = self._find_width(data, trainer, build)
+        width, start, weight, inputs = self._find_width(data, trainer, build)
         everything = replace(data, folds=torch.full_like(data.folds, NO_FOLD))
 
         # 2. The latents and the mask. Linear heads need no penalty: the rotation that follows
@@ -85,14 +85,15 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         if rotates and self.penalty != "auto":
             warn(f"penalty={self.penalty!r} has no effect: a rotation makes linear heads sparse.")
         bottleneck = self._train(
-            everything,
+            replace(everything, X=inputs.data.X),
             trainer,
-            build,
+            inputs.build,
             width,
             start,
             sparsity=0.0 if rotates else weight,
             noise=self._noises[0],
         )
+        inputs.restore(bottleneck)
         if rotates:
             self.inseparable_groups_ = rotate_latents(everything, bottleneck, self._n_classes)
         else:
@@ -125,19 +126,22 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
 
     def _find_width(
         self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float]:
-        """Return the number of latents, trained networks, and the weight of the penalty."""
+    ) -> tuple[int, Bottlenecks | None, float, Inputs]:
+        """Return the number of latents, trained networks, the penalty's weight, and inputs."""
         raise NotImplementedError
 
     def _search_width(
         self, data: StepData, trainer: Trainer, build: Build, tolerance: float
-    ) -> tuple[SparsityPath, int, Bottlenecks | None]:
+    ) -> tuple[SparsityPath, int, Bottlenecks | None, Inputs]:
         path = SparsityPath(data, self._n_classes, tolerance)
         # More latents than outputs are never needed: the outputs themselves would do.
         max_width = min(self.n_components_, self._n_outputs)
-        narrow = search_width(path, trainer, build, max_width, self._noises)
+        inputs = [Inputs(data, build)]
+        if data.X.shape[2] > 1:
+            inputs.append(Inputs.rotated(data, build))
+        narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises)
         self._record("search", *path.nets)
-        return path, 0 if narrow is None else narrow.encoders.n_latents, narrow
+        return path, 0 if narrow is None else narrow.encoders.n_latents, narrow, chosen
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
         """Fit to half-samples, if that was asked for."""
@@ -266,12 +270,13 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     a block, apart from everything else in the data: provided that there are at least as many
     task outputs as such latents; otherwise the encoder may return the task functions themselves.
 
-    ``fit`` takes four steps. (1) *Number of latents*: encoders into different numbers of latents
-    learn the tasks, side by side, and the smallest number is taken that predicts held-out
-    samples about as well as the best. A mask alone often keeps one latent too many, which
-    then contains what no task uses. (2) *Mask*: the best of these is trained further, now with
-    the penalty on its mask; a proximal step in the metric of Adam [2]_ sets entries to exactly
-    zero. (3) *Refit*: the heads again, without penalty, on the latents they kept.
+    ``fit`` takes four steps. (1) *Number of latents*: an encoder into as many latents as the
+    tasks have outputs learns the tasks. The rank of its slopes proposes a number of latents,
+    and narrower encoders check it: the smallest number is taken that predicts held-out
+    samples about as well as the best, in each task. A mask alone often keeps one latent too
+    many, which then contains what no task uses. (2) *Mask*: the best of these is trained
+    further, now with the penalty on its mask; a proximal step in the metric of Adam [2]_ sets
+    entries to exactly zero. (3) *Refit*: the heads again, without penalty, on the latents they kept.
     (4) *Reconstruction*: these latents stay fixed while others, made independent of them,
     learn what else the decoder needs, by default not before they are needed (``decoder``).
     Reconstruction therefore cannot change the latents of the tasks.
@@ -283,8 +288,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         Number of latents that the tasks may use, where it is known: without step 1. None
         estimates it.
     sparsity : float, default=0.02
-        From 0, dense, to 1, empty: the share of the task loss explained by the best model that
-        may be lost for fewer latents (one standard error is granted in addition). The same
+        From 0, dense, to 1, empty: the share of its explained loss that each task may lose for
+        fewer latents (one standard error is granted in addition). The same
         share of ``sparsity_max_`` is the weight of the penalty. In trials the last relevant
         latent explained 2.5 % or more, and a superfluous one hardly 1 %. 0 takes as many
         latents as the tasks have outputs, without step 1 or penalty.
@@ -296,7 +301,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     {task_weight}
     {task_types}
     max_epochs : int, default=None
-        Epochs of a training from scratch, such as step 4; step 1 takes 0.6 of them, step 2 0.8
+        Epochs of a training from scratch, such as step 4; step 1 takes 0.3 of them, step 2 0.8
         if it continues step 1 and step 3 a third. None is as many as make 25 updates times
         the root of the number of samples: 2,500 at 10,000.
     {batch_size}
@@ -397,7 +402,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
 
     def _find_width(
         self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float]:
+    ) -> tuple[int, Bottlenecks | None, float, Inputs]:
+        plain = Inputs(data, build)
         previous = self._previous()
         self.width_losses_, self.sparsity_max_ = None, None
         if previous is not None or self.n_relevant is not None or self.sparsity == 0:
@@ -408,12 +414,12 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
                     f"n_relevant={self.n_relevant} has no effect: with warm_start the number of "
                     f"latents is that of the previous fit, {previous.n_relevant}."
                 )
-            return previous.n_relevant, previous.bottleneck, self.sparsity
+            return previous.n_relevant, previous.bottleneck, self.sparsity, plain
         if self.n_relevant is not None:
-            return self.n_relevant, None, self.sparsity
+            return self.n_relevant, None, self.sparsity, plain
         if self.sparsity == 0:
-            return min(self.n_components_, self._n_outputs), None, 0.0
-        path, width, narrow = self._search_width(data, trainer, build, self.sparsity)
+            return min(self.n_components_, self._n_outputs), None, 0.0, plain
+        path, width, narrow, inputs = self._search_width(data, trainer, build, self.sparsity)
         self.width_losses_ = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
         self.sparsity_max_ = path.explained
-        return width, narrow, self.sparsity * path.explained
+        return width, narrow, self.sparsity * path.explained, inputs

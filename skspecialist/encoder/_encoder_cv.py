@@ -15,7 +15,7 @@ from ..networks.training import StepData, Trainer
 from ._diagnostics import latent_stability
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._encoder import INDEPENDENCE_WEIGHT, LatentEncoder
-from ._search import SearchedSparsityMixin
+from ._search import Inputs, SearchedSparsityMixin
 from ._training import Build
 
 __all__ = ["SparseSpecialistEncoderCV"]
@@ -26,11 +26,12 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
     """Sparse specialist encoder that chooses its sparsity by cross-validation.
 
     The path from dense to empty is one of the number of latents that the tasks may use. The
-    sparsest point is taken whose held-out task loss exceeds that of the best by no more than
+    sparsest point is taken whose held-out loss exceeds that of the best, in no task, by more than
     ``tolerance`` of the loss that the best explains and one standard error [4]_. The standard
     error is one over folds: over samples it shrinks with their number, but the randomness of
-    the training does not, and one latent too many would often be kept. All folds and points of
-    the path learn side by side. Then the encoder is fitted to all samples, as
+    the training does not, and one latent too many would often be kept. Dense networks of all
+    folds learn side by side, and so do narrow ones of the numbers near the rank of their
+    slopes, which are the points of the path. Then the encoder is fitted to all samples, as
     :class:`SparseSpecialistEncoder`.
 
     Parameters
@@ -38,7 +39,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
     {n_components}
     {cv}
     tolerance : float, default=0.02
-        Share of the task loss explained by the best point that may be lost for a sparser one.
+        Share of its explained loss that each task may lose for a sparser point.
         In trials the last relevant latent explained 2.5 % or more, and a superfluous one hardly
         1 %. The same share of ``sparsity_max_`` is the weight of the penalty.
     {n_subsamples}
@@ -50,7 +51,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
     {task_weight}
     {task_types}
     max_epochs : int, default=None
-        Epochs of a training from scratch, such as that of reconstruction; the path takes 0.6 of
+        Epochs of a training from scratch, such as that of reconstruction; the path takes 0.3 of
         them, the fit to all samples 0.8 and heads without penalty a third. None is as many as
         make 25 updates times the root of the number of samples: 2,500 at 10,000.
     {batch_size}
@@ -148,9 +149,9 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
 
     def _find_width(
         self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float]:
+    ) -> tuple[int, Bottlenecks | None, float, Inputs]:
         tolerance = self._positive_tolerance
-        path, width, narrow = self._search_width(data, trainer, build, tolerance)
+        path, width, narrow, inputs = self._search_width(data, trainer, build, tolerance)
         shape = (1, len(self._n_classes), self.n_components_)
         supports = [
             np.broadcast_to(np.arange(self.n_components_) < point, shape) for point in path.points
@@ -161,7 +162,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
         self.sparsity_path_ = np.maximum.accumulate(lost).clip(0.0, 1.0)
         self.sparsity_path_[-1] = 1.0
         self._describe(path, supports)
-        return width, narrow, tolerance * path.explained
+        return width, narrow, tolerance * path.explained, inputs
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
         self.selection_frequency_ = np.zeros(self.n_components_) if self.n_subsamples else None

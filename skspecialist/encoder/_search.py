@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from scipy import stats
 from sklearn.model_selection import GroupKFold, KFold
 
 from .._base.sklearn_compat import Interval
 from .._data.validation import split_indices
-from .._stats.model_comparison import tolerated_loss
 from ..exceptions import warn
 from ..networks.layers import CHUNK, Bottlenecks
 from ..networks.net import SpecialistNet
@@ -30,8 +31,12 @@ __all__ = [
 ]
 
 VALIDATION_FRACTION = 0.2  # default
-SEARCH_SHARE = 0.6  # part of the epochs in the search: the best net is trained further
-MAX_GROUPS = 12  # widths times folds in one training, per noise: more would not be faster
+SEARCH_SHARE = 0.3  # part of the epochs in the search: the best net is trained further
+NO_VARIANCE = 1e-7  # share of the largest variance: principal axes below it are rounding errors
+MAX_RANK_ROWS = 400  # steps at which slopes are compared
+# Share of the largest slope above which a direction counts. It separated the directions that
+# tasks use in trials, where they were known; the proposed number is checked, whatever it is.
+RANK_SHARE = 0.02
 
 
 class SparsityPath:
@@ -72,11 +77,14 @@ class SparsityPath:
         self.nets: list[SpecialistNet] = []
 
     @torch.no_grad()
-    def held_out_losses(self, module: Bottlenecks) -> np.ndarray:
-        """Return losses (n_groups / n_folds, n_held_out); groups are ordered by fold."""
-        parts = []
-        for rows in self.rows.split(max(1, CHUNK // self.data.X.shape[1])):
-            outputs = module(self.data.X[rows], self.data.step_weights[rows])
+    def held_out_losses(self, module: Bottlenecks, X: torch.Tensor | None = None) -> np.ndarray:
+        """Return losses (n_groups / n_folds, n_held_out, n_tasks); groups are ordered by fold.
+
+        ``X`` are the features in the form that the module takes, by default those of the data.
+        """
+        parts, X = [], self.data.X if X is None else X
+        for rows in self.rows.split(max(1, CHUNK // X.shape[1])):
+            outputs = module(X[rows], self.data.step_weights[rows])
             outputs = outputs.unflatten(0, (self.n_folds, -1))
             # Of each sample the outputs of the groups that did not learn from its fold.
             own = outputs[self.data.folds[rows], :, torch.arange(len(rows))]
@@ -85,18 +93,19 @@ class SparsityPath:
 
     @cached_property
     def null_losses(self) -> np.ndarray:
-        """Losses (n_held_out,) of the null model."""
+        """Losses (n_held_out, n_tasks) of the null model."""
         outputs = self.task_loss.null_outputs.expand(1, len(self.rows), -1)
         return self._losses(outputs, self.rows)[0].numpy()
 
     def _losses(self, outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         losses = self.task_loss(outputs, self.data.targets[rows])
-        return (losses * self.data.weights[rows]).mean(dim=2)
+        return losses * self.data.weights[rows]
 
-    def by_fold(self, losses: np.ndarray) -> np.ndarray:
-        """Return means over the samples (last axis) of each fold."""
-        sizes = np.diff([*self.starts, losses.shape[-1]])
-        return np.add.reduceat(losses, self.starts, axis=-1) / sizes
+    def by_fold(self, losses: np.ndarray, *, by_task: bool = False) -> np.ndarray:
+        """Return means over the samples of each fold, (n_folds,) or (n_folds, n_tasks)."""
+        sizes = np.diff([*self.starts, len(losses)])
+        means = np.add.reduceat(losses, self.starts, axis=0) / sizes[:, None]
+        return means if by_task else means.mean(axis=1)
 
     @property
     def best(self) -> np.ndarray:
@@ -113,16 +122,24 @@ class SparsityPath:
 
         It may lose ``tolerance`` of the explained loss, and one standard error (Breiman et al.
         1984, section 3.4.3). That is the error of the difference or, if less, of the best: a
-        point that fails in a single fold has a large error of the difference.
+        point that fails in a single fold has a large error of the difference. Numbers of
+        latents are judged task by task, or the latent of one task among many would be lost.
         """
-        best, lost = self.best, self.losses[point] - self.best
+        losses = [self.null_losses, self.best, self.losses[point]]
+        # The error over samples shrinks with their number, but the randomness of the
+        # training, which differs between folds, does not.
         if self.n_folds > 1:
-            # The error over samples shrinks with their number, but the randomness of the
-            # training, which differs between folds, does not.
-            error = tolerated_loss(self.by_fold(best), self.by_fold(lost))
-        else:
-            error = tolerated_loss(best, lost)
-        return bool(lost.mean() <= self.tolerance * self.explained + error)
+            losses = [self.by_fold(each, by_task=True) for each in losses]
+        if self.supports:
+            losses = [each.mean(axis=1, keepdims=True) for each in losses]
+        null, best, own = losses
+        n_values, n_tasks = own.shape
+        # One standard error is exceeded by chance with probability 0.16. This is that of the
+        # largest of n_tasks errors: 0.84 ** (1 / n_tasks) is not exceeded in a single one.
+        factor = stats.t.ppf(stats.norm.cdf(1.0) ** (1 / n_tasks), n_values - 1)
+        error = np.minimum(_standard_error(best), _standard_error(own - best))
+        tolerated = np.nan_to_num(factor * error) + self.tolerance * (null - best).mean(0).clip(0)
+        return bool(((own - best).mean(axis=0) <= tolerated).all())
 
     @property
     def chosen(self) -> float:
@@ -141,57 +158,144 @@ class SparsityPath:
         return np.array([self.losses[point].mean(dtype=float) for point in self.points])
 
 
+@dataclass
+class Inputs:
+    """Features as networks learn from them: standardized, or rotated to their principal axes.
+
+    A rotation of the features changes no function that a network can learn, but the optimizer
+    scales each weight by itself: it learns faster along axes that the data vary along.
+
+    Attributes
+    ----------
+    data : StepData
+        With these features.
+    build : callable
+        Builds untrained bottlenecks for them.
+    axes : tensor of shape (n_features, n_axes) or None
+        Matrix by which the standardized features were multiplied; None for themselves.
+    scale : float
+        Standard deviation of standardized features along a unit of these.
+    """
+
+    data: StepData
+    build: Build
+    axes: torch.Tensor | None = None
+    scale: float = 1.0
+
+    @classmethod
+    def rotated(cls, data: StepData, build: Build) -> Inputs:
+        """Return principal axes of the features, all scaled by one number.
+
+        They are not whitened: directions of next to no variance are mostly noise.
+        """
+        rows, weights = data.rows.double().numpy(), data.step_row_weights.double().numpy()
+        covariance = np.atleast_2d(np.cov(rows.T, aweights=weights))
+        variances, axes = np.linalg.eigh(covariance)
+        kept = variances > NO_VARIANCE * variances.max()
+        if not kept.any():
+            return cls(data, build)
+        scale = float(np.sqrt(variances[kept].mean()))
+        matrix = torch.tensor(axes[:, kept][:, ::-1] / scale, dtype=torch.float32)
+        rotated = replace(data, X=data.X @ matrix)
+        return cls(rotated, partial(build.func, rotated, **build.keywords), matrix, scale)
+
+    @torch.no_grad()
+    def restore(self, module: Bottlenecks) -> None:
+        """Let trained bottlenecks take the standardized features instead of these."""
+        encoders = module.encoders
+        if self.axes is not None and encoders.layers is not None:
+            first = encoders.layers.parameter_list("weight")[0]
+            first.data = self.axes @ first.data
+            encoders.noise = encoders.noise * self.scale
+
+
+class _Trained(NamedTuple):
+    """Networks of one width, one for each fold."""
+
+    inputs: Inputs
+    module: Bottlenecks
+    groups: list[int]  # of the folds
+    noise: float
+
+
 def search_width(
-    path: SparsityPath, trainer: Trainer, build: Build, max_width: int, noises: Sequence[float]
-) -> Bottlenecks | None:
+    path: SparsityPath,
+    trainer: Trainer,
+    inputs: Sequence[Inputs],
+    max_width: int,
+    noises: Sequence[float],
+) -> tuple[Bottlenecks | None, Inputs]:
     """Add numbers of latents to a path until the chosen one is settled.
 
-    Bottlenecks of several widths learn side by side, each from all folds but one, with each
-    noise, of which the better counts. The next widths lie between the largest that is not good
-    and the smallest that is, until nothing is left between them: a bisection with as many
-    points as learn at once.
+    1. Dense networks, of ``max_width`` latents, choose inputs and noise by held-out losses.
+    2. The rank of the slopes of the better one proposes the number of latents: a wide network
+       is trained more reliably than narrow ones.
+    3. Narrow networks of this number, and of one less, are compared with it; further ones, one
+       more first, follow until the chosen number is good and one less is not.
 
     Returns
     -------
     narrow : Bottlenecks or None
         The best bottleneck of the chosen width; None for the empty model.
+    inputs : Inputs
+        Its inputs.
     """
-    data, n_folds, trained = path.data, path.n_folds, {}
+    n_folds, trained = path.n_folds, {}
     path.losses[0] = path.null_losses
-    at_once = max(2, MAX_GROUPS // n_folds)
-    low, high = 0, max_width
-    while high - low > 1 or high not in path.losses:
-        widths = _spread(low, high, at_once)
-        if high in path.losses:
-            widths = [width for width in widths if width < high]
-        noise = np.repeat(noises, len(widths)).tolist()
-        widths *= len(noises)
-        module = build(
+
+    def train(of: Inputs, widths: list[int], noises: Sequence[float]) -> None:
+        """Train networks side by side; of those of equal width, the best counts."""
+        module = of.build(
             widths * n_folds,
             held_out=np.repeat(np.arange(n_folds), len(widths)).tolist(),
-            noise=noise * n_folds,
+            noise=(np.asarray(noises) / of.scale).tolist() * n_folds,
         )
-        net = train_bottlenecks(data, trainer, module, share=SEARCH_SHARE)
-        for place, losses in enumerate(path.held_out_losses(net.module_)):
+        net = train_bottlenecks(of.data, trainer, module, share=SEARCH_SHARE)
+        path.nets.append(net)
+        for place, losses in enumerate(path.held_out_losses(net.module_, of.data.X)):
             width = widths[place]
             if width not in path.losses or losses.mean() < path.losses[width].mean():
                 path.losses[width] = losses
-                trained[width] = net.module_, place, len(widths)
-        path.nets.append(net)
-        high = int(path.chosen)
-        low = int(max([width for width in path.losses if width < high], default=high))
-    if high == 0:
-        return None
-    # Of the groups of the chosen width, the one whose fold it predicts best: it goes on.
-    module, place, n_widths = trained[high]
-    relative = path.by_fold(path.losses[high]) / path.by_fold(path.losses[0])
-    module.select(int(relative.argmin()) * n_widths + place, high)
-    return module
+                groups = [fold * len(widths) + place for fold in range(n_folds)]
+                trained[width] = _Trained(of, net.module_, groups, noises[place])
+
+    for each in inputs:
+        train(each, [max_width] * len(noises), noises)
+    dense = trained[max_width]
+    guess = _rank(path, dense)
+    # Two starts at the proposed number, since a narrow network can end in a poor optimum.
+    widths = [width for width in (guess - 1, guess, guess) if 0 < width < max_width]
+    while widths:
+        train(dense.inputs, widths, [dense.noise] * len(widths))
+        chosen = int(path.chosen)
+        below = int(max((width for width in path.losses if width < chosen), default=chosen))
+        untried = [below + 1] if chosen == max_width else [chosen - 1]
+        widths = untried * 2 if chosen - below > 1 else []
+    chosen = int(path.chosen)
+    if chosen == 0:
+        return None, dense.inputs
+    found = trained[chosen]
+    # Of the folds, the one whose network predicts best: it goes on.
+    relative = path.by_fold(path.losses[chosen]) / path.by_fold(path.losses[0])
+    found.module.select(found.groups[int(relative.argmin())], chosen)
+    return found.module, found.inputs
 
 
-def _spread(low: int, high: int, count: int) -> list[int]:
-    """Return at most ``count`` widths above ``low`` up to ``high``, evenly spread."""
-    return sorted({int(w) for w in np.linspace(low, high, min(count, high - low) + 1).round()[1:]})
+def _rank(path: SparsityPath, dense: _Trained) -> int:
+    """Return the number of directions of the features that change the tasks.
+
+    At each of some held-out rows, the singular values of the derivatives of all outputs, in
+    units of the largest: their geometric mean over the rows, and the median over the folds.
+    """
+    module, data = dense.module, dense.inputs.data
+    rows = data.X[path.rows[:MAX_RANK_ROWS]].flatten(0, 1)[:MAX_RANK_ROWS]
+    rows = rows.expand(module.encoders.n_groups, -1, -1).clone().requires_grad_()
+    outputs = module.heads.per_step(module.encoders(rows), module.task_mask())
+    outputs = outputs.transpose(2, 3).flatten(1, 2)[:, module.heads.outputs].sum(dim=(0, 2))
+    slopes = [torch.autograd.grad(each, rows, retain_graph=True)[0] for each in outputs]
+    values = torch.linalg.svdvals(torch.stack(slopes, dim=2)).clamp(min=1e-9)
+    relative = (values / values[..., :1]).log().mean(dim=1).exp()
+    return int((relative > RANK_SHARE).sum(dim=1)[dense.groups].median())
 
 
 def search_penalty(
@@ -246,6 +350,13 @@ def _add_shares(
     supports = (module.task_mask() > 0).unflatten(0, (path.n_folds, len(shares))).numpy()
     for place, share in enumerate(shares):
         path.losses[share], path.supports[share] = losses[place], supports[:, place]
+
+
+def _standard_error(values: np.ndarray) -> np.ndarray:
+    """Return the standard errors of the means over the first axis."""
+    if len(values) < 2:
+        return np.zeros(values.shape[1:])
+    return np.asarray(values.std(axis=0, ddof=1) / len(values) ** 0.5)
 
 
 class GivenSparsityMixin:

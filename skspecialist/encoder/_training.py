@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from ..networks.penalties._base import BasePenalty
 from ..networks.training import WARMUP, StepData, Trainer
 
 # Builds untrained bottlenecks of given widths; see ``build_bottlenecks``.
-Build = Callable[..., Bottlenecks]
+Build = partial[Bottlenecks]
 
 
 class TaskLoss(ArrayModule):

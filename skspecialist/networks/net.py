@@ -1,7 +1,7 @@
 """The skorch net of the bottlenecks: flat parameters, and gradients in closed form.
 
 The networks are small: an update takes most of its time in calls, in the graph of automatic
-differentiation, and in memory that is allocated anew. Here one update is some forty calls into
+differentiation, and in new memory. Here one update is some forty calls into
 buffers that are allocated once.
 """
 
@@ -98,7 +98,7 @@ class SpecialistNet(NeuralNet):
         gates = getattr(self.module_, "gate_logits", None)
         for group in self.optimizer_.param_groups:
             for parameter in group["params"]:
-                if parameter is gates:
+                if gates is not None and parameter is gates:
                     parameter.grad = None
                 else:
                     _gradient(parameter).zero_()
