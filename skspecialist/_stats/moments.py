@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any, Self
 
@@ -16,8 +16,10 @@ from .._data.validation import as_array, check_numbers, refuse_dates, refuse_hug
 __all__ = [
     "FoldedMoments",
     "Moments",
+    "WideMoments",
     "complementary_halves",
     "fold_dask",
+    "fold_moments",
     "fold_of",
     "is_dask",
 ]
@@ -30,6 +32,9 @@ MAX_FOLDS = 10
 FOLDS_BYTES = 2**30
 # Rows are read in blocks of about this many bytes, so that a memory map can be larger.
 BLOCK_BYTES = 64 * 2**20
+# A larger covariance of all columns is not computed: those of two folds, their sum and the
+# products that make them take some six times as much.
+MAX_COVARIANCE_BYTES = 2**28
 GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 
 
@@ -129,6 +134,21 @@ class Moments:
         mean = self.mean + difference * (other.n / n)
         between = np.outer(difference, difference) * (self.n * other.n / n)
         return type(self)(n, mean, self.scatter + other.scatter + between)
+
+    def columns(self, chosen: np.ndarray) -> Moments:
+        """Return the statistics of some columns.
+
+        Parameters
+        ----------
+        chosen : ndarray of int of shape (n_chosen,)
+            Columns.
+
+        Returns
+        -------
+        moments : Moments
+            Their statistics, in this order.
+        """
+        return Moments(self.n, self.mean[chosen], self.scatter[np.ix_(chosen, chosen)])
 
     def update(self, data: ArrayLike) -> Self:
         """Return the statistics with more samples.
@@ -248,6 +268,92 @@ class FoldedMoments:
             if 0 < len(held_out) < len(self.folds):
                 rest = [k for k in self.folds if k not in held_out]
                 yield rest, self.subset(held_out.tolist()).total
+
+
+@dataclass(frozen=True)
+class WideMoments:
+    """Moments of more columns than a covariance has room for, by the columns asked for.
+
+    It stands for the moments of folds (:class:`FoldedMoments`) and for their total: memory
+    grows with the number of columns, and not with its square.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_sequences, n_columns)
+        Flat sequences.
+    tasks : ndarray of shape (n_sequences, n_task_columns)
+        Columns of the tasks.
+    fold : ndarray of int of shape (n_sequences,)
+        Fold of each sequence.
+    folds : dict of {int: None}
+        Folds that are included.
+    n_folds : int
+        Number of folds, with and without sequences.
+    """
+
+    X: np.ndarray
+    tasks: np.ndarray
+    fold: np.ndarray
+    folds: dict[int, None]
+    n_folds: int = MAX_FOLDS
+
+    @property
+    def total(self) -> Self:
+        """Moments of all sequences of these folds."""
+        return self
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Sequences of these folds."""
+        return np.flatnonzero(np.isin(self.fold, list(self.folds)))
+
+    @property
+    def n(self) -> int:
+        """Number of sequences."""
+        return len(self.rows)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Means of all columns."""
+        means = [part[self.rows].mean(axis=0, dtype=np.float64) for part in (self.X, self.tasks)]
+        return np.concatenate(means)
+
+    def columns(self, chosen: np.ndarray) -> Moments:
+        """Return the statistics of some columns, in this order."""
+        width = self.X.shape[1]
+        block = np.empty((self.n, len(chosen)))
+        of_X = chosen < width
+        block[:, of_X] = self.X[np.ix_(self.rows, chosen[of_X])]
+        block[:, ~of_X] = self.tasks[np.ix_(self.rows, chosen[~of_X] - width)]
+        return Moments.from_data(block) if len(chosen) else Moments(self.n, *np.zeros((2, 0)))
+
+    def subset(self, chosen: Collection[int]) -> Self:
+        """Return the statistics of some folds only."""
+        return replace(self, folds={k: None for k in self.folds if k in chosen})
+
+    def part(self, n_samples: int) -> Self:
+        """Return as few folds as have ``n_samples`` sequences."""
+        counts = [np.sum(self.fold == k) for k in self.folds]
+        reached = np.cumsum(counts) >= n_samples
+        count = int(reached.argmax()) + 1 if reached.any() else len(counts)
+        return self.subset(list(self.folds)[:count])
+
+    def splits(self, n_splits: int) -> Iterator[tuple[list[int], Self]]:
+        """Yield the training folds and the others, for cross-validation."""
+        for held_out in np.array_split(np.array(sorted(self.folds)), n_splits):
+            if 0 < len(held_out) < len(self.folds):
+                yield [k for k in self.folds if k not in held_out], self.subset(held_out.tolist())
+
+
+def fold_moments(
+    X: np.ndarray, tasks: np.ndarray, units: np.ndarray | None = None
+) -> FoldedMoments | WideMoments:
+    """Return the moments of the folds of flat sequences, by columns where they are many."""
+    width = X.shape[1] + tasks.shape[1]
+    if 8 * width**2 <= MAX_COVARIANCE_BYTES:
+        return FoldedMoments.from_data(X, tasks, units=units)
+    fold = fold_of(np.arange(len(X)) if units is None else units, MAX_FOLDS)
+    return WideMoments(X, tasks, fold, dict.fromkeys(np.unique(fold).tolist()))
 
 
 def fold_of(rows: np.ndarray, n_folds: int) -> np.ndarray:

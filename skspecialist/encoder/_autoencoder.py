@@ -16,6 +16,10 @@ from ..networks.layers import CHUNK, ArrayModule, Bottlenecks, Encoders, Grouped
 from ..networks.net import SpecialistNet
 from ..networks.training import StepData, Trainer
 
+# Rows of a batch that the independence of the latents is measured on: a kernel matrix of all
+# pairs of rows grows with the square of their number, and its error is that of so many rows.
+KERNEL_ROWS = 2048
+
 
 class SpecialistAutoencoder(ArrayModule):
     """Latents that the tasks use, latents for reconstruction only, and a decoder of both.
@@ -100,7 +104,11 @@ class SpecialistAutoencoder(ArrayModule):
             others = self.complement(rows)
             parts.append(others[0])
             if self.independence_weight > 0 and relevant.shape[1] > 0:
-                result["dependence"] = kernel_alignment(relevant, others[0])
+                pair = relevant, others[0]
+                if len(rows) > KERNEL_ROWS:
+                    drawn = torch.randperm(len(rows), device=rows.device)[:KERNEL_ROWS]
+                    pair = relevant[drawn], others[0][drawn]
+                result["dependence"] = kernel_alignment(*pair)
         result["errors"] = self.decode(torch.cat(parts, dim=1)) - rows
         return result
 

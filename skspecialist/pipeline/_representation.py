@@ -17,6 +17,8 @@ from .._base.sklearn_compat import safe_indexing
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length, is_missing
 from .._data.weights import weighted_means
+from ..exceptions import warn
+from ..structure._evidence import TooFewSequencesError
 from ._invariance import stable_features
 
 __all__ = ["LabeledSequences", "Representation", "Stage", "States", "features_of"]
@@ -161,6 +163,7 @@ class Representation:
     ) -> None:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
         self.share_features, self.selector = share_features, selector
+        self._too_few: str | None = None  # sequences, for any test of the structure
 
     def fit(
         self, data: LabeledSequences, states: States, stage: Stage, rows: Any = slice(None)
@@ -248,7 +251,11 @@ class Representation:
             return np.ones((*data.X.shape[:2], self._n_tasks))
         self._varied = data.varied
         if self._varied.any():
-            _fit_part(self.structure, data.X, data)
+            try:
+                _fit_part(self.structure, data.X, data)
+            except TooFewSequencesError as error:
+                warn(f"The structure is left out: {error}")
+                self._varied, self._too_few = np.zeros_like(self._varied), str(error)
         return self._weights(data.X)
 
     def _weights(self, states: np.ndarray) -> np.ndarray:
@@ -300,7 +307,7 @@ class Representation:
             for columns in found
         ]
         self.missing = [
-            None if columns else _missing_reason(steps, latents)
+            None if columns else self._too_few or _missing_reason(steps, latents)
             for columns, steps, latents in zip(self.columns, self.steps.T, used, strict=True)
         ]
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from .._base.estimator import Part
 from .._base.sklearn_compat import Interval
-from .._stats.moments import complementary_halves
+from .._stats.moments import FoldedMoments, complementary_halves
 from ..exceptions import warn
 from ..independence._base import IndependenceResult
 from ._evidence import (
@@ -366,6 +366,12 @@ class Selection(BaseCriterion):
                 "Input X contains NaN: tasks that are not observed are found in the covariance "
                 "of complete sequences. Impute missing steps, or drop these sequences."
             )
+        if not isinstance(data.folded, FoldedMoments):
+            raise ValueError(
+                f"X has {data.n_timesteps} steps of {data.n_features} features, too many for the "
+                "covariance of all steps that tasks which are not observed are found in: use "
+                "fewer features or steps."
+            )
         steps = resolve_segment_steps(identifier.segment_steps, data.segments)
         model = SelectionModel(
             data.segments,
@@ -402,6 +408,7 @@ class Selection(BaseCriterion):
     ) -> np.ndarray:
         """See :meth:`BaseCriterion.selection_frequency`."""
         assert result.model is not None
+        assert isinstance(data.folded, FoldedMoments)
         folds = list(data.folded.folds.values())
         return result.model.selection_frequency(folds, n_subsamples)
 

@@ -8,6 +8,7 @@ import numpy as np
 from joblib import effective_n_jobs
 
 from .._data.tasks import TaskTargets
+from .._stats.moments import Moments, WideMoments
 from ..exceptions import warn
 from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ..independence._covariance import CovarianceTest
@@ -17,6 +18,7 @@ from ._robust import MAX_COMPONENTS, MIN_SEQUENCES, robust_scores
 from ._segments import SegmentedData, to_columns
 
 __all__ = [
+    "TooFewSequencesError",
     "check_combinations",
     "check_evidence",
     "check_segment_steps",
@@ -40,8 +42,14 @@ MAX_BASIS_BYTES, FUNCTIONS_PER_FEATURE = 2**28, 4
 MAX_MISSING = 1 / 3
 # Fewer sequences with all steps of a test trigger a warning: p-values rest on asymptotics.
 FEW_SEQUENCES = 50
+# Columns of tests that share a covariance, where one of all columns would be too large.
+COLUMNS_AT_ONCE = 1024
 # Steps that a warning lists.
 MAX_LISTED = 10
+
+
+class TooFewSequencesError(ValueError):
+    """No test of a structure could be made; a pipeline goes on without one."""
 
 
 def configured_test(identifier: Any) -> BaseIndependenceTest | None:
@@ -179,7 +187,7 @@ def check_evidence(
     if partial or result.tests is None:
         return
     if result.tests.flag.size and (result.tests.flag & ResultFlag.TOO_FEW_SAMPLES).all():
-        raise ValueError(
+        raise TooFewSequencesError(
             f"{data.moments.n} sequences are too few for every test, or not enough of them are "
             "complete: use more sequences, fewer features (reduce them first) or "
             "segment_steps='last'."
@@ -295,13 +303,14 @@ def segments_given_rest(
     states = np.arange(data.n_timesteps * data.n_features)
     enough = data.moments.n >= SEQUENCES_PER_COLUMN * len(states)
     result = None
-    if isinstance(test, CovarianceTest) and not data.has_missing and (enough or required):
+    is_simple = isinstance(test, CovarianceTest) and not data.has_missing
+    if is_simple and isinstance(data.moments, Moments) and (enough or required):
         result = test.test_given_rest(data.moments, x, y, states)
     if result is None and required:
         raise ValueError(
             "conditioning='all' needs a test from one covariance ('fisher_z' or 'wilks'), "
-            "sequences without missing steps, and features that do not determine each other: "
-            "use conditioning='band'."
+            "sequences without missing steps, features that do not determine each other, and "
+            "a covariance of all steps that is not too large: use conditioning='band'."
         )
     return result
 
@@ -334,7 +343,9 @@ def run_tests(
     z = to_columns(z_steps, data.n_features)
     test = _default_test(x, y) if test is None else test
     if isinstance(test, CovarianceTest) and not data.has_missing:
-        return test.test_many(data.moments, x, y, z, given=given)
+        if isinstance(data.moments, Moments):
+            return test.test_many(data.moments, x, y, z, given=given)
+        return _run_on_columns(test, data.moments, x, y, z, given)
     if data.data is None:
         raise ValueError(
             f"{test} requires in-memory data, but of batches and of Dask arrays only the "
@@ -343,6 +354,30 @@ def run_tests(
     if data.has_missing:
         return _run_complete_cases(test, data.data, x, y, z, given)
     return test.test_many(data.data, x, y, z, given=given)
+
+
+def _run_on_columns(
+    test: CovarianceTest,
+    moments: WideMoments,
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    given: np.ndarray | None,
+) -> IndependenceResult:
+    """Run tests from the covariances of the columns of a few tests each."""
+    size = max(1, COLUMNS_AT_ONCE // (x.shape[1] + y.shape[1] + z.shape[1]))
+    parts = []
+    for start in range(0, len(x), size):
+        sides = [side[start : start + size] for side in (x, y, z)]
+        if given is not None:
+            sides.append(given)
+        involved = np.unique(np.concatenate([side.ravel() for side in sides]))
+        involved = involved[involved >= 0]
+        # Columns are renumbered within the involved ones; -1 (absent) stays.
+        local = [np.where(s < 0, -1, np.searchsorted(involved, s)) for s in sides]
+        extra = local.pop() if given is not None else None
+        parts.append(test.test_many(moments.columns(involved), *local, given=extra))
+    return IndependenceResult.concatenate(parts)
 
 
 def _run_complete_cases(

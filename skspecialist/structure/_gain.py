@@ -30,7 +30,7 @@ PENALTIES = np.logspace(-6, 4, 41)
 class Gain(Protocol):
     """Model whose gain is the held-out log-likelihood gain, in nats per sequence."""
 
-    def gain(self, moments: Moments) -> float: ...
+    def gain(self, moments: Any) -> float: ...
 
 
 class StructureGain:
@@ -74,7 +74,7 @@ class StructureGain:
             predictors = to_columns(np.flatnonzero(steps[:-1])[None], data.n_features)[0]
             self.gains.append(GaussianGain(predictors, columns[columns >= 0]).fit(moments))
 
-    def gain(self, moments: Moments) -> float:
+    def gain(self, moments: Any) -> float:
         """Return the mean gain of new sequences, summed over tasks."""
         return float(sum(gain.gain(moments) for gain in self.gains)) - self.cost
 
@@ -144,9 +144,16 @@ class GaussianGain:
     def __init__(self, predictors: np.ndarray, responses: np.ndarray) -> None:
         self.predictors, self.responses = predictors, responses
 
-    def fit(self, moments: Moments) -> Self:
+    def _own(self, moments: Any) -> tuple[Moments, np.ndarray, np.ndarray]:
+        """Return the statistics of predictors and responses, and their places in them."""
+        columns = np.concatenate([self.predictors, self.responses])
+        places = np.arange(len(columns))
+        x, y = places[: len(self.predictors)], places[len(self.predictors) :]
+        return moments.columns(columns), x, y
+
+    def fit(self, moments: Any) -> Self:
         """Fit from the statistics of the training data."""
-        x, y = self.predictors, self.responses
+        moments, x, y = self._own(moments)
         self.mean_ = moments.mean
         total = moments.scatter[np.ix_(y, y)]
         # Predictors have unit variance, so that the penalty does not depend on their units.
@@ -178,9 +185,9 @@ class GaussianGain:
         self.null_covariance_ = total / max(moments.n - 1, 1)
         return self
 
-    def gain(self, moments: Moments) -> float:
+    def gain(self, moments: Any) -> float:
         """Return the mean gain of held-out samples, from their statistics."""
-        x, y = self.predictors, self.responses
+        moments, x, y = self._own(moments)
         # Second moments about the means of the training data, which the model predicts from.
         offset = moments.mean - self.mean_
         second = moments.scatter + moments.n * np.outer(offset, offset)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._data.tasks import TaskTargets
-from .._stats.moments import FoldedMoments
+from .._stats.moments import FoldedMoments, fold_moments
 from ..independence._base import IndependenceResult, ResultFlag
 from ._criteria import CriterionResult
 from ._gain import Gain
@@ -137,13 +137,13 @@ class TaskGain:
         """Return the mean gain of new flat sequences, of which some tasks may be missing."""
         X, tasks = at_mean(X, self.means), tasks[:, self.columns]
         if not np.isnan(tasks).any():
-            return float(self.model.gain(FoldedMoments.from_data(X, tasks).total))
+            return float(self.model.gain(fold_moments(X, tasks).total))
         total = -self.model.cost
         for gain in self.model.gains:
             known = ~np.isnan(tasks[:, gain.responses - X.shape[1]]).any(axis=1)
             if known.any():
                 filled = np.nan_to_num(tasks[known])
-                total += gain.gain(FoldedMoments.from_data(X[known], filled).total)
+                total += gain.gain(fold_moments(X[known], filled).total)
         return float(total)
 
 

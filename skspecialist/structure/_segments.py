@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .._data.tasks import pad_columns
 from .._data.validation import as_array
-from .._stats.moments import FoldedMoments, Moments, fold_of
+from .._stats.moments import FoldedMoments, Moments, WideMoments, fold_moments, fold_of
 
 __all__ = [
     "SegmentedData",
@@ -266,7 +266,7 @@ class SegmentedData:
 
     Attributes
     ----------
-    folded : FoldedMoments
+    folded : FoldedMoments or WideMoments
         Statistics of the columns, missing steps imputed by their mean.
     segments : ndarray of shape (n_segments, 2)
         First step of each segment and the step after its last.
@@ -285,7 +285,7 @@ class SegmentedData:
         Group of each sequence; none is in two folds.
     """
 
-    folded: FoldedMoments
+    folded: FoldedMoments | WideMoments
     segments: np.ndarray
     n_timesteps: int
     n_features: int
@@ -310,7 +310,7 @@ class SegmentedData:
         """
         flat = X.reshape(len(X), -1)
         filled = at_mean(flat)
-        folded = FoldedMoments.from_data(filled, tasks, units=groups)
+        folded = fold_moments(filled, tasks, groups)
         shape = X.shape[1], X.shape[2]
         statistics = cls.from_statistics(folded, shape, owned, segments)
         missing = filled is not flat
@@ -319,7 +319,7 @@ class SegmentedData:
     @classmethod
     def from_statistics(
         cls,
-        folded: FoldedMoments,
+        folded: FoldedMoments | WideMoments,
         shape: tuple[int, int],
         owned: Sequence[np.ndarray],
         segments: np.ndarray,
@@ -328,7 +328,7 @@ class SegmentedData:
         return cls(folded, segments, *shape, pad_columns(owned, shape[0] * shape[1]))
 
     @property
-    def moments(self) -> Moments:
+    def moments(self) -> Moments | WideMoments:
         """Statistics of all columns over all sequences."""
         return self.folded.total
 
