@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 # The networks are small: more threads cost more than they save, and oversubscribe the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
-PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8
+# Each worker runs neighbors, which share what they fit, until it takes over from another one.
+PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8 --dist=worksteal
 
 # What is fast: some seconds on each of two cores.
 FAST := tests/_data tests/_stats tests/structure tests/metrics/test_[cmps]*.py \
@@ -36,9 +37,6 @@ demo: $(VENV)/.installed-demo ## Fit example sequences; writes figures to demo_o
 	$(ONE_THREAD) $(PY) -m skspecialist --output demo_output
 
 test: $(VENV)/.installed-test ## Run the tests, without the slow ones
-	@echo "scikit-learn's checks of other array libraries, which are skipped by default"
-	SCIPY_ARRAY_API=1 $(PYTEST) -q tests/test_common.py -k array_api
-	@echo "All tests"
 	$(PYTEST)
 
 test-fast: $(VENV)/.installed-test ## Run the quick tests of the rooms below the networks
@@ -46,6 +44,8 @@ test-fast: $(VENV)/.installed-test ## Run the quick tests of the rooms below the
 
 test-slow: $(VENV)/.installed-test ## Run the slow tests
 	$(PYTEST) -m slow
+	@echo "scikit-learn's checks of other array libraries, which are skipped by default"
+	SCIPY_ARRAY_API=1 $(PYTEST) -q tests/test_common.py -m "slow or not slow" -k array_api
 
 test-min: ## Run the tests with the oldest versions supported, in .venv-min
 	$(MAKE) VENV=.venv-min CONSTRAINTS=constraints-min.txt .venv-min/.installed-test

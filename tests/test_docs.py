@@ -41,9 +41,13 @@ PAGES = sorted(
 )
 SLOW_PAGES = {
     "README.md",
-    "docs/user_guide/model_selection.rst",
     "docs/user_guide/encoder.rst",
+    "docs/user_guide/generalist.rst",
     "docs/user_guide/metrics.rst",
+    "docs/user_guide/model_selection.rst",
+    "docs/user_guide/saving.rst",
+    "docs/user_guide/shift.rst",
+    "docs/user_guide/structure.rst",
 }
 # Shapes of arrays that the code of a page computes.
 SHAPES = {"docs/user_guide/generalist.rst": {"states": (200, 4, 256)}}

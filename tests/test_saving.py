@@ -33,12 +33,13 @@ from skspecialist.exceptions import SpecialistWarning
 from skspecialist.saving import trusted_types
 from skspecialist.structure import Selection
 
+SMALL = {"hidden_layer_sizes": (8,), "input_noise": 0.1}
 ENCODERS = {
-    "mlp": SparseSpecialistEncoder(n_relevant=2),
-    "linear": SparseSpecialistEncoder(heads="linear"),
+    "mlp": SparseSpecialistEncoder(4, n_relevant=2, **SMALL),
+    "linear": SparseSpecialistEncoder(4, heads="linear", **SMALL),
     "selector": SparseMultiTaskSelector(),
-    "given size": SparseSpecialistEncoder(n_relevant=2),
-    "cross-validated": SparseSpecialistEncoderCV(cv=2, n_subsamples=2),
+    "given size": SparseSpecialistEncoder(n_relevant=2, hidden_layer_sizes=(8,)),
+    "cross-validated": SparseSpecialistEncoderCV(4, cv=2, n_subsamples=2, **SMALL),
 }
 NAMES = [*ENCODERS, "labels", "observed", "selection", "pipeline"]
 
@@ -54,11 +55,12 @@ def fit(name):
         return TaskStructureIdentifier(random_state=0).fit(data.X, data.y), data.X
     if name == "selection":
         data = make_collider_sequences(200, 6, 1, selection=True, random_state=0)
-        return TaskStructureIdentifier(2, criterion=Selection(n_tasks=1), random_state=0).fit(
-            data.X
-        ), data.X
+        identifier = TaskStructureIdentifier(
+            2, criterion=Selection(n_tasks=1), n_subsamples=2, random_state=0
+        )
+        return identifier.fit(data.X), data.X
     data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)
-    encoder = SparseSpecialistEncoder(heads="linear", max_epochs=3, random_state=0)
+    encoder = SparseSpecialistEncoder(4, heads="linear", max_epochs=3, random_state=0, **SMALL)
     if name == "labels":
         y = np.where(data.y > np.median(data.y, axis=0), "more", "less").astype(object)
         return encoder.fit(data.X, y), data.X

@@ -21,9 +21,13 @@ NEEDS = {
     "sweeps": ["matplotlib", "ruptures"],
     "feature_table": ["causallearn", "skops"],
 }
-SCRIPTS = sorted(
-    path.stem for path in FOLDER.glob("*.py") if 'if __name__ == "__main__"' in path.read_text()
-)
+# Their tiny cells take seconds, too.
+SLOW = {"encoder", "feature_table", "pipeline", "scale", "shift", "sweeps"}
+SCRIPTS = [
+    pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+    for path in sorted(FOLDER.glob("*.py"))
+    if 'if __name__ == "__main__"' in path.read_text()
+]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

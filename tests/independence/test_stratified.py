@@ -30,7 +30,7 @@ def test_equals_fisher_of_the_strata_done_by_hand():
 
 def test_pvalues_are_uniform_where_a_label_changes_every_relation():
     rng = np.random.default_rng(1)
-    data = [labeled(rng) for _ in range(200)]
+    data = [labeled(rng) for _ in range(100)]
     assert stats.kstest([Stratified().test(*d).pvalue for d in data], "uniform").pvalue > 0.001
     assert np.mean([Wilks().test(*d).pvalue <= 0.05 for d in data]) > 0.9
 

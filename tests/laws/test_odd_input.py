@@ -88,6 +88,7 @@ def specialize(X, y):
     pipeline = SpecialistPipeline(
         structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0
     )
+    y = y if y.ndim == 1 else y[:, 0]
     pipeline.fit(X, y)
     return pipeline.transform(X), pipeline.predict(X), pipeline.score(X, y)
 

@@ -62,7 +62,8 @@ def test_each_task_uses_its_own_features(fitted):
 @pytest.mark.parametrize("pooling", ["log_sum_exp", "top_k_mean"])
 def test_other_poolings_rank_steps_too(pooling):
     X, steps = draw()
-    localizer = TaskLocalizer(**QUICK, pooling=pooling).fit(X, steps.any(axis=1))
+    quick = QUICK | {"max_epochs": 20}
+    localizer = TaskLocalizer(**quick, pooling=pooling).fit(X, steps.any(axis=1))
     assert precision(localizer, *draw(seed=1)) > 0.9
 
 
@@ -155,7 +156,8 @@ def test_values_far_out_are_drawn_in_but_keep_their_order():
 @pytest.mark.parametrize("conditional", [False, True])
 def test_a_single_step_is_a_sequence(conditional):
     X, steps = draw(60)
-    localizer = TaskLocalizer(**QUICK, conditional=conditional).fit(X, steps.any(axis=1))
+    quick = QUICK | {"max_epochs": 2}
+    localizer = TaskLocalizer(**quick, conditional=conditional).fit(X, steps.any(axis=1))
     assert np.isfinite(localizer.predict_proba(X[:, :1])).all()
 
 
@@ -245,8 +247,8 @@ def test_several_classes_are_several_tasks():
 def test_missing_values_do_not_count():
     X, steps = draw()
     y = steps.any(axis=1).astype(object)
-    y[:150, 0] = None
-    localizer = TaskLocalizer(**QUICK | {"max_epochs": 80}).fit(X, y)
+    y[:100, 0] = None
+    localizer = TaskLocalizer(**QUICK | {"max_epochs": 60}).fit(X, y)
     assert precision(localizer, *draw(seed=1)) > 0.95
     y[:, 1] = None
     only_first = localizer.score(X, y)

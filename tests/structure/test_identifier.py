@@ -24,7 +24,7 @@ from skspecialist.metrics import structure_scores
 
 @pytest.fixture(scope="module")
 def data():
-    return make_collider_sequences(3000, n_timesteps=12, n_tasks=3, random_state=0)
+    return make_collider_sequences(1500, n_timesteps=12, n_tasks=3, random_state=0)
 
 
 @pytest.mark.parametrize("n_features", [1, 3])
@@ -38,7 +38,7 @@ def data():
 )
 def test_a_planted_structure_comes_back(criterion, segment_steps, n_features):
     n_sequences = 4000 if criterion == "direct" else 20_000
-    data = make_collider_sequences(n_sequences, n_features=n_features, random_state=1)
+    data = make_collider_sequences(n_sequences, 12, n_features=n_features, random_state=1)
     identifier = TaskStructureIdentifier(
         2, criterion=criterion, segment_steps=segment_steps, alpha=0.01
     )
@@ -49,7 +49,7 @@ def test_a_planted_structure_comes_back(criterion, segment_steps, n_features):
 def test_segment_evidence_needs_actions_without_effect():
     discoveries = {}
     for effect in (0.0, 0.8):
-        data = make_collider_sequences(5000, action_effect=effect, random_state=2)
+        data = make_collider_sequences(5000, 12, action_effect=effect, random_state=2)
         found = TaskStructureIdentifier(2, segment_steps="all").fit(data.X, data.y).structure_
         scores = structure_scores(data.structure, found)
         discoveries[effect] = scores.false_discovery_proportion
@@ -174,7 +174,7 @@ def test_flat_input_is_the_same_as_sequences(data):
     one = TaskStructureIdentifier(2, n_timesteps=12).fit(flat, data.y)
     other = TaskStructureIdentifier(2).fit(data.X, data.y)
     assert_array_equal(one.pvalues_, other.pvalues_)
-    assert one.transform(data.X).shape == (3000, other.support_.sum(), 1)
+    assert one.transform(data.X).shape == (1500, other.support_.sum(), 1)
     assert_array_equal(one.transform(flat), other.transform(data.X)[:, :, 0])
 
 

@@ -134,6 +134,7 @@ def test_effect_sizes_are_larger_in_the_structure():
     assert sizes[model.structure_].min() > sizes[~model.structure_].max()
 
 
+@pytest.mark.slow
 def test_number_of_tasks_is_a_limit():
     data = make(32, n_timesteps=16, n_tasks=3, **DIRECT)
     assert fit(data, n_tasks=2).n_tasks_ <= 2
