@@ -21,7 +21,7 @@ from .validation import (
     validate_steps,
 )
 
-__all__ = ["RaggedSequences", "is_ragged_list"]
+__all__ = ["RaggedSequences", "after_the_end", "is_ragged_list", "pad_list", "repeat_steps"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class RaggedSequences:
         if not lengths.all():
             raise ValueError(f"X has {np.sum(lengths == 0)} sequences without any step.")
         rows = validate_steps(estimator, X[~missing], reset=reset)
-        return cls(_fill(rows, lengths), lengths, "array")
+        return cls(_fill(rows, lengths, X.shape[1]), lengths, "array")
 
     def __len__(self) -> int:
         return len(self.X)
@@ -157,6 +157,55 @@ def is_ragged_list(X: Any) -> bool:
     return bool(shapes) and all(isinstance(s, tuple) and len(s) == 2 for s in shapes)
 
 
+def pad_list(X: Any, n_timesteps: int | None = None) -> Any:
+    """Return separate sequences of unequal lengths as an array, NaN after the end of shorter ones.
+
+    Everything else stays as it is.
+
+    Parameters
+    ----------
+    X : object
+        Sequences in any form.
+    n_timesteps : int, default=None
+        Number of steps of the array. None is that of the longest sequence.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If a sequence has no steps, more than ``n_timesteps``, or other features than others.
+    """
+    if not is_ragged_list(X):
+        return X
+    lengths = np.array([_n_steps(part, k) for k, part in enumerate(X)])
+    longest = lengths.max() if n_timesteps is None else n_timesteps
+    if (lengths == longest).all():
+        return np.stack([as_array(part, "X") for part in X])
+    if lengths.max() > longest:
+        raise ValueError(
+            f"X has a sequence of {lengths.max()} steps, but the longest of fit had {longest}."
+        )
+    rows = check_numbers(_stacked(X), "X", dtype=FLOATS, ensure_all_finite="allow-nan")
+    padded = np.full((len(X), longest, rows.shape[1]), np.nan, dtype=rows.dtype)
+    padded[np.arange(longest) < lengths[:, None]] = rows
+    return padded
+
+
+def after_the_end(X: np.ndarray) -> np.ndarray:
+    """Return the steps at the end of each sequence that are all NaN, (n_sequences, n_timesteps)."""
+    missing = np.isnan(X).all(axis=2)
+    return np.logical_and.accumulate(missing[:, ::-1], axis=1)[:, ::-1]
+
+
+def repeat_steps(X: np.ndarray) -> np.ndarray:
+    """Return sequences whose steps after the end are repetitions of their own."""
+    ended = after_the_end(X)
+    if not ended.any():
+        return X
+    lengths = X.shape[1] - ended.sum(axis=1)
+    places = np.arange(X.shape[1]) % lengths[:, None]
+    return np.asarray(X[np.arange(len(X))[:, None], places])
+
+
 def _n_steps(part: Any, k: int) -> int:
     steps = as_array(part, "X")
     if steps.ndim != 2:
@@ -184,8 +233,11 @@ def _stacked(parts: Sequence[Any]) -> Any:
     return np.concatenate([as_array(check_convertible(part, "X"), "X") for part in parts])
 
 
-def _fill(rows: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+def _fill(
+    rows: np.ndarray, lengths: Sequence[int] | np.ndarray, width: int | None = None
+) -> np.ndarray:
     # Step t of a sequence of length n is its step t modulo n.
     starts = np.cumsum(lengths) - lengths
-    places = starts[:, None] + np.arange(max(lengths)) % np.asarray(lengths)[:, None]
+    steps = np.arange(max(lengths) if width is None else width)
+    places = starts[:, None] + steps % np.asarray(lengths)[:, None]
     return np.asarray(rows[places])

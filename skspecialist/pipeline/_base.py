@@ -25,12 +25,14 @@ from .._base.sklearn_compat import (
     StrOptions,
     fit_context,
 )
+from .._data.ragged import after_the_end, pad_list
 from .._data.tasks import TaskTargets, kinds_are_known
-from .._data.validation import validate_sequences
+from .._data.validation import n_dimensions, validate_sequences
 from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
+from ..structure._segments import at_mean
 from ._candidates import (
     check_candidates,
     clone_with_seed,
@@ -120,7 +122,10 @@ class BaseSpecialist(
         ----------
         X : array-like of shape (n_sequences, n_timesteps, n_features) or \
                 (n_sequences, n_timesteps * n_features)
-            Sequences. The columns of a 2-D ``X`` are the steps in time order.
+            Sequences. The columns of a 2-D ``X`` are the steps in time order. Shorter
+            sequences, in a list of 2-D arrays or with NaN after their end, are read by the
+            estimators with their steps repeated. NaN elsewhere is for a generalist that
+            fills it in, or for an estimator that supports it.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Value of each task in each sequence. Columns of floats are continuous,
             columns of integers, booleans or strings are class labels, unless ``task_types``
@@ -154,7 +159,7 @@ class BaseSpecialist(
             task has one class or value only in a training fold, and is predicted by the null
             model.
         """
-        X = validate_sequences(self, X, n_timesteps=self.n_timesteps, ensure_min_samples=2)
+        X = self._read(X, self.n_timesteps, reset=True, ensure_min_samples=2)
         tasks = TaskTargets.for_samples(
             y, X, estimator=self, allow_missing=True, task_types=self.task_types
         )
@@ -170,7 +175,7 @@ class BaseSpecialist(
             self.structure_, self.encoder_ = representation.structure, representation.encoder
             self.n_generalist_features_ = representation.n_generalist
             self.n_timesteps_ = X.shape[1]
-            self._mean_sequence = X.mean(axis=0)
+            self._mean_sequence = at_mean(X.reshape(len(X), -1)).mean(axis=0).reshape(X.shape[1:])
             self.tasks_ = tasks
             self.step_mask_, self.mask_ = representation.steps, representation.mask
             self._set_models(models)
@@ -332,7 +337,30 @@ class BaseSpecialist(
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
-        return validate_sequences(self, X, n_timesteps=self.n_timesteps_, reset=False)
+        return self._read(X, self.n_timesteps_, reset=False)
+
+    def _read(self, X: Any, n_timesteps: int | None, *, reset: bool, **checks: Any) -> np.ndarray:
+        """Validate sequences, of which steps after the end of shorter ones are NaN."""
+        X = pad_list(X, None if reset else n_timesteps)
+        is_flat = n_dimensions(X) != 3
+        checks["ensure_all_finite"] = "allow-nan"
+        X = validate_sequences(self, X, n_timesteps=n_timesteps, reset=reset, **checks)
+        # The sum is NaN if any value is, and needs no array of the size of X.
+        if np.isnan(X.sum()) and self.generalist is None and not self._keeps_nan:
+            ended = after_the_end(X)
+            if is_flat or ended.all(axis=1).any() or np.isnan(X[~ended]).any():
+                raise ValueError(
+                    "Input X contains NaN, before the end of a sequence or in columns. Fill it in "
+                    "with an imputer as generalist, such as make_pipeline(SimpleImputer(), "
+                    "StandardScaler()), or use an estimator that supports it with "
+                    "strategy='generalist'."
+                )
+        return X
+
+    @property
+    def _keeps_nan(self) -> bool:
+        """Whether an estimator of one's own reads the sequences as they are."""
+        return self.strategy == "generalist" and self.estimator is not None
 
     def _draw(self, data: LabeledSequences) -> tuple[np.ndarray, list[Split]]:
         """Return seeds of the comparison and of the final fit, and the splits of the former."""
@@ -396,6 +424,7 @@ class BaseSpecialist(
             clone_with_seed(structure, seed) if uses_parts else None,
             clone_with_seed(self._encoder_or_default(), seed) if uses_parts else None,
             share_features=self.task_features == "all",
+            repeats_steps=not self._keeps_nan,
         )
 
     def _extended_representation(self, seed: int) -> Representation:

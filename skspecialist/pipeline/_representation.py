@@ -14,6 +14,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .._base.estimator import pinned_settings
 from .._base.sklearn_compat import safe_indexing
+from .._data.ragged import after_the_end, repeat_steps
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length, is_missing
 from .._data.weights import weighted_means
@@ -92,7 +93,7 @@ class States:
     Parameters
     ----------
     X : ndarray of shape (n_sequences, n_timesteps, n_features)
-        Sequences.
+        Sequences; steps after the end of shorter ones are NaN.
     """
 
     def __init__(self, X: np.ndarray) -> None:
@@ -107,10 +108,22 @@ class States:
         if id(generalist) not in self._found:
             # Steps of all sequences are the rows of one table: the generalist has no time.
             with pinned_settings():
-                rows = generalist.transform(self._X.reshape(-1, self._X.shape[2]))
+                rows = generalist.transform(observed_rows(self._X))
             rows = rows.toarray() if issparse(rows) else np.asarray(rows)
-            self._found[id(generalist)] = generalist, rows.reshape(*self._X.shape[:2], -1)
+            states = rows
+            if len(rows) < self._X.shape[0] * self._X.shape[1]:
+                ended = after_the_end(self._X).ravel()
+                states = np.full((len(ended), rows.shape[1]), np.nan, dtype=rows.dtype)
+                states[~ended] = rows
+            self._found[id(generalist)] = generalist, states.reshape(*self._X.shape[:2], -1)
         return self._found[id(generalist)][1]
+
+
+def observed_rows(X: np.ndarray) -> np.ndarray:
+    """Return the steps of all sequences, one below the other, without those after their end."""
+    rows = X.reshape(-1, X.shape[2])
+    ended = after_the_end(X).ravel() if np.isnan(X.sum()) else np.zeros(1, dtype=bool)
+    return rows[~ended] if ended.any() else rows
 
 
 class Representation:
@@ -132,6 +145,9 @@ class Representation:
     selector : estimator or None, default=None
         Unfitted estimator of a mask on known latents, for tasks that are added later: then
         ``generalist`` and ``encoder`` are fitted ones, which do not change.
+    repeats_steps : bool, default=True
+        Whether steps after the end of a sequence, which are NaN, are repetitions of its own
+        for estimators and encoder.
 
     Attributes
     ----------
@@ -160,9 +176,11 @@ class Representation:
         *,
         share_features: bool = False,
         selector: Any = None,
+        repeats_steps: bool = True,
     ) -> None:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
         self.share_features, self.selector = share_features, selector
+        self.repeats_steps = repeats_steps
         self._too_few: str | None = None  # sequences, for any test of the structure
 
     def fit(
@@ -178,7 +196,7 @@ class Representation:
         is_new = self.selector is None
         with stage("generalist", self.generalist if is_new else None):
             if is_new and self.generalist is not None:
-                self.generalist.fit(data.X[rows].reshape(-1, data.X.shape[2]), None)
+                self.generalist.fit(observed_rows(data.X[rows]), None)
             data = replace(data, X=states.of(self.generalist))
         part = data.take(rows)
         with stage("structure", self.structure):
@@ -216,9 +234,15 @@ class Representation:
 
     def features(self, states: np.ndarray) -> np.ndarray:
         """Return the features of states of sequences, shape (n_sequences, n_features)."""
+        weights = None if self.aligned else self._weights(states)
+        states = self._repeated(states)
         latents = states[..., :0] if self.encoder is None else self._latents(states)
-        rest = latents if self.aligned else _pooled(states, latents, self._weights(states))
+        rest = latents if weights is None else _pooled(states, latents, weights)
         return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
+
+    def _repeated(self, states: np.ndarray) -> np.ndarray:
+        """Return states for estimators and encoder: shorter sequences repeat their steps."""
+        return repeat_steps(states) if self.repeats_steps else states
 
     def _latents(self, states: np.ndarray) -> np.ndarray:
         """Return the latents; those that no task uses are zeros, unless added tasks use them.
@@ -277,10 +301,10 @@ class Representation:
         return np.asarray(weights)
 
     def _fit_mask(self, data: LabeledSequences, learner: Any) -> None:
-        states = data.X
-        weights = np.ones((*states.shape[:2], self._n_tasks))
+        weights = np.ones((*data.X.shape[:2], self._n_tasks))
         if self.structure is not None:
-            weights = self._weights(states)
+            weights = self._weights(data.X)
+        states = self._repeated(data.X)
         inputs = states if self.selector is None else self.encoder.latents(states)
         step_weights = weights[0] if self.aligned else weights
         step_weights = step_weights[..., data.varied]

@@ -7,9 +7,12 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
+from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skspecialist import (
     SparseSpecialistEncoder,
@@ -222,3 +225,50 @@ def test_levels_of_an_index_are_columns_of_a_frame():
     )
     assert_array_equal(one.X, other.X)
     assert one.features == ["pulse"]
+
+
+RAGGED = [sequence[:length] for sequence, length in zip(X, LENGTHS, strict=True)]
+PADDED = np.where(np.arange(6)[:, None] < LENGTHS[:, None, None], X, np.nan)
+GAPS = np.where(np.random.default_rng(2).random(X.shape) < 0.03, np.nan, X)
+
+
+@pytest.mark.parametrize("structure", ["localizer", "default"])
+def test_a_pipeline_takes_sequences_of_unequal_lengths(structure):
+    structure = new_localizer().set_params(max_epochs=20) if structure == "localizer" else None
+    pipeline = SpecialistPipeline(
+        structure=structure,
+        encoder=new_encoder(input_noise=0.3),
+        strategy="specialist",
+        random_state=0,
+    )
+    one, other = (clone(pipeline).fit(form, LABELS) for form in (RAGGED, PADDED))
+    assert_array_equal(one.predict(RAGGED), other.predict(PADDED))
+    # A sequence is predicted alike whatever the lengths of those beside it.
+    assert_array_equal(one.predict(RAGGED[:1]), one.predict(RAGGED)[:1])
+    assert one.predict([X[0][:2]]).shape == (1, 2)
+    with pytest.raises(ValueError, match="X has a sequence of 9 steps, but the longest of fit"):
+        one.predict([np.zeros((9, 4))])
+    with pytest.raises(ValueError, match="X contains NaN, before the end of a sequence"):
+        one.predict(np.full((1, 6, 4), np.nan))
+
+
+def test_a_generalist_may_fill_in_what_is_missing():
+    imputer = make_pipeline(SimpleImputer(), StandardScaler())
+    pipeline = SpecialistPipeline(
+        imputer, encoder=new_encoder(input_noise=0.3), strategy="specialist", random_state=0
+    )
+    fitted = clone(pipeline).fit(GAPS, Y)
+    filled = fitted.generalist_.transform(GAPS.reshape(-1, 4)).reshape(GAPS.shape)
+    plain = clone(pipeline).set_params(generalist=None).fit(filled, Y)
+    assert_array_equal(fitted.predict(GAPS), plain.predict(filled))
+    shorter = [sequence[:length] for sequence, length in zip(GAPS, LENGTHS, strict=True)]
+    assert clone(pipeline).fit(shorter, Y).predict(shorter).shape == Y.shape
+
+
+def test_an_estimator_that_supports_missing_values_reads_them():
+    trees = HistGradientBoostingRegressor(max_iter=5, random_state=0)
+    fitted = new_pipeline(estimator=trees).fit(GAPS, Y)
+    expected = clone(trees).fit(GAPS.reshape(120, -1), Y[:, 0]).predict(GAPS.reshape(120, -1))
+    assert_array_equal(fitted.predict(GAPS)[:, 0], expected)
+    with pytest.raises(ValueError, match=r"X contains NaN.*imputer as generalist"):
+        new_pipeline().fit(GAPS, Y)
