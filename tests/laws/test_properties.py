@@ -19,7 +19,7 @@ from skspecialist.independence import GCM, FisherZ, Wilks
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
-few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=6, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
 criteria = st.sampled_from(["direct", "collider"])
 exponents = st.integers(-8, 8)

@@ -220,7 +220,7 @@ parameters("SpecialistPipeline", new_pipeline, {"n_timesteps": [3]})
 refusals.add(
     "loss",
     "loss",
-    lambda loss: new_pipeline(loss=loss).fit(X, Y),
+    lambda loss: new_pipeline(loss=loss, cv=(0.6, 0.4)).fit(X, Y[:, 0]),
     {
         "a number": lambda truth, prediction: 0.0,
         "too many": lambda truth, prediction: np.zeros(3),
