@@ -163,8 +163,12 @@ class IndependenceResult:
 class BaseIndependenceTest(Part):
     """Base of all conditional-independence tests.
 
-    A new test is a subclass that implements :meth:`test_many`, in a file of its own, and
-    one line in ``skspecialist.independence.TESTS`` that gives it a short name.
+    A new test is a subclass in a file of its own, and one line in
+    ``skspecialist.independence.TESTS`` that gives it a short name. It implements
+    :meth:`test_many`; or, from ``SampledTest``, the test of one triple by its samples; or,
+    from ``CovarianceTest``, the test of many triples by one covariance, which also serves
+    batches and Dask arrays. ``TaskStructureIdentifier`` sets its parameters ``n_jobs`` and
+    ``random_state``, if it has them.
     """
 
     _registry = "skspecialist.independence:TESTS"
