@@ -6,7 +6,7 @@ import functools
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -166,7 +166,7 @@ class Part(ReferenceMixin, BaseEstimator):
     _registry: ClassVar[str]
 
     @classmethod
-    def resolve(cls, part: str | Self, *, argument: str) -> Self:
+    def resolve(cls, part: str | Self, *, argument: str, also: Sequence[str] = ()) -> Self:
         """Return an unfitted part for a short name or an instance.
 
         Parameters
@@ -175,6 +175,8 @@ class Part(ReferenceMixin, BaseEstimator):
             Value of the parameter.
         argument : str
             Name of the parameter, for the error message.
+        also : sequence of str, default=()
+            Further values of the parameter, for the error message.
 
         Returns
         -------
@@ -197,7 +199,8 @@ class Part(ReferenceMixin, BaseEstimator):
         classes = resolve_name(cls._registry)
         if part not in classes:
             raise ValueError(
-                f"{argument}={part!r} is not known; use one of {sorted(classes)} "
+                f"{argument}={part!r} is not known; use one of "
+                f"{sorted([*also, *classes])} "
                 f"or an instance of {cls.__name__}."
             )
         return classes[part]()

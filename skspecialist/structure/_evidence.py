@@ -58,9 +58,10 @@ def configured_test(identifier: Any) -> BaseIndependenceTest | None:
     None for "auto" and "robust".
     """
     given = identifier.independence_test
-    if isinstance(given, str) and given in ("auto", "robust"):
+    without_part = ("auto", "robust")
+    if isinstance(given, str) and given in without_part:
         return None
-    test = BaseIndependenceTest.resolve(given, argument="independence_test")
+    test = BaseIndependenceTest.resolve(given, argument="independence_test", also=without_part)
     available = test.get_params(deep=False)
     shared = {"n_jobs": identifier.n_jobs, "random_state": identifier.random_state}
     return test.set_params(
