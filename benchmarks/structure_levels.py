@@ -1,0 +1,150 @@
+"""Levels and power of the default structure tests, one row per world.
+
+``python benchmarks/structure_levels.py`` measures the cells that ``results/structure_levels.csv``
+lacks and prints the table; ``--fresh`` measures all of them again. ``--worlds "linear task;n=60"``
+and ``--draws 20`` measure less. The identifier has its defaults. Its peers get the same draws: the
+linear F test given all other steps (where these determine no column and none is missing, the band
+otherwise), the group lasso, and boosted trees, whose steps have a permutation importance above
+two standard errors in held-out sequences. Brackets are 95 % intervals: Wilson's of the shares of
+steps and tasks, and normal ones of the mean false discovery proportion.
+"""
+
+import time
+import warnings
+from functools import partial
+
+import numpy as np
+from report import Report, command_line
+from scipy.stats import binomtest
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import train_test_split
+from store import Store
+from structure_worlds import WORLDS
+
+from skspecialist import TaskStructureIdentifier
+from skspecialist.baselines import GroupLassoBaseline
+
+SEED = 2026_11_27
+FIELDS = (
+    *("method", "world", "runs", "steps", "found", "tasks", "false", "false_se"),
+    *("null_tasks", "empty", "seconds"),
+)
+
+
+def default(world):
+    return TaskStructureIdentifier().fit(world.X, world.y, world.groups).structure_
+
+
+def f_test(world):
+    identifier = TaskStructureIdentifier(independence_test="wilks", conditioning="all")
+    try:
+        return identifier.fit(world.X, world.y).structure_
+    except ValueError:
+        return identifier.set_params(conditioning="auto").fit(world.X, world.y).structure_
+
+
+def group_lasso(world):
+    return GroupLassoBaseline(segment_length=1).fit(world.X, world.y).structure_
+
+
+def boosted_trees(world):
+    n, n_timesteps, n_features = world.X.shape
+    found = np.zeros(world.structure.shape, dtype=bool)
+    integers = world.y.dtype.kind == "i"
+    model = HistGradientBoostingClassifier if integers else HistGradientBoostingRegressor
+    for task, y in enumerate(world.y.T):
+        split = train_test_split(world.X.reshape(n, -1), y, random_state=0)
+        X, X_test, y, y_test = split
+        fitted = model(max_iter=50, random_state=0).fit(X, y)
+        importance = permutation_importance(fitted, X_test, y_test, n_repeats=5, random_state=0)
+        values = importance.importances.reshape(n_timesteps, n_features, -1).sum(axis=1)
+        error = values.std(axis=1, ddof=1) / values.shape[1] ** 0.5
+        found[:, task] = values.mean(axis=1) > 2 * error
+    return found
+
+
+SOME = ("linear task", "abs task", "states relu, n=2000")
+# Methods, their worlds (None is all) and the share of the draws that they get.
+METHODS = {
+    "default": (default, None, 1.0),
+    "linear F test": (f_test, None, 1.0),
+    "group lasso": (group_lasso, SOME, 0.25),
+    "boosted trees": (boosted_trees, SOME, 0.1),
+}
+
+
+def measure(method, name, draws):
+    """Return a row of the store: counts of steps and tasks over all draws."""
+    find, _, share = METHODS[method]
+    runs = max(int(share * draws), 1)
+    steps = found = null_tasks = empty = 0
+    proportions, seconds = [], 0.0
+    for draw in range(runs):
+        world = WORLDS[name](np.random.default_rng([SEED, list(WORLDS).index(name), draw]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            start = time.perf_counter()
+            structure = find(world)
+            seconds += time.perf_counter() - start
+        true = world.structure
+        steps += true.sum()
+        found += (true & structure).sum()
+        null = ~true.any(axis=0)
+        null_tasks += null.sum()
+        empty += (~structure[:, null].any(axis=0)).sum()
+        false = (structure & ~true).sum(axis=0) / np.maximum(structure.sum(axis=0), 1)
+        proportions.append(false[~null].mean() if not null.all() else np.nan)
+    error = np.std(proportions, ddof=1) / runs**0.5 if runs > 1 else np.nan
+    row = (runs, steps, found, (~null).sum() * runs, np.mean(proportions), error)
+    row = (method, name, *row, null_tasks, empty, seconds / runs)
+    return dict(zip(FIELDS, row, strict=True))
+
+
+def share(count, total):
+    """Return a share with its 95 % interval."""
+    if not total:
+        return ""
+    low, high = binomtest(int(count), int(total)).proportion_ci(method="wilson")
+    return f"{count / total:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def tabulate(report, measured, method):
+    rows = []
+    cells = measured[measured["method"] == method].set_index("world")
+    for name in WORLDS:
+        if name not in cells.index:
+            continue
+        cell = cells.loc[name]
+        false = f"{cell['false']:.3f} ± {1.96 * cell['false_se']:.3f}" if cell["tasks"] else ""
+        shares = [share(cell["found"], cell["steps"]), false]
+        shares.append(share(cell["empty"], cell["null_tasks"]))
+        rows.append([name, cell["runs"], *shares, f"{cell['seconds']:.2f}"])
+    if rows:
+        report.table(method, ["world", "draws", "found", "false", "null empty", "s/fit"], rows)
+
+
+if __name__ == "__main__":
+    parser = command_line(__doc__, stored=True)
+    parser.add_argument("--worlds", default=";".join(WORLDS), help="names, by semicolon")
+    parser.add_argument("--methods", default=";".join(METHODS), help="names, by semicolon")
+    parser.add_argument("--draws", type=int, default=200)
+    options = parser.parse_args()
+    if options.tiny:
+        options.worlds, options.methods = "n=60;one volatility", "default;linear F test"
+        options.draws, options.workers = 2, 1
+    store = Store(options.output / "structure_levels.csv", FIELDS, 2)
+    if options.fresh:
+        store.path.unlink(missing_ok=True)
+    title = "True steps found, false among the found, null tasks without any; alpha 0.05"
+    report = Report("structure_levels", title, options.output)
+    cells = [
+        (method, name)
+        for method in options.methods.split(";")
+        for name in options.worlds.split(";")
+        if METHODS[method][1] is None or name in METHODS[method][1]
+    ]
+    measured = store.fill(partial(measure, draws=options.draws), cells, options.workers)
+    for method in METHODS:
+        tabulate(report, measured, method)
+    report.save()
