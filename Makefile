@@ -93,6 +93,7 @@ bench-board: $(VENV)/.installed-dev ## Compare the pipeline with other methods o
 bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structure
 	$(PY) benchmarks/structure.py
 	$(ONE_THREAD) $(PY) benchmarks/sweeps.py
+	$(ONE_THREAD) $(PY) benchmarks/structure_levels.py
 	$(ONE_THREAD) $(PY) benchmarks/selection.py
 	$(PY) benchmarks/scale.py
 

@@ -50,8 +50,8 @@ def _states(rng, n=N, n_features=D, lag=0.0, noise=None):
 
 
 def _tasks(rng, states, effect=None, noise=1.0):
-    """Return tasks and their steps; ``effect`` maps the actions of a step to what has weights."""
-    n, n_timesteps, n_features = states.shape
+    """Return tasks and their steps; ``effect`` maps actions to the terms that have weights."""
+    n, n_timesteps, _ = states.shape
     actions = states + ACTION_NOISE * rng.normal(size=states.shape)
     if effect is not None:
         actions = effect(actions)

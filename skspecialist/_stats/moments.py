@@ -320,12 +320,18 @@ class WideMoments:
 
     def columns(self, chosen: np.ndarray) -> Moments:
         """Return the statistics of some columns, in this order."""
+        if not len(chosen):
+            return Moments(self.n, *np.zeros((2, 0)))
+        return Moments.from_data(self.rows_of(chosen))
+
+    def rows_of(self, chosen: np.ndarray) -> np.ndarray:
+        """Return some columns of the sequences of these folds, in this order."""
         width = self.X.shape[1]
         block = np.empty((self.n, len(chosen)))
         of_X = chosen < width
         block[:, of_X] = self.X[np.ix_(self.rows, chosen[of_X])]
         block[:, ~of_X] = self.tasks[np.ix_(self.rows, chosen[~of_X] - width)]
-        return Moments.from_data(block) if len(chosen) else Moments(self.n, *np.zeros((2, 0)))
+        return block
 
     def subset(self, chosen: Collection[int]) -> Self:
         """Return the statistics of some folds only."""
@@ -350,7 +356,10 @@ def fold_moments(
 ) -> FoldedMoments | WideMoments:
     """Return the moments of the folds of flat sequences, by columns where they are many."""
     width = X.shape[1] + tasks.shape[1]
-    if 8 * width**2 <= MAX_COVARIANCE_BYTES:
+    # Tests and gains of observed tasks need few columns at a time. With fewer sequences than
+    # columns, the covariance of all of them is singular, and larger than the sequences.
+    few_at_a_time = tasks.shape[1] > 0 and width > len(X)
+    if 8 * width**2 <= MAX_COVARIANCE_BYTES and not few_at_a_time:
         return FoldedMoments.from_data(X, tasks, units=units)
     fold = fold_of(np.arange(len(X)) if units is None else units, MAX_FOLDS)
     return WideMoments(X, tasks, fold, dict.fromkeys(np.unique(fold).tolist()))

@@ -10,7 +10,7 @@ from scipy.special import betaln
 from tqdm import tqdm
 
 from .._stats.model_comparison import tolerated_loss
-from .._stats.moments import Moments
+from .._stats.moments import Moments, WideMoments
 from ._segments import SegmentedData, make_segments, to_columns
 
 __all__ = ["Gain", "GaussianGain", "StructureGain", "choose_segments"]
@@ -153,27 +153,21 @@ class GaussianGain:
 
     def fit(self, moments: Any) -> Self:
         """Fit from the statistics of the training data."""
-        moments, x, y = self._own(moments)
-        self.mean_ = moments.mean
-        total = moments.scatter[np.ix_(y, y)]
-        # Predictors have unit variance, so that the penalty does not depend on their units.
-        spread = np.sqrt(np.diag(moments.scatter)[x] / moments.n)
-        unit = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 0.0)
-        values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)] * unit[:, None] * unit)
-        values = np.maximum(values, 0.0)
-        projected = vectors.T @ (moments.scatter[np.ix_(x, y)] * unit[:, None])
+        n = moments.n
+        total, unit, values, vectors, projected = self._spectrum(moments)
 
         best = np.inf
-        self.coef_ = np.zeros((len(x), len(y)))
-        self.covariance_, freedom = total / max(moments.n - 1, 1), 0.0
-        for penalty in PENALTIES * values.mean() if len(x) else ():
+        self.coef_ = np.zeros((len(self.predictors), len(self.responses)))
+        self.covariance_, freedom = total / max(n - 1, 1), 0.0
+        mean = values.sum() / max(len(self.predictors), 1)
+        for penalty in PENALTIES * mean if len(values) else ():
             # In the eigenbasis of the scatter the ridge solution is diagonal.
             shrunk = 1.0 / (values + max(penalty, 1e-300))
             coef = shrunk[:, None] * projected
             cross = projected.T @ coef
             residual = total - 2 * cross + coef.T @ (values[:, None] * coef)
             # n minus the trace of the hat matrix, one of which is the mean's.
-            freedom = moments.n - 1 - (values * shrunk).sum()
+            freedom = n - 1 - (values * shrunk).sum()
             if freedom <= 1.0:
                 continue
             # Generalized cross-validation [1], up to a constant.
@@ -182,8 +176,33 @@ class GaussianGain:
                 best = criterion
                 self.coef_ = unit[:, None] * (vectors @ coef)
                 self.covariance_ = residual / freedom
-        self.null_covariance_ = total / max(moments.n - 1, 1)
+        self.null_covariance_ = total / max(n - 1, 1)
         return self
+
+    def _spectrum(self, moments: Any) -> tuple[np.ndarray, ...]:
+        """Set the means, and return the scatter of the task's columns, the scales of the
+        predictors, the eigenvalues and eigenvectors of their scatter, and the projected task.
+        """
+        if isinstance(moments, WideMoments) and moments.n < len(self.predictors):
+            # With fewer sequences than predictors, their Gram matrix has the same spectrum.
+            rows = moments.rows_of(np.concatenate([self.predictors, self.responses]))
+            self.mean_ = rows.mean(axis=0)
+            A, Y = np.split(rows - self.mean_, [len(self.predictors)], axis=1)
+            unit = _inverse(A.std(axis=0))
+            A = A * unit
+            values, U = np.linalg.eigh(A @ A.T)
+            kept = values > 1e-12 * max(values[-1], 1e-300)
+            values, U = values[kept], U[:, kept]
+            roots = np.sqrt(values)
+            return Y.T @ Y, unit, values, (A.T @ U) / roots, roots[:, None] * (U.T @ Y)
+        moments, x, y = self._own(moments)
+        self.mean_ = moments.mean
+        # Predictors have unit variance, so that the penalty does not depend on their units.
+        unit = _inverse(np.sqrt(np.diag(moments.scatter)[x] / moments.n))
+        values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)] * unit[:, None] * unit)
+        projected = vectors.T @ (moments.scatter[np.ix_(x, y)] * unit[:, None])
+        total = moments.scatter[np.ix_(y, y)]
+        return total, unit, np.maximum(values, 0.0), vectors, projected
 
     def gain(self, moments: Any) -> float:
         """Return the mean gain of held-out samples, from their statistics."""
@@ -196,6 +215,11 @@ class GaussianGain:
         return _log_density(
             (total - cross - cross.T + explained) / moments.n, self.covariance_
         ) - _log_density(total / moments.n, self.null_covariance_)
+
+
+def _inverse(spread: np.ndarray) -> np.ndarray:
+    """Return inverse scales, 0 for a constant column."""
+    return np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 0.0)
 
 
 def _log_density(second: np.ndarray, covariance: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import RidgeCV
 
-from skspecialist._stats.moments import Moments
+from skspecialist._stats.moments import FoldedMoments, Moments, WideMoments, fold_moments
 from skspecialist.structure._gain import PENALTIES, GaussianGain
 
 
@@ -82,3 +82,17 @@ def test_the_gain_is_the_mean_log_likelihood_ratio_of_the_samples():
     given = multivariate_normal(cov=gain.covariance_).logpdf(new[:, 3:] - new[:, :3] @ gain.coef_)
     alone = multivariate_normal(cov=gain.null_covariance_).logpdf(new[:, 3:])
     assert_allclose(gain.gain(Moments.from_data(data[200:])), np.mean(given - alone))
+
+
+def test_fewer_sequences_than_columns_have_the_same_gain():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 90))
+    X[:, 5] = 1.0
+    tasks = X[:, :1] + rng.normal(size=(60, 2))
+    wide, folded = fold_moments(X, tasks), FoldedMoments.from_data(X, tasks)
+    assert isinstance(wide, WideMoments)
+    gains = []
+    for moments in (wide, folded):
+        gain = GaussianGain(np.arange(80), np.array([90, 91])).fit(moments.total)
+        gains.append([gain.gain(moments.part(20)), *gain.coef_.ravel()])
+    assert_allclose(*gains, atol=1e-8)
