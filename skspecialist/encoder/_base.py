@@ -39,9 +39,16 @@ from ..networks.layers import Bottlenecks
 from ..networks.net import SpecialistNet
 from ..networks.penalties._base import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
-from ._autoencoder import SpecialistAutoencoder, encode, predict_tasks
 from ._diagnostics import diagnose
-from ._training import Build, build_bottlenecks, noise_of, train_bottlenecks
+from ._training import (
+    Build,
+    SpecialistAutoencoder,
+    build_bottlenecks,
+    encode,
+    noise_of,
+    predict_tasks,
+    train_bottlenecks,
+)
 
 __all__ = ["BaseSparseSpecialist"]
 
@@ -49,6 +56,9 @@ CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has alr
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
 # at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
 ENOUGH_TRAVEL = 0.5
+# Standard deviations beyond the range seen in training at which features are clipped: what is
+# near is extrapolated, as by any network.
+MARGIN = 1.0
 # Parameters that do not change the result of a fit, or that the data of the fit contain.
 NOT_IN_CHECKPOINTS = (
     "callbacks",
@@ -138,8 +148,9 @@ class BaseSparseSpecialist(
         Warns
         -----
         SpecialistWarning
-            If no latent is kept, or as many as the tasks have outputs, or if the fit was
-            too short for exact zeros.
+            If no latent is kept, or as many as the tasks have outputs, if the fit was too
+            short for exact zeros, or if a task, learned again, is still predicted clearly worse
+            than by ridge regression.
         """
         with callback_context(self, X, y) as task:
             rng = check_random_state(self.random_state)
@@ -218,7 +229,10 @@ class BaseSparseSpecialist(
         per_step = np.repeat(rows, X.shape[1]) if X.ndim == 3 else rows
         steps = X.reshape(-1, X.shape[-1]).astype(np.float64)
         self._scaler = StandardScaler().fit(steps, sample_weight=per_step if is_weighted else None)
+        self._bounds = None
         scaled = as_sequences(self._scale(X))
+        ends = scaled.min(axis=(0, 1)) - MARGIN, scaled.max(axis=(0, 1)) + MARGIN
+        self._bounds = np.array(ends)
         self._n_latents = self._count_latents(scaled, per_step if is_weighted else None)
         self._learns_steps = np.ndim(step_weights) == 2 and X.ndim == 3 and X.shape[1] > 1
         self._weights_given = step_weights is not None
@@ -236,10 +250,17 @@ class BaseSparseSpecialist(
         )
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
-        """Standardize in double precision: single would lose small changes of large numbers."""
+        """Standardize in double precision: single would lose small changes of large numbers.
+
+        Values far from all training data are clipped. A column that hardly varied in training
+        can otherwise be millions of its standard deviations away, and decide every prediction.
+        """
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
         with pinned_settings():
-            return self._scaler.transform(rows).reshape(*X.shape[:-1], -1)
+            scaled = self._scaler.transform(rows)
+        if self._bounds is not None:
+            scaled = scaled.clip(*self._bounds)
+        return np.asarray(scaled.reshape(*X.shape[:-1], -1))
 
     def _resolve_penalty(self) -> BasePenalty:
         penalty = self.penalty

@@ -14,11 +14,10 @@ from sklearn.utils import Bunch
 
 from .._stats.probes import cross_fitted_r2
 from ..networks.training import StepData, Trainer
-from ._autoencoder import SpecialistAutoencoder, head_slopes
 from ._search import SparsityPath, search_penalty
-from ._training import Build, noise_of, train_bottlenecks
+from ._training import Build, SpecialistAutoencoder, noise_of, train_bottlenecks
 
-__all__ = ["column_stability", "diagnose", "latent_stability"]
+__all__ = ["column_stability", "diagnose", "head_slopes", "latent_stability"]
 
 MIN_ROWS = 20  # fewest for the probe, which is tuned in thirds of one half
 MAX_ROWS = 2000  # kernel ridge takes their cube in time
@@ -64,6 +63,18 @@ def diagnose(module: Any, latents: np.ndarray, support: np.ndarray) -> Bunch:
         duplicates=_duplicates(kept, np.flatnonzero(support)),
         leakage=_predicted_share(kept, others) if others.shape[1] else np.zeros(0),
     )
+
+
+def head_slopes(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
+    """Return the derivatives of the heads, (n_rows, n_outputs, n_latents)."""
+    bottleneck = module.bottleneck
+    z = torch.from_numpy(latents[:, : module.n_relevant].copy())[None].requires_grad_()
+    ones = torch.ones(len(latents), 1, bottleneck.heads.n_tasks, dtype=z.dtype)
+    outputs = bottleneck.heads(z, ones, bottleneck.task_mask())[0]
+    rows = [torch.autograd.grad(column.sum(), z, retain_graph=True)[0][0] for column in outputs.T]
+    result = np.zeros((len(latents), len(rows), latents.shape[1]))
+    result[:, :, : module.n_relevant] = torch.stack(rows, dim=1).numpy()
+    return result
 
 
 def _predicted_share(inputs: np.ndarray, latents: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ SHARED_DOCS = {
         """,
     "callbacks": """
         callbacks : list of skorch callbacks, default=None
-            Further callbacks of the training with the penalty.
+            Further callbacks of the training with the penalty, and of its repetitions where a
+            task was lost.
         """,
     "device": """
         device : str or torch.device, default="cpu"

@@ -19,12 +19,26 @@ from ..exceptions import warn
 from ..networks.layers import Bottlenecks
 from ..networks.penalties._base import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
-from ._autoencoder import SpecialistAutoencoder, decode, encode, with_decoder
 from ._base import BaseSparseSpecialist
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._rotation import rotate_latents
-from ._search import VALIDATION_FRACTION, GivenSparsityMixin, Inputs, SparsityPath, search_width
-from ._training import Build, refit_heads
+from ._search import (
+    VALIDATION_FRACTION,
+    GivenSparsityMixin,
+    Inputs,
+    SparsityPath,
+    Start,
+    search_width,
+)
+from ._training import (
+    Build,
+    SpecialistAutoencoder,
+    decode,
+    encode,
+    noise_of,
+    refit_heads,
+    with_decoder,
+)
 
 __all__ = ["LatentEncoder", "SparseSpecialistEncoder"]
 
@@ -76,34 +90,16 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
     def _learn(self, data: StepData, trainer: Trainer, build: Build) -> None:
         # 1. The number of latents, and networks to start from.
         self.n_components_ = self._n_latents
-        width, start, weight, inputs = self._find_width(data, trainer, build)
+        start = self._find_width(data, trainer, build)
         everything = replace(data, folds=torch.full_like(data.folds, NO_FOLD))
-
-        # 2. The latents and the mask. Linear heads need no penalty: the rotation that follows
-        # makes them sparse.
-        rotates = self.heads == "linear" and weight > 0 and width > 1
-        if rotates and self.penalty != "auto":
+        if self._rotates(start) and self.penalty != "auto":
             warn(f"penalty={self.penalty!r} has no effect: a rotation makes linear heads sparse.")
-        bottleneck = self._train(
-            replace(everything, X=inputs.data.X),
-            trainer,
-            inputs.build,
-            width,
-            start,
-            sparsity=0.0 if rotates else weight,
-            noise=self._noises[0],
-        )
-        inputs.restore(bottleneck)
-        if rotates:
-            self.inseparable_groups_ = rotate_latents(everything, bottleneck, self._n_classes)
-        else:
-            kept = bottleneck.task_mask()[0].any(dim=0).nonzero()[:, 0].tolist()
-            self.inseparable_groups_ = [tuple(kept)] if len(kept) > 1 else []
 
-        # 3. The heads without penalty, on the latents that they kept.
-        if width > 0:
-            net = refit_heads(everything, trainer, bottleneck, from_scratch=rotates)
-            self._record("refit", net)
+        # 2. The latents and the mask. 3. The heads without penalty, on the latents they kept.
+        bottleneck = self._learn_latents(everything, trainer, start)
+        if start.path is not None:
+            bottleneck = self._retry_lost_tasks(everything, trainer, start, bottleneck)
+        width = start.width
 
         # 4. The other latents and the decoder, in most fits not before they are needed.
         self.input_noise_ = round(float(bottleneck.encoders.noise), 6)
@@ -124,15 +120,72 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             )
         self._check_stability(everything, trainer, build)
 
-    def _find_width(
-        self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float, Inputs]:
-        """Return the number of latents, trained networks, the penalty's weight, and inputs."""
+    def _rotates(self, start: Start) -> bool:
+        """Return whether a rotation, in place of the penalty, makes linear heads sparse."""
+        return self.heads == "linear" and start.weight > 0 and start.width > 1
+
+    def _learn_latents(self, data: StepData, trainer: Trainer, start: Start) -> Bottlenecks:
+        """Train latents, mask and heads on all samples."""
+        rotates = self._rotates(start)
+        bottleneck = self._train(
+            replace(data, X=start.inputs.data.X),
+            trainer,
+            start.inputs.build,
+            start.width,
+            start.networks,
+            sparsity=0.0 if rotates else start.weight,
+            noise=start.noise / start.inputs.scale,
+        )
+        start.inputs.restore(bottleneck)
+        if rotates:
+            self.inseparable_groups_ = rotate_latents(data, bottleneck, self._n_classes)
+        else:
+            kept = bottleneck.task_mask()[0].any(dim=0).nonzero()[:, 0].tolist()
+            self.inseparable_groups_ = [tuple(kept)] if len(kept) > 1 else []
+        if start.width > 0:
+            net = refit_heads(data, trainer, bottleneck, from_scratch=rotates)
+            self._record("refit", net)
+        return bottleneck
+
+    def _retry_lost_tasks(
+        self, data: StepData, trainer: Trainer, start: Start, bottleneck: Bottlenecks
+    ) -> Bottlenecks:
+        """Train again, from scratch, if a task is predicted worse than by a linear model."""
+        assert start.path is not None
+        lost = start.path.lost_tasks(bottleneck)
+        # Other random numbers first; then the features themselves, and no penalty.
+        plain = Inputs(start.path.data, start.build)
+        weight = start.weight if self.heads == "linear" else 0.0
+        for retry in (
+            replace(start, networks=None),
+            replace(start, networks=None, inputs=plain, weight=weight),
+        ):
+            if not lost.any() or start.width == 0:
+                break
+            groups, n_iter = self.inseparable_groups_, self.n_iter_
+            other = self._learn_latents(data, trainer, retry)
+            still_lost = start.path.lost_tasks(other)
+            if still_lost.sum() < lost.sum():
+                bottleneck, lost = other, still_lost
+            else:
+                self.inseparable_groups_, self.n_iter_ = groups, n_iter
+        if lost.any():
+            learned = np.flatnonzero(self.tasks_.learned)[lost]
+            names = ", ".join(str(self.tasks_.names[task]) for task in learned)
+            warn(
+                f"Lost tasks: held-out values of {names} are predicted worse than by ridge "
+                "regression on the same features. They may be linear in many features: compare "
+                "with a linear model, or raise n_components."
+            )
+        return bottleneck
+
+    def _find_width(self, data: StepData, trainer: Trainer, build: Build) -> Start:
+        """Return the number of latents, and all that the training begins with."""
         raise NotImplementedError
 
     def _search_width(
         self, data: StepData, trainer: Trainer, build: Build, tolerance: float
-    ) -> tuple[SparsityPath, int, Bottlenecks | None, Inputs]:
+    ) -> tuple[Start, SparsityPath]:
         path = SparsityPath(data, self._n_classes, tolerance)
         # More latents than outputs are never needed: the outputs themselves would do.
         max_width = min(self.n_components_, self._n_outputs)
@@ -141,7 +194,10 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             inputs.append(Inputs.rotated(data, build))
         narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises)
         self._record("search", *path.nets)
-        return path, 0 if narrow is None else narrow.encoders.n_latents, narrow, chosen
+        width, noise, weight = 0, 0.0, tolerance * path.explained
+        if narrow is not None:
+            width, noise = narrow.encoders.n_latents, noise_of(narrow)[0] * chosen.scale
+        return Start(width, narrow, weight, chosen, build, noise, path), path
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
         """Fit to half-samples, if that was asked for."""
@@ -276,8 +332,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     samples about as well as the best, in each task. A mask alone often keeps one latent too
     many, which then contains what no task uses. (2) *Mask*: the best of these is trained
     further, now with the penalty on its mask; a proximal step in the metric of Adam [2]_ sets
-    entries to exactly zero. (3) *Refit*: the heads again, without penalty, on the latents they kept.
-    (4) *Reconstruction*: these latents stay fixed while others, made independent of them,
+    entries to exactly zero. (3) *Refit*: the heads again, without penalty, on the latents they
+    kept. (4) *Reconstruction*: these latents stay fixed while others, made independent of them,
     learn what else the decoder needs, by default not before they are needed (``decoder``).
     Reconstruction therefore cannot change the latents of the tasks.
 
@@ -400,10 +456,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _find_width(
-        self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float, Inputs]:
-        plain = Inputs(data, build)
+    def _find_width(self, data: StepData, trainer: Trainer, build: Build) -> Start:
+        plain, noise = Inputs(data, build), self._noises[0]
         previous = self._previous()
         self.width_losses_, self.sparsity_max_ = None, None
         if previous is not None or self.n_relevant is not None or self.sparsity == 0:
@@ -414,12 +468,14 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
                     f"n_relevant={self.n_relevant} has no effect: with warm_start the number of "
                     f"latents is that of the previous fit, {previous.n_relevant}."
                 )
-            return previous.n_relevant, previous.bottleneck, self.sparsity, plain
+            networks = previous.bottleneck
+            return Start(previous.n_relevant, networks, self.sparsity, plain, build, noise)
         if self.n_relevant is not None:
-            return self.n_relevant, None, self.sparsity, plain
+            return Start(self.n_relevant, None, self.sparsity, plain, build, noise)
         if self.sparsity == 0:
-            return min(self.n_components_, self._n_outputs), None, 0.0, plain
-        path, width, narrow, inputs = self._search_width(data, trainer, build, self.sparsity)
+            width = min(self.n_components_, self._n_outputs)
+            return Start(width, None, 0.0, plain, build, noise)
+        found, path = self._search_width(data, trainer, build, self.sparsity)
         self.width_losses_ = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
         self.sparsity_max_ = path.explained
-        return width, narrow, self.sparsity * path.explained, inputs
+        return found

@@ -1,24 +1,89 @@
-"""Encoder that chooses its sparsity by cross-validation."""
+"""Sparsity by cross-validation: its folds and path, and the encoder that chooses from it."""
 
 from __future__ import annotations
 
 import os
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.model_selection import GroupKFold, KFold
 
 from .._base.estimator import fill_docstring
-from ..networks.layers import Bottlenecks
+from .._base.sklearn_compat import Interval
+from .._data.validation import split_indices
 from ..networks.penalties._base import BasePenalty
-from ..networks.training import StepData, Trainer
+from ..networks.training import NO_FOLD, StepData, Trainer
 from ._diagnostics import latent_stability
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._encoder import INDEPENDENCE_WEIGHT, LatentEncoder
-from ._search import Inputs, SearchedSparsityMixin
+from ._search import SparsityPath, Start
 from ._training import Build
 
-__all__ = ["SparseSpecialistEncoderCV"]
+__all__ = ["SearchedSparsityMixin", "SparseSpecialistEncoderCV"]
+
+
+class SearchedSparsityMixin:
+    """Fits whose sparsity is chosen by cross-validation."""
+
+    cv: Any
+    tolerance: float
+    sparsity_path_: np.ndarray
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "cv": ["cv_object"],
+        "tolerance": [Interval(Real, 0, 1, closed="left")],
+        "n_subsamples": [Interval(Integral, 2, None, closed="left"), None],
+    }
+
+    @property
+    def _positive_tolerance(self) -> float:
+        # At exactly zero there would be no penalty, and dense masks.
+        return max(self.tolerance, np.finfo(float).tiny)
+
+    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> np.ndarray | None:
+        """Return the fold in which a splitter holds out each sample; None for random folds."""
+        if self.cv is None or isinstance(self.cv, Integral):
+            return None
+        return self._folds(split_indices(self.cv, X, y, groups), len(X))
+
+    def _draw_folds(
+        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
+    ) -> np.ndarray:
+        """Return random folds of samples, or groups."""
+        n_units = n_samples if groups is None else len(np.unique(groups))
+        splitter = KFold if groups is None else GroupKFold
+        n_splits = max(2, min(5 if self.cv is None else self.cv, n_units))
+        cv = splitter(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
+        placeholder = np.zeros((n_samples, 1))
+        return self._folds(split_indices(cv, placeholder, None, groups), n_samples)
+
+    def _folds(self, splits: Any, n_samples: int) -> np.ndarray:
+        folds = np.full(n_samples, NO_FOLD)
+        for fold, (_, test) in enumerate(splits):
+            folds[test] = fold
+        if not (folds >= 0).any():
+            raise ValueError(f"cv={self.cv!r} holds out no sample.")
+        return folds
+
+    def _describe(self, path: SparsityPath, supports: list[np.ndarray]) -> None:
+        """Set the attributes of the path, from dense to empty.
+
+        Parameters
+        ----------
+        path : SparsityPath
+            The path.
+        supports : list of ndarray of shape (n_folds, n_tasks, n_latents)
+            Which latents each task may use, for each point.
+        """
+        self.sparsity_max_ = path.explained
+        losses = [path.losses[point] for point in path.points]
+        self.scores_path_ = 1.0 - np.array([path.by_fold(each) for each in losses])
+        self.support_path_ = np.array([support.mean(axis=0) for support in supports])
+        self.n_active_path_ = np.array([s.any(axis=1).sum(axis=1).mean() for s in supports])
+        self.best_index_ = path.points.index(path.chosen)
+        self.sparsity_ = float(self.sparsity_path_[self.best_index_])
 
 
 @fill_docstring(SHARED_DOCS, ENCODER_DOCS)
@@ -147,11 +212,8 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _find_width(
-        self, data: StepData, trainer: Trainer, build: Build
-    ) -> tuple[int, Bottlenecks | None, float, Inputs]:
-        tolerance = self._positive_tolerance
-        path, width, narrow, inputs = self._search_width(data, trainer, build, tolerance)
+    def _find_width(self, data: StepData, trainer: Trainer, build: Build) -> Start:
+        found, path = self._search_width(data, trainer, build, self._positive_tolerance)
         shape = (1, len(self._n_classes), self.n_components_)
         supports = [
             np.broadcast_to(np.arange(self.n_components_) < point, shape) for point in path.points
@@ -162,7 +224,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
         self.sparsity_path_ = np.maximum.accumulate(lost).clip(0.0, 1.0)
         self.sparsity_path_[-1] = 1.0
         self._describe(path, supports)
-        return width, narrow, tolerance * path.explained, inputs
+        return found
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
         self.selection_frequency_ = np.zeros(self.n_components_) if self.n_subsamples else None

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from scipy import stats
-from sklearn.model_selection import GroupKFold, KFold
 
 from .._base.sklearn_compat import Interval
-from .._data.validation import split_indices
 from ..exceptions import warn
 from ..networks.layers import CHUNK, Bottlenecks
 from ..networks.net import SpecialistNet
 from ..networks.training import NO_FOLD, StepData, Trainer
-from ._autoencoder import SpecialistAutoencoder
-from ._training import Build, TaskLoss, refit_heads, train_bottlenecks
+from ._training import Build, SpecialistAutoencoder, TaskLoss, refit_heads, train_bottlenecks
 
 __all__ = [
     "GivenSparsityMixin",
-    "SearchedSparsityMixin",
+    "Inputs",
     "SparsityPath",
+    "Start",
     "search_penalty",
     "search_width",
 ]
@@ -37,6 +35,7 @@ MAX_RANK_ROWS = 400  # steps at which slopes are compared
 # Share of the largest slope above which a direction counts. It separated the directions that
 # tasks use in trials, where they were known; the proposed number is checked, whatever it is.
 RANK_SHARE = 0.02
+LOST_SHARE = 0.1  # of what a linear model explains: to lose less is no loss of a task
 
 
 class SparsityPath:
@@ -116,6 +115,49 @@ class SparsityPath:
     def explained(self) -> float:
         """Task loss of the null model minus that of the best point."""
         return max(0.0, float((self.null_losses - self.best).mean()))
+
+    def lost_tasks(self, module: Bottlenecks) -> np.ndarray:
+        """Return which tasks a network predicts clearly worse than ridge regression.
+
+        By more than one standard error, and a tenth of the loss that the regression explains.
+
+        Parameters
+        ----------
+        module : Bottlenecks
+            Of one group, for the features of the data. It may have learned from the samples
+            that are held out, the regression has not: even so a lost task is worse.
+
+        Returns
+        -------
+        lost : ndarray of shape (n_tasks,), bool
+        """
+        data, lost = self.data, []
+        with torch.no_grad():
+            outputs = module(data.X[self.rows], data.step_weights[self.rows])[0]
+        folds, weights = data.folds[self.rows].numpy(), data.weights.double().numpy()
+        blocks = outputs.double().split(self.task_loss.n_outputs, dim=1)
+        for task, (count, block) in enumerate(zip(self.task_loss.n_classes, blocks, strict=True)):
+            values, found = data.targets[:, task].double().numpy()[:, None], block.numpy()
+            if count:
+                # Squared errors of probabilities, which the regression can be measured by too.
+                values = (values == np.arange(count)).astype(float)
+                found = block.softmax(dim=1).numpy()
+            design = (data.X * data.step_weights[:, :, task, None]).sum(dim=1).double().numpy()
+            errors = np.zeros((3, len(self.rows)))  # of the network, the regression, the mean
+            for fold in range(self.n_folds):
+                learn = (data.folds.numpy() != fold) & (weights[:, task] > 0)
+                rows = self.rows.numpy()[folds == fold]
+                if not learn.any():
+                    continue
+                mean = values[learn].mean(axis=0)
+                ridge = mean + _ridge(design[learn], values[learn], design[rows])
+                for row, guess in zip(errors, (found[folds == fold], ridge, mean), strict=True):
+                    row[folds == fold] = ((guess - values[rows]) ** 2).sum(axis=1)
+            errors *= weights[self.rows, task]
+            worse = errors[0] - errors[1]
+            limit = max(float(_standard_error(worse)), LOST_SHARE * (errors[2] - errors[1]).mean())
+            lost.append(worse.mean() > limit)
+        return np.array(lost)
 
     def is_good(self, point: float) -> bool:
         """Return whether a point is about as good as the best one.
@@ -207,6 +249,37 @@ class Inputs:
             first = encoders.layers.parameter_list("weight")[0]
             first.data = self.axes @ first.data
             encoders.noise = encoders.noise * self.scale
+
+
+@dataclass
+class Start:
+    """Networks that a training on all samples starts from.
+
+    Attributes
+    ----------
+    width : int
+        Number of latents.
+    networks : Bottlenecks or None
+        Trained ones of this width; None starts from scratch.
+    weight : float
+        Weight of the penalty on the mask.
+    inputs : Inputs
+        Features that the networks take.
+    build : callable
+        Builds untrained bottlenecks for the standardized features.
+    noise : float
+        Standard deviation of the noise on standardized features.
+    path : SparsityPath or None
+        The search, if there was one.
+    """
+
+    width: int
+    networks: Bottlenecks | None
+    weight: float
+    inputs: Inputs
+    build: Build
+    noise: float
+    path: SparsityPath | None = None
 
 
 class _Trained(NamedTuple):
@@ -352,6 +425,24 @@ def _add_shares(
         path.losses[share], path.supports[share] = losses[place], supports[:, place]
 
 
+def _ridge(design: np.ndarray, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return predictions, without the mean, by ridge regression of a strength that fits best."""
+    center = design.mean(axis=0)
+    design, values = design - center, values - values.mean(axis=0)
+    roots, axes = np.linalg.eigh(design.T @ design)
+    products = axes.T @ (design.T @ values)
+    best, coefficients = np.inf, np.zeros_like(products)
+    for strength in np.logspace(-4, 2, 13) * max(roots.mean(), 1e-12):
+        shrunk = products / (roots.clip(0)[:, None] + strength)
+        residuals = values - design @ (axes @ shrunk)
+        # Generalized cross-validation (Golub, Heath and Wahba 1979).
+        free = len(design) - 1 - (roots.clip(0) / (roots.clip(0) + strength)).sum()
+        error = (residuals**2).sum() / max(free, 1e-12) ** 2
+        if free > 0 and error < best:
+            best, coefficients = error, shrunk
+    return np.asarray((rows - center) @ (axes @ coefficients))
+
+
 def _standard_error(values: np.ndarray) -> np.ndarray:
     """Return the standard errors of the means over the first axis."""
     if len(values) < 2:
@@ -405,65 +496,3 @@ class GivenSparsityMixin:
             )
         if self.sparsity == 0 and self.penalty != "auto":
             warn(f"penalty={self.penalty!r} has no effect with sparsity=0.")
-
-
-class SearchedSparsityMixin:
-    """Fits whose sparsity is chosen by cross-validation."""
-
-    cv: Any
-    tolerance: float
-    sparsity_path_: np.ndarray
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "cv": ["cv_object"],
-        "tolerance": [Interval(Real, 0, 1, closed="left")],
-        "n_subsamples": [Interval(Integral, 2, None, closed="left"), None],
-    }
-
-    @property
-    def _positive_tolerance(self) -> float:
-        # At exactly zero there would be no penalty, and dense masks.
-        return max(self.tolerance, np.finfo(float).tiny)
-
-    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> np.ndarray | None:
-        """Return the fold in which a splitter holds out each sample; None for random folds."""
-        if self.cv is None or isinstance(self.cv, Integral):
-            return None
-        return self._folds(split_indices(self.cv, X, y, groups), len(X))
-
-    def _draw_folds(
-        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Return random folds of samples, or groups."""
-        n_units = n_samples if groups is None else len(np.unique(groups))
-        splitter = KFold if groups is None else GroupKFold
-        n_splits = max(2, min(5 if self.cv is None else self.cv, n_units))
-        cv = splitter(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
-        placeholder = np.zeros((n_samples, 1))
-        return self._folds(split_indices(cv, placeholder, None, groups), n_samples)
-
-    def _folds(self, splits: Any, n_samples: int) -> np.ndarray:
-        folds = np.full(n_samples, NO_FOLD)
-        for fold, (_, test) in enumerate(splits):
-            folds[test] = fold
-        if not (folds >= 0).any():
-            raise ValueError(f"cv={self.cv!r} holds out no sample.")
-        return folds
-
-    def _describe(self, path: SparsityPath, supports: list[np.ndarray]) -> None:
-        """Set the attributes of the path, from dense to empty.
-
-        Parameters
-        ----------
-        path : SparsityPath
-            The path.
-        supports : list of ndarray of shape (n_folds, n_tasks, n_latents)
-            Which latents each task may use, for each point.
-        """
-        self.sparsity_max_ = path.explained
-        losses = [path.losses[point] for point in path.points]
-        self.scores_path_ = 1.0 - np.array([path.by_fold(each) for each in losses])
-        self.support_path_ = np.array([support.mean(axis=0) for support in supports])
-        self.n_active_path_ = np.array([s.any(axis=1).sum(axis=1).mean() for s in supports])
-        self.best_index_ = path.points.index(path.chosen)
-        self.sparsity_ = float(self.sparsity_path_[self.best_index_])

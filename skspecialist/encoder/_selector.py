@@ -17,18 +17,17 @@ from .._data.validation import FLOATS, as_array, check_numbers, validate_steps
 from ..networks.layers import Bottlenecks
 from ..networks.penalties._base import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer
-from ._autoencoder import SpecialistAutoencoder
 from ._base import BaseSparseSpecialist
 from ._diagnostics import column_stability
 from ._docs import SHARED_DOCS
+from ._encoder_cv import SearchedSparsityMixin
 from ._search import (
     VALIDATION_FRACTION,
     GivenSparsityMixin,
-    SearchedSparsityMixin,
     SparsityPath,
     search_penalty,
 )
-from ._training import Build, refit_heads
+from ._training import Build, SpecialistAutoencoder, refit_heads
 
 __all__ = ["SparseMultiTaskSelector", "SparseMultiTaskSelectorCV"]
 

@@ -9,8 +9,7 @@ from skspecialist.encoder import (
     SparseMultiTaskSelectorCV,
     SparseSpecialistEncoderCV,
 )
-from skspecialist.encoder._autoencoder import head_slopes
-from skspecialist.encoder._diagnostics import diagnose
+from skspecialist.encoder._diagnostics import diagnose, head_slopes
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -15,6 +15,7 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder
+from skspecialist.encoder._search import SparsityPath
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.metrics import block_r2
 from skspecialist.networks.penalties import L1
@@ -330,8 +331,9 @@ class Count(Callback):
         type(self).epochs += 1
 
 
-def test_callbacks_see_the_epochs_of_the_second_step(data):
+def test_callbacks_see_the_epochs_of_the_second_step(data, monkeypatch):
     Count.epochs = 0
+    monkeypatch.setattr(SparsityPath, "lost_tasks", lambda *args: np.zeros(4, bool))
     encoder = quick(callbacks=[Count()], decoder="fit").fit(data.X, data.y)
     assert Count.epochs == encoder.n_iter_ == 2  # after the search, 0.8 of the epochs
     phases = [row["phase"] for row in encoder.history_]
@@ -423,6 +425,56 @@ def test_an_offset_of_the_features_does_not_matter(data, offset):
     assert_allclose(shifted.latents(data.X + offset), expected, atol=1e-3)
     back = shifted.inverse_transform(shifted.transform(data.X + offset))
     assert abs(back.mean() - offset) < 10
+
+
+@pytest.mark.parametrize(("n_lost", "n_trainings"), [(0, 1), (1, 2), (2, 3), (3, 3)])
+def test_a_lost_task_is_learned_again_or_named(data, monkeypatch, n_lost, n_trainings):
+    found = iter([True] * n_lost + [False] * 3)
+    monkeypatch.setattr(
+        SparsityPath,
+        "lost_tasks",
+        lambda path, module: np.array([False, False, next(found), False]),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encoder = quick().fit(data.X, data.y)
+    first = [row for row in encoder.history_ if row["phase"] == "sparse" and row["epoch"] == 1]
+    assert len(first) == n_trainings
+    said = [str(warning.message) for warning in caught if "Lost tasks" in str(warning.message)]
+    assert len(said) == (n_lost > 2)
+    assert all("task2 " in text and "task1" not in text for text in said)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_task_is_lost_if_a_linear_model_predicts_it_better(monkeypatch, labels):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((400, 3))
+    y = np.column_stack([X[:, 0], X[:, 1] - X[:, 2]]) + 0.3 * rng.standard_normal((400, 2))
+    y = np.where(y > 0, "yes", "no") if labels else y
+    seen, original = [], SparsityPath.lost_tasks
+
+    def lost_tasks(path, module):
+        seen.append(original(path, module))
+        with torch.no_grad():
+            module.heads.out[0, 1] = 0.0
+            seen.append(original(path, module))
+        return seen[0]
+
+    monkeypatch.setattr(SparsityPath, "lost_tasks", lost_tasks)
+    quick(max_epochs=60).fit(X, y)
+    assert [lost.tolist() for lost in seen[:2]] == [[False, False], [False, True]]
+
+
+def test_a_column_that_wakes_up_does_little_harm(data):
+    rng = np.random.RandomState(0)
+    train = np.column_stack([data.X[:200], 1e-9 * rng.standard_normal(200)])
+    test = np.column_stack([data.X[200:], np.ones(100)])
+    encoder = quick(max_epochs=40, n_relevant=3).fit(train, data.y[:200])
+    asleep = np.column_stack([test[:, :-1], np.zeros(100)])
+    scores = [encoder.score(X, data.y[200:]) for X in (asleep, test)]
+    assert scores[0] > 0.3
+    assert scores[1] > scores[0] - 0.3
+    assert np.abs(encoder.transform(1e9 * test)).max() < 100
 
 
 def test_a_class_that_is_held_out_whole_does_no_harm(data):

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from skspecialist.encoder import _search as search_module
-from skspecialist.encoder._autoencoder import kernel_alignment
 from skspecialist.encoder._search import Inputs, SparsityPath, search_width
 from skspecialist.encoder._training import (
     TaskLoss,
     build_bottlenecks,
     finish_bottlenecks,
+    kernel_alignment,
     noise_of,
     train_bottlenecks,
 )
