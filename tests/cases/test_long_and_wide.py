@@ -13,7 +13,7 @@ from skspecialist import (
     TaskStructureIdentifier,
 )
 from skspecialist._stats import moments
-from skspecialist.encoder import _autoencoder
+from skspecialist.encoder import _training
 from skspecialist.exceptions import SpecialistWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
@@ -75,8 +75,8 @@ def test_the_independence_of_latents_is_measured_on_some_rows(monkeypatch):
         sizes.append(len(x))
         return measure(x, y)
 
-    monkeypatch.setattr(_autoencoder, "kernel_alignment", measured)
-    monkeypatch.setattr(_autoencoder, "KERNEL_ROWS", 50)
+    monkeypatch.setattr(_training, "kernel_alignment", measured)
+    monkeypatch.setattr(_training, "KERNEL_ROWS", 50)
     encoder = SparseSpecialistEncoder(
         3, n_relevant=1, max_epochs=1, decoder="fit", random_state=0, hidden_layer_sizes=(4,)
     )
