@@ -69,7 +69,7 @@ def test_the_memory_of_a_structure_is_linear_in_the_number_of_steps():
 
 def test_the_independence_of_latents_is_measured_on_some_rows(monkeypatch):
     sizes = []
-    measure = _autoencoder.kernel_alignment
+    measure = _training.kernel_alignment
 
     def measured(x, y):
         sizes.append(len(x))
