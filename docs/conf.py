@@ -19,6 +19,7 @@ version = release = skspecialist.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
@@ -29,6 +30,7 @@ extensions = [
 exclude_patterns = ["_build", "**/*.ipynb"]
 default_role = "code"
 
+extlinks = {"test": ("https://github.com/skspecialist/skspecialist/blob/main/tests/%s", "%s")}
 autosummary_generate = True
 autodoc_typehints = "none"  # docstrings are more precise
 numpydoc_show_class_members = False  # the template of a class lists them

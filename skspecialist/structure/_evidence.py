@@ -189,8 +189,8 @@ def check_evidence(
         return
     if result.tests.flag.size and (result.tests.flag & ResultFlag.TOO_FEW_SAMPLES).all():
         raise TooFewSequencesError(
-            f"{data.moments.n} sequences are too few for every test, or not enough of them are "
-            "complete: use more sequences, fewer features (reduce them first) or "
+            f"X has {data.moments.n} sequences, which are too few for every test, or not enough of "
+            "them are complete: use more sequences, fewer features (reduce them first) or "
             "segment_steps='last'."
         )
     learned = np.full(result.structure.shape[1], True) if targets is None else targets.learned
