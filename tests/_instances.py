@@ -51,7 +51,7 @@ INSTANCES = [
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
     CCABaseline(),
-    GroupLassoBaseline(),
+    GroupLassoBaseline(cv=2),
     GraphicalLassoBaseline(),
     SelTaskBaseline(1, n_components=2, n_iter=10, random_state=0),
     HMMBaseline(n_init=1, random_state=0),

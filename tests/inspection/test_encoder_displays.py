@@ -260,9 +260,18 @@ def test_curves_hold_the_features_on_one_scale_in_rows_of_their_own():
     assert labels(bar.yaxis) == ["\N{MINUS SIGN}2", "0", "2"]
 
 
-@pytest.mark.parametrize("image_shape", [None, (4, 3), (3, 4)])
 @pytest.mark.parametrize(
-    ("n_latents", "n_values"), [(1, 2), (2, 7), (12, 7), (12, 2), (40, 3), (2, 31)]
+    ("n_latents", "n_values", "image_shape"),
+    [
+        (1, 2, None),
+        (2, 7, (4, 3)),
+        (12, 7, None),
+        (12, 7, (3, 4)),
+        (12, 2, (4, 3)),
+        (40, 3, (3, 4)),
+        (2, 31, None),
+        (2, 31, (4, 3)),
+    ],
 )
 def test_labels_of_traversals_do_not_overlap(n_latents, n_values, image_shape):
     features = np.arange(n_latents * n_values * 12.0).reshape(n_latents, n_values, 12)
