@@ -7,8 +7,11 @@ from sklearn.base import clone
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskLocalizer
 from skspecialist.exceptions import SpecialistWarning
 
-# A fit of a moment: its mask stays dense.
-pytestmark = pytest.mark.filterwarnings("ignore:The fit was too short")
+# A fit of a moment, whose mask may stay dense; two tasks separate few latents.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The fit was too short"),
+    pytest.mark.filterwarnings("ignore:The tasks use"),
+]
 
 QUICK = {"max_epochs": 25, "random_state": 0}
 
