@@ -257,6 +257,8 @@ def train_net(
                 ("epochs", EpochSubtasks(training)),
                 *callbacks,
             ],
+            # Without verbosity nothing is printed, but the callback would draw its table.
+            **({} if verbose else {"callbacks__print_log": None}),
             device=device,
             verbose=verbose,
         )

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from skorch.callbacks import Callback
 
 from skspecialist.encoder._training import build_bottlenecks
-from skspecialist.networks.net import ClosedForm, flatten_parameters
+from skspecialist.networks.net import ClosedForm, FlatAdamW, flatten_parameters
 from skspecialist.networks.penalties import L1, HardConcrete
 from skspecialist.networks.training import StepData, Trainer
 
@@ -100,6 +100,25 @@ def test_flat_parameters_share_values_and_gradients():
     sum((p**2).sum() for p in parameters).backward()
     torch.optim.SGD([flat], lr=0.5).step()
     assert not flat.any()  # p - 0.5 * 2 p
+
+
+def test_steps_are_those_of_adamw():
+    torch.manual_seed(0)
+    pairs = [[torch.nn.Parameter(torch.randn(5)) for _ in range(2)] for _ in range(2)]
+    for own, other in zip(*pairs, strict=True):
+        other.data.copy_(own.data)
+    options = [{"eps": 1e-3, "weight_decay": 0.0}, {}]
+    groups = [
+        [{"params": [p], **more} for p, more in zip(part, options, strict=True)] for part in pairs
+    ]
+    own, other = FlatAdamW(groups[0], 0.1), torch.optim.AdamW(groups[1], lr=0.1)
+    for step in range(5):
+        for first, second in zip(*pairs, strict=True):
+            first.grad = second.grad = torch.randn(5) if step != 1 else None
+        own.step()
+        other.step()
+    for first, second in zip(*pairs, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 class Watch(Callback):
