@@ -60,7 +60,9 @@ def fit(name):
         )
         return identifier.fit(data.X), data.X
     data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)
-    encoder = SparseSpecialistEncoder(4, heads="linear", max_epochs=3, random_state=0, **SMALL)
+    encoder = SparseSpecialistEncoder(
+        4, n_relevant=2, heads="linear", max_epochs=10, random_state=0, **SMALL
+    )
     if name == "labels":
         y = np.where(data.y > np.median(data.y, axis=0), "more", "less").astype(object)
         return encoder.fit(data.X, y), data.X
