@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import column_or_1d
 
 from ..exceptions import SpecialistWarning, warn
 from .task_columns import (
@@ -23,7 +22,8 @@ from .task_columns import (
     split_columns,
     warn_if_ambiguous,
 )
-from .validation import check_numbers, check_same_length, is_missing
+from .validation import check_same_length, is_missing
+from .weights import validate_sample_weight
 
 __all__ = ["Task", "TaskTargets", "kinds_are_known", "pad_columns"]
 
@@ -262,13 +262,16 @@ class TaskTargets:
             for task, values in zip(self.tasks, columns, strict=True)
         ]
 
-    def with_kinds(self, y: Any) -> Any:
+    def with_kinds(self, y: Any, absent: np.ndarray | None = None) -> Any:
         """Return ``y`` with amounts as floats and labels as other types.
 
-        An estimator that reads it by the rule finds the kinds of these tasks.
+        An estimator that reads it by the rule finds the kinds of these tasks. Values that are
+        ``absent``, of shape (n_samples, n_tasks), are missing.
         """
         y = read_tasks(y)
         given, values = split_columns(y, self.allow_missing)[0], self.split(y)
+        if absent is not None and absent.any():
+            values = [_without(column, rows) for column, rows in zip(values, absent.T, strict=True)]
         if all(old is new for old, new in zip(given, values, strict=True)):
             return y
         if hasattr(y, "isetitem"):
@@ -356,16 +359,15 @@ class TaskTargets:
         """
         truths = self.split(y, like=prediction)
         columns = [prediction] if self.is_1d else list(prediction.T)
-        weights = None
+        weights: list[Any] = [None] * len(self)
         if sample_weight is not None:
-            weights = check_numbers(
-                sample_weight, "sample_weight", ensure_2d=False, ensure_non_negative=True
-            )
-            check_same_length(X=prediction, sample_weight=weights)
-            weights = column_or_1d(weights)
+            shape = (len(prediction), len(self))
+            weights = list(validate_sample_weight(sample_weight, shape).T)
         scores = [
-            task.score(truth, column, weights)
-            for task, truth, column in zip(self.tasks, truths, columns, strict=True)
+            task.score(truth, column, weight)
+            for task, truth, column, weight in zip(
+                self.tasks, truths, columns, weights, strict=True
+            )
         ]
         found = [score for score in scores if not np.isnan(score)]
         return float(np.mean(found)) if found else float("nan")
@@ -411,6 +413,15 @@ class TaskTargets:
         return ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+
+
+def _without(values: np.ndarray, absent: np.ndarray) -> np.ndarray:
+    """Return values that are missing where they are absent."""
+    if values.dtype.kind == "f":
+        return np.where(absent, np.nan, values)
+    values = values.astype(object)
+    values[absent] = None
+    return values
 
 
 def pad_columns(groups: Sequence[np.ndarray], first: int) -> np.ndarray:

@@ -205,7 +205,9 @@ def prune_weights(weights: np.ndarray, threshold: float) -> np.ndarray:
     return np.asarray(kept / kept.sum())
 
 
-def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
+def best_sharpness(
+    logits: np.ndarray, codes: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
     """Return the logarithm of the inverse temperature of least log loss [1]_.
 
     A temperature changes no predicted label. It removes the overconfidence of an estimator in
@@ -217,6 +219,8 @@ def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
         Logarithms of probabilities that the samples themselves did not train.
     codes : ndarray of int of shape (n_samples,)
         True class of each sample.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weight of each sample; None is one.
 
     References
     ----------
@@ -226,7 +230,8 @@ def best_sharpness(logits: np.ndarray, codes: np.ndarray) -> float:
 
     def loss(sharpness: float) -> float:
         scaled = log_softmax(np.exp(sharpness) * logits, axis=1)
-        return float(-scaled[np.arange(len(codes)), codes].mean())
+        likelihoods = scaled[np.arange(len(codes)), codes]
+        return -float(np.average(likelihoods, weights=sample_weight))
 
     return float(minimize_scalar(loss, bounds=SHARPNESS, method="bounded").x)
 

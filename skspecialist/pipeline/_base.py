@@ -25,9 +25,7 @@ from .._base.sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from .._data.ragged import after_the_end, pad_list
 from .._data.tasks import TaskTargets, kinds_are_known
-from .._data.validation import n_dimensions, validate_sequences
 from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
@@ -35,12 +33,12 @@ from ..structure._identifier import TaskStructureIdentifier
 from ..structure._segments import at_mean
 from ._candidates import (
     check_candidates,
-    clone_with_seed,
     reads_latents,
     task_candidates,
 )
 from ._comparison import NewRepresentation, Split, split_sequences
 from ._decision import TaskModel, fit_tasks
+from ._input import clone_with_seed, merge_sequences, read_sequences
 from ._report import ReportMixin
 from ._representation import LabeledSequences, Representation, Stage, features_of
 
@@ -114,7 +112,12 @@ class BaseSpecialist(
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
-        self, X: ArrayLike, y: Any = None, groups: Any = None, environments: Any = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        groups: Any = None,
+        environments: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Fit the parts, and choose the candidate that predicts each task.
 
@@ -139,6 +142,10 @@ class BaseSpecialist(
             Of a task's latents only those are kept whose relation to the task is the same in
             all environments, and candidates are compared on environments that their
             estimators were not fitted to.
+        sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Weights of the sequences, or of their values in each task, in the encoder, in the
+            estimators and in their comparison. An integer weight is equivalent to as many
+            repetitions, and zero to absence. The structure knows only what is absent.
 
         Returns
         -------
@@ -159,14 +166,13 @@ class BaseSpecialist(
             task has one class or value only in a training fold, and is predicted by the null
             model.
         """
-        X = self._read(X, self.n_timesteps, reset=True, ensure_min_samples=2)
-        tasks = TaskTargets.for_samples(
-            y, X, estimator=self, allow_missing=True, task_types=self.task_types
-        )
+        X = read_sequences(self, X, self.n_timesteps, keeps_nan=self._keeps_nan)
+        labels = {"groups": groups, "environments": environments}
+        data, cv = self._labeled(X, y, labels, sample_weight, self.task_types)
+        X, tasks = data.X, data.tasks
         check_candidates(self.estimator, self.candidates, tasks.names)
-        data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
         self._warn_of_ignored_parameters(tasks)
-        seeds, splits = self._draw(data)
+        seeds, splits = self._draw(data, cv)
         with self._stages(data, "fit", 1 + len(splits)) as stage:
             new_representation = partial(self._new_representation, X.shape[1], self._generalists())
             representation, models = self._learn(data, new_representation, stage, seeds, splits)
@@ -183,7 +189,14 @@ class BaseSpecialist(
 
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=False)
-    def add_task(self, X: ArrayLike, y: Any, groups: Any = None, environments: Any = None) -> Self:
+    def add_task(
+        self,
+        X: ArrayLike,
+        y: Any,
+        groups: Any = None,
+        environments: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Add tasks to a fitted pipeline, whose earlier predictions do not change.
 
         Only the steps of the new tasks, their rows of the mask and their estimators are
@@ -197,7 +210,7 @@ class BaseSpecialist(
             Sequences, as in :meth:`fit`; the same or others.
         y : array-like of shape (n_sequences,) or (n_sequences, n_new_tasks)
             Values of the new tasks, of the kind ``task_types`` if that is a single one.
-        groups, environments : array-like of shape (n_sequences,), default=None
+        groups, environments, sample_weight : array-like of shape (n_sequences,), default=None
             As in :meth:`fit`.
 
         Returns
@@ -213,14 +226,15 @@ class BaseSpecialist(
         """
         X = self._validate(X)
         kinds = self.task_types if isinstance(self.task_types, str) else None
-        tasks = TaskTargets.for_samples(y, X, estimator=self, allow_missing=True, task_types=kinds)
-        data = LabeledSequences.validated(X, y, tasks, groups=groups, environments=environments)
+        labels = {"groups": groups, "environments": environments}
+        data, cv = self._labeled(X, y, labels, sample_weight, kinds)
+        tasks = data.tasks
         if not self._representation.aligned:
             raise ValueError(
                 "add_task needs a structure that is the same in all sequences: fit a pipeline of "
                 "all tasks."
             )
-        seeds, splits = self._draw(data)
+        seeds, splits = self._draw(data, cv)
         with self._stages(data, "add_task", 1 + len(splits)) as stage:
             reads = self._representation
             representation, models = self._learn(
@@ -308,8 +322,8 @@ class BaseSpecialist(
             Sequences, as in :meth:`fit`.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Values of the tasks.
-        sample_weight : array-like of shape (n_sequences,), default=None
-            Weights of the sequences; None is equal weights.
+        sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Weights of the sequences, or of their values in each task; None is equal weights.
 
         Returns
         -------
@@ -337,32 +351,24 @@ class BaseSpecialist(
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
-        return self._read(X, self.n_timesteps_, reset=False)
-
-    def _read(self, X: Any, n_timesteps: int | None, *, reset: bool, **checks: Any) -> np.ndarray:
-        """Validate sequences, of which steps after the end of shorter ones are NaN."""
-        X = pad_list(X, None if reset else n_timesteps)
-        is_flat = n_dimensions(X) != 3
-        checks["ensure_all_finite"] = "allow-nan"
-        X = validate_sequences(self, X, n_timesteps=n_timesteps, reset=reset, **checks)
-        # The sum is NaN if any value is, and needs no array of the size of X.
-        if np.isnan(X.sum()) and self.generalist is None and not self._keeps_nan:
-            ended = after_the_end(X)
-            if is_flat or ended.all(axis=1).any() or np.isnan(X[~ended]).any():
-                raise ValueError(
-                    "Input X contains NaN, before the end of a sequence or in columns. Fill it in "
-                    "with an imputer as generalist, such as make_pipeline(SimpleImputer(), "
-                    "StandardScaler()), or use an estimator that supports it with "
-                    "strategy='generalist'."
-                )
-        return X
+        return read_sequences(self, X, self.n_timesteps_, False, keeps_nan=self._keeps_nan)
 
     @property
     def _keeps_nan(self) -> bool:
         """Whether an estimator of one's own reads the sequences as they are."""
         return self.strategy == "generalist" and self.estimator is not None
 
-    def _draw(self, data: LabeledSequences) -> tuple[np.ndarray, list[Split]]:
+    def _labeled(
+        self, X: np.ndarray, y: Any, labels: dict[str, Any], sample_weight: Any, task_types: Any
+    ) -> tuple[LabeledSequences, Any]:
+        """Return the sequences with their tasks and weights, and the splits of these."""
+        if y is None:
+            raise TaskTargets.missing(self)
+        X, y, labels, weights, cv = merge_sequences(X, y, labels, sample_weight, self.cv)
+        tasks = TaskTargets(y, allow_missing=True, weights=weights, task_types=task_types)
+        return LabeledSequences.validated(X, y, tasks, weights, **labels), cv
+
+    def _draw(self, data: LabeledSequences, cv: Any) -> tuple[np.ndarray, list[Split]]:
         """Return seeds of the comparison and of the final fit, and the splits of the former."""
         saves = getattr(self.encoder, "checkpoint_dir", None) is not None
         if saves and self.strategy != "generalist" and not isinstance(self.random_state, Integral):
@@ -373,7 +379,7 @@ class BaseSpecialist(
         # Two seeds, whatever the number of splits.
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=2)
         compares = self.strategy in ("stack", "best")
-        return seeds, split_sequences(self.cv, data, seeds[0]) if compares else []
+        return seeds, split_sequences(cv, data, seeds[0]) if compares else []
 
     def _learn(
         self,

@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone, is_regressor
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -23,6 +23,7 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from .._base.sklearn_compat import Interval
 from .._data.tasks import Task
 from ..exceptions import warn
+from ._input import clone_with_seed, fit_weighted
 from ._representation import Representation
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "RidgeTunedLogisticRegression",
     "StepMoments",
     "check_candidates",
-    "clone_with_seed",
     "fit_estimator",
     "null_estimator",
     "pinball_quantile",
@@ -385,17 +385,19 @@ class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.alphas = alphas
         self.max_iter = max_iter
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any = None) -> Self:
         """Choose the strength, and fit the logistic regression."""
-        ridge = RidgeCV(alphas=self.alphas).fit(X, _ridge_target(y))
-        shares = np.unique(y, return_counts=True)[1] / len(y)
+        w = sample_weight
+        ridge = RidgeCV(alphas=self.alphas).fit(X, _ridge_target(y), w)
+        codes = np.unique(y, return_inverse=True)[1]
+        shares = np.bincount(codes, w) / (len(y) if w is None else np.sum(w))
         variance = (shares * (1 - shares)).mean()
-        self.C_ = self._weakened(X, y, 1 / (ridge.alpha_ * variance))
-        self.logistic_ = self._logistic(self.C_).fit(X, y)
+        self.C_ = self._weakened(X, y, 1 / (ridge.alpha_ * variance), w)
+        self.logistic_ = self._logistic(self.C_).fit(X, y, w)
         self.classes_ = self.logistic_.classes_
         return self
 
-    def _weakened(self, X: np.ndarray, y: np.ndarray, C: float) -> float:
+    def _weakened(self, X: np.ndarray, y: np.ndarray, C: float, weights: Any) -> float:
         """Return the multiple of ``C`` of least log loss of a held-out third."""
         counts = np.unique(y, return_counts=True)[1]
         if counts.min() < 2 or len(y) < 3 * len(counts):
@@ -405,11 +407,14 @@ class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
         )
         losses = []
         for factor in WEAKER:
-            model = self._logistic(factor * C).fit(X[fit], y[fit])
+            of_fit = None if weights is None else weights[fit]
+            model = self._logistic(factor * C).fit(X[fit], y[fit], of_fit)
             probabilities = model.predict_proba(X[held_out])
             codes = np.searchsorted(model.classes_, y[held_out])
             likelihoods = probabilities[np.arange(len(codes)), codes]
-            losses.append(-np.log(np.maximum(likelihoods, np.finfo(float).eps)).mean())
+            logs = -np.log(np.maximum(likelihoods, np.finfo(float).eps))
+            of_held_out = None if weights is None else weights[held_out]
+            losses.append(np.average(logs, weights=of_held_out))
         return WEAKER[int(np.argmin(losses))] * C
 
     def _logistic(self, C: float) -> LogisticRegression:
@@ -431,23 +436,13 @@ def _ridge_target(y: np.ndarray) -> np.ndarray:
     return LabelBinarizer().fit_transform(y).astype(float)
 
 
-def clone_with_seed(part: Any, seed: int) -> Any:
-    """Return a clone, with a seed for every ``random_state`` that is None."""
-    if part is None:
-        return None
-    part = clone(part)
-    seeds = {
-        name: seed
-        for name, value in part.get_params(deep=True).items()
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    if seeds:  # a frozen estimator has no parameters to set
-        part.set_params(**seeds)
-    return part
-
-
 def fit_estimator(
-    estimator: Any, task: Task, features: np.ndarray, values: np.ndarray, seed: int
+    estimator: Any,
+    task: Task,
+    features: np.ndarray,
+    values: np.ndarray,
+    seed: int,
+    weights: np.ndarray | None = None,
 ) -> Any:
     """Return a fitted clone of the estimator of one task, of the null model for one value."""
     if task.is_classification and values.dtype == object:
@@ -458,13 +453,13 @@ def fit_estimator(
         null.constant_ = np.full_like(null.constant_, np.nan)
         return null
     if (values == values[0]).all():
-        return null_estimator(task).fit(features, values)
+        return fit_weighted(null_estimator(task), features, values, weights)
     if task.is_classification and is_regressor(estimator):
         warn(
             f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
             "y.astype(float) if they are amounts."
         )
-    return clone_with_seed(estimator, seed).fit(features, values)
+    return fit_weighted(clone_with_seed(estimator, seed), features, values, weights)
 
 
 def null_estimator(task: Task) -> Any:

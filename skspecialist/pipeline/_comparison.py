@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ._candidates import (
     pinball_quantile,
     predict_scores,
 )
+from ._input import is_fractions
 from ._representation import LabeledSequences, Representation, Stage, States
 
 __all__ = [
@@ -99,7 +100,7 @@ class Fold:
                         for rows, others in other_environments(fit, held_out)
                     ]
                     self.fitted[i][candidate.name] = _fit_held_out(
-                        candidate, task, features, (fit.values[i], pairs), self.split, seed
+                        candidate, task, features, (fit, i, pairs), self.split, seed
                     )
 
 
@@ -166,6 +167,8 @@ class Evidence:
         Part of the representation that each candidate reads.
     quantile : float
         Quantile of the pinball loss.
+    weights : ndarray of shape (n_sequences,) or None
+        Weights of the sequences, which are factors of their losses.
     """
 
     task: Task
@@ -177,6 +180,7 @@ class Evidence:
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
     quantile: float = 0.5
+    weights: np.ndarray | None = None
 
     @property
     def specialists(self) -> set[str]:
@@ -185,7 +189,8 @@ class Evidence:
 
     def sample_losses(self, loss: Any, scores: np.ndarray) -> np.ndarray:
         """Return the loss of each sequence, for scores of all sequences."""
-        return sample_losses(loss, self.task, scores, self.truth, self.quantile)
+        losses = sample_losses(loss, self.task, scores, self.truth, self.quantile)
+        return weighted(losses, self.weights)
 
     def error(self, differences: np.ndarray) -> float:
         """Return the standard error of a mean difference of losses."""
@@ -213,17 +218,18 @@ def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: 
             # np.add.at is not needed: a fold holds out each sequence once.
             sums[name][rows] += fitted.get(name, fitted["generalist"]).scores
     seen = data.known[index][counts[data.known[index]] > 0]
-    truth = values[seen]
+    truth, weights = values[seen], data.weights_of(index, seen)
     scores = {name: total[seen] / counts[seen, None] for name, total in sums.items()}
     sharpness = dict.fromkeys(names, 0.0)
     if n_columns > 1:
         codes = task.encode(truth).astype(int)
         for name, probabilities in scores.items():
-            sharpness[name] = best_sharpness(_log(probabilities), codes)
+            sharpness[name] = best_sharpness(_log(probabilities), codes, weights)
             scores[name] = sharpen(probabilities, sharpness[name])
     quantile = pinball_quantile(folds[0].fitted[index]["generalist"].estimator)
     losses = {
-        name: sample_losses(loss, task, values, truth, quantile) for name, values in scores.items()
+        name: weighted(sample_losses(loss, task, values, truth, quantile), weights)
+        for name, values in scores.items()
     }
     groups = None if data.groups is None else data.groups[seen]
     costs, reads = {}, {}
@@ -232,7 +238,7 @@ def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: 
         costs[name] = len(fits[-1].columns), sum(fit.seconds for fit in fits)
         # A sum over the steps of a task is one over all steps in folds that found none.
         reads[name] = next((f.reads for f in fits if f.reads != "generalist"), "generalist")
-    return Evidence(task, truth, scores, losses, sharpness, groups, costs, reads, quantile)
+    return Evidence(task, truth, scores, losses, sharpness, groups, costs, reads, quantile, weights)
 
 
 def is_curved(evidence: Evidence) -> bool:
@@ -253,6 +259,11 @@ def is_curved(evidence: Evidence) -> bool:
     return bool(differences.mean() > evidence.error(differences))
 
 
+def weighted(losses: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return losses whose mean is the weighted one."""
+    return losses if weights is None else losses * (weights / weights.mean())
+
+
 def sharpen(scores: np.ndarray, sharpness: float) -> np.ndarray:
     """Return probabilities at another temperature, and amounts as they are."""
     if scores.shape[1] == 1 or sharpness == 0.0:
@@ -268,17 +279,19 @@ def _fit_held_out(
     candidate: Candidate,
     task: Task,
     features: tuple[np.ndarray, np.ndarray],
-    targets: tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]],
+    targets: tuple[LabeledSequences, int, list[tuple[np.ndarray, np.ndarray]]],
     split: Split,
     seed: int,
 ) -> FittedCandidate:
     """Fit a candidate, to other environments where there are any, and predict."""
     start = time.perf_counter()
-    values, pairs = targets
+    data, index, pairs = targets
+    values = data.values[index]
     parts = []
     for rows, others in pairs:
         columns = features[0][np.ix_(rows, candidate.columns)]
-        fitted = fit_estimator(candidate.estimator, task, columns, values[rows], seed)
+        weights = data.weights_of(index, rows)
+        fitted = fit_estimator(candidate.estimator, task, columns, values[rows], seed, weights)
         held_out = features[1][np.ix_(others, candidate.columns)]
         parts.append((others, predict_scores(fitted, task, held_out)))
     scores = np.zeros((len(split.held_out), parts[0][1].shape[1]))
@@ -296,11 +309,6 @@ def _final_fit_warns() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecialistWarning)
         yield
-
-
-def is_fractions(cv: Any) -> bool:
-    """Return whether ``cv`` is a sequence of fractions."""
-    return isinstance(cv, (tuple, list, np.ndarray)) and all(isinstance(s, Real) for s in cv)
 
 
 def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> list[Split]:

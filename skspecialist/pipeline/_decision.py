@@ -232,9 +232,11 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     scores = np.stack([evidence.scores[name] for name in names], axis=1)
     truth = evidence.truth
     if scores.shape[2] > 1 and not callable(loss):
-        weights = log_loss_weights(scores, evidence.task.encode(truth).astype(int))
+        weights = log_loss_weights(
+            scores, evidence.task.encode(truth).astype(int), evidence.weights
+        )
     elif loss == "auto":
-        weights = squared_error_weights(scores[:, :, 0], truth.astype(float))
+        weights = squared_error_weights(scores[:, :, 0], truth.astype(float), evidence.weights)
     else:
         weights = loss_weights(lambda mixed: evidence.sample_losses(loss, mixed).mean(), scores)
     weights = prune_weights(weights, SMALLEST_WEIGHT)
@@ -352,7 +354,8 @@ def _fit_models(
             read, values = features[:, columns], data.values[i]
             if len(rows) < len(read):
                 read, values = read[rows], values[rows]
-            fitted = fit_estimator(candidates[name].estimator, task, read, values, seed)
+            weights = data.weights_of(i, rows)
+            fitted = fit_estimator(candidates[name].estimator, task, read, values, seed, weights)
             fits = [(reads or representation, columns, fitted)]
             for fold in bags:
                 if name in fold.fitted[i]:

@@ -37,9 +37,12 @@ class LabeledSequences:
     tasks: TaskTargets
     groups: np.ndarray | None = None
     environments: np.ndarray | None = None
+    weights: np.ndarray | None = None  # of the values, of shape (n_sequences, n_tasks)
 
     @classmethod
-    def validated(cls, X: np.ndarray, y: Any, tasks: TaskTargets, **labels: Any) -> Self:
+    def validated(
+        cls, X: np.ndarray, y: Any, tasks: TaskTargets, weights: Any = None, **labels: Any
+    ) -> Self:
         """Validate ``groups`` and ``environments``, and encode them as integers from 0.
 
         Raises
@@ -53,8 +56,9 @@ class LabeledSequences:
             if values is not None:
                 check_same_length(X=X, **{name: values})
                 codes[name] = check_labels(values, name)
-        y = tasks.with_kinds(y)
-        return cls(X, y if hasattr(y, "iloc") else np.asarray(y), tasks, **codes)
+        y = tasks.with_kinds(y, None if weights is None else weights == 0)
+        y = y if hasattr(y, "iloc") else np.asarray(y)
+        return cls(X, y, tasks, weights=weights, **codes)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -65,7 +69,12 @@ class LabeledSequences:
             None if labels is None else labels[rows] for labels in (self.groups, self.environments)
         )
         y = safe_indexing(self.y, rows)
-        return LabeledSequences(self.X[rows], y, self.tasks, groups, environments)
+        weights = None if self.weights is None else self.weights[rows]
+        return LabeledSequences(self.X[rows], y, self.tasks, groups, environments, weights)
+
+    def weights_of(self, task: int, rows: np.ndarray) -> np.ndarray | None:
+        """Return the weights of some values of a task, None if all are equal."""
+        return None if self.weights is None else self.weights[rows, task]
 
     @cached_property
     def values(self) -> list[np.ndarray]:
@@ -393,6 +402,8 @@ def _fit_part(part: Any, X: np.ndarray, data: LabeledSequences, **arguments: Any
     """Fit a part to the tasks, with groups that its own splits must not divide."""
     if data.groups is not None and has_fit_parameter(part, "groups"):
         arguments["groups"] = data.groups
+    if data.weights is not None and has_fit_parameter(part, "sample_weight"):
+        arguments["sample_weight"] = data.weights[:, data.varied]
     y = data.y
     if not data.varied.all():
         y = safe_indexing(y, np.flatnonzero(data.varied), axis=1)

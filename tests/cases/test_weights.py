@@ -1,0 +1,103 @@
+"""Weights of sequences, and of their values in single tasks, through the pipeline."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor, VotingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.utils.class_weight import compute_sample_weight
+
+from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, SpecialistRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4, 3))
+Y = np.column_stack([X[:, 1, 0], X[:, 3, 2]]) + 0.3 * RNG.normal(size=(60, 2))
+COUNTS = RNG.integers(0, 3, 60)
+REPEATED = RNG.permutation(np.repeat(np.arange(60), COUNTS))
+ENCODER = SparseSpecialistEncoder(
+    2, n_relevant=1, input_noise=0.3, hidden_layer_sizes=(4,), max_epochs=1
+)
+GROUPS = np.arange(60) // 10
+
+
+@pytest.mark.parametrize("kind", ["amount", "label"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"strategy": "generalist"},
+        {"encoder": ENCODER, "strategy": "specialist"},
+        {"encoder": ENCODER, "cv": 2},
+    ],
+    ids=["generalist", "specialist", "stack"],
+)
+def test_an_integer_weight_is_repetition_and_zero_is_absence(params, kind):
+    y = Y if kind == "amount" else (Y > 0).astype(int)
+    pipeline = SpecialistPipeline(random_state=0, **params)
+    one = clone(pipeline).fit(X, y, sample_weight=COUNTS)
+    other = clone(pipeline).fit(X[REPEATED], y[REPEATED])
+    assert_array_equal(one.predict(X), other.predict(X))
+
+
+def test_given_splits_are_those_of_the_repeated_sequences():
+    pipeline = SpecialistPipeline(encoder=ENCODER, strategy="best", random_state=0)
+    kept = GROUPS[REPEATED]
+    splits = [(GROUPS != k, GROUPS == k) for k in (0, 1)]
+    of_repeated = [tuple(np.flatnonzero(side[REPEATED]) for side in split) for split in splits]
+    splits = [tuple(map(np.flatnonzero, split)) for split in splits]
+    one = clone(pipeline).set_params(cv=splits).fit(X, Y, GROUPS, sample_weight=COUNTS)
+    other = clone(pipeline).set_params(cv=of_repeated).fit(X[REPEATED], Y[REPEATED], kept)
+    assert_array_equal(one.predict(X), other.predict(X))
+    assert one.validation_gain_ == pytest.approx(other.validation_gain_, nan_ok=True)
+
+
+def test_a_weight_of_zero_for_one_task_is_a_missing_value():
+    weights = (RNG.random(Y.shape) > 0.3).astype(float)
+    weights[~weights.any(axis=1), 0] = 1
+    pipeline = SpecialistPipeline(encoder=ENCODER, strategy="specialist", random_state=0)
+    one = clone(pipeline).fit(X, Y, sample_weight=weights)
+    other = clone(pipeline).fit(X, np.where(weights > 0, Y, np.nan))
+    assert_array_equal(one.step_mask_, other.step_mask_)
+    assert_allclose(one.predict(X), other.predict(X))
+    assert one.score(X, Y, sample_weight=weights) == pytest.approx(
+        one.score(X, np.where(weights > 0, Y, np.nan))
+    )
+
+
+def test_equal_weights_are_none():
+    pipeline = SpecialistPipeline(encoder=ENCODER, cv=KFold(2), random_state=0)
+    one = clone(pipeline).fit(X, Y, sample_weight=np.full(60, 3.0))
+    assert_array_equal(one.predict(X), clone(pipeline).fit(X, Y).predict(X))
+    one.add_task(X, Y[:, 0], sample_weight=COUNTS)
+    assert one.predict(X).shape == (60, 3)
+
+
+def test_balanced_weights_find_more_of_a_rare_class():
+    rare = (X[:, 1, 0] + 2 * RNG.normal(size=60) > 2.5).astype(int)
+    pipeline = SpecialistPipeline(strategy="generalist", random_state=0)
+    plain = clone(pipeline).fit(X, rare).predict(X)
+    weights = compute_sample_weight("balanced", rare)
+    balanced = clone(pipeline).fit(X, rare, sample_weight=weights).predict(X)
+    assert balanced[rare == 1].mean() > plain[rare == 1].mean()
+
+
+def test_estimators_of_ones_own_take_weights_or_are_refused():
+    trees = HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=2)
+    pipeline = SpecialistPipeline(estimator=trees, strategy="generalist")
+    fitted = pipeline.fit(X, Y, sample_weight=COUNTS)
+    assert (fitted.predict(X) != pipeline.fit(X, Y).predict(X)).any()
+    neighbors = SpecialistPipeline(estimator=KNeighborsRegressor(), strategy="generalist")
+    with pytest.raises(TypeError, match=r"sample_weight needs an estimator.*KNeighborsRegressor"):
+        neighbors.fit(X, Y, sample_weight=COUNTS)
+
+
+def test_meta_estimators_hand_weights_on():
+    flat = SpecialistRegressor(strategy="generalist", n_timesteps=4, random_state=0)
+    voting = VotingRegressor([("ours", flat), ("theirs", Ridge())])
+    voting.fit(X.reshape(60, -1), Y[:, 0], sample_weight=COUNTS)
+    expected = clone(flat).fit(X.reshape(60, -1), Y[:, 0], sample_weight=COUNTS)
+    assert_array_equal(voting.estimators_[0].predict(X), expected.predict(X))
