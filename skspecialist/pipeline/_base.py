@@ -145,7 +145,7 @@ class BaseSpecialist(
         sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Weights of the sequences, or of their values in each task, in the encoder, in the
             estimators and in their comparison. An integer weight is equivalent to as many
-            repetitions, and zero to absence. The structure knows only what is absent.
+            repetitions, and zero to absence. The structure is found without weights.
 
         Returns
         -------
