@@ -3,10 +3,11 @@
 ``python benchmarks/structure_levels.py`` measures the cells that ``results/structure_levels.csv``
 lacks and prints the table; ``--fresh`` measures all of them again. ``--worlds "linear task;n=60"``
 and ``--draws 20`` measure less. The identifier has its defaults. Its peers get the same draws: the
-linear F test given all other steps (where these determine no column and none is missing, the band
-otherwise), the group lasso, and boosted trees, whose steps have a permutation importance above
-two standard errors in held-out sequences. Brackets are 95 % intervals: Wilson's of the shares of
-steps and tasks, and normal ones of the mean false discovery proportion.
+linear F test given all other steps (the band where this is impossible), without groups; the group
+lasso; and boosted trees, whose steps have a permutation importance above two standard errors in
+held-out sequences. Brackets are 95 % intervals: Wilson's of the shares of steps and tasks, and
+normal ones of the mean false discovery proportion. The last table has the shares of the draws in
+which each diagnostic of ``check_assumptions`` rejects at its default level of .01.
 """
 
 import time
@@ -20,15 +21,20 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import train_test_split
 from store import Store
-from structure_worlds import WORLDS
+from structure_worlds import VIOLATIONS, WORLDS
 
 from skspecialist import TaskStructureIdentifier
 from skspecialist.baselines import GroupLassoBaseline
+from skspecialist.structure import check_assumptions
 
 SEED = 2026_11_27
 FIELDS = (
     *("method", "world", "runs", "steps", "found", "tasks", "false", "false_se"),
     *("null_tasks", "empty", "seconds"),
+)
+DIAGNOSTICS = (
+    *("curvature", "measurement error", "smoothing", "moving variance"),
+    *("heavy tails", "drift", "trait", "repeated items"),
 )
 
 
@@ -101,6 +107,19 @@ def measure(method, name, draws):
     return dict(zip(FIELDS, row, strict=True))
 
 
+def diagnose(name, draws):
+    """Return a row of the store: the number of draws in which each diagnostic rejects."""
+    worlds = WORLDS | VIOLATIONS
+    counts = np.zeros(len(DIAGNOSTICS), dtype=int)
+    for draw in range(draws):
+        world = worlds[name](np.random.default_rng([SEED, list(worlds).index(name), draw]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = check_assumptions(world.X, world.y, world.groups).set_index("name")
+        counts += (table.loc[list(DIAGNOSTICS), "verdict"] == "violated").to_numpy()
+    return {"world": name, "runs": draws, **dict(zip(DIAGNOSTICS, counts.tolist(), strict=True))}
+
+
 def share(count, total):
     """Return a share with its 95 % interval."""
     if not total:
@@ -147,4 +166,19 @@ if __name__ == "__main__":
     measured = store.fill(partial(measure, draws=options.draws), cells, options.workers)
     for method in METHODS:
         tabulate(report, measured, method)
+    store = Store(options.output / "structure_assumptions.csv", ("world", "runs", *DIAGNOSTICS), 1)
+    if options.fresh:
+        store.path.unlink(missing_ok=True)
+    names = options.worlds.split(";")
+    names += VIOLATIONS if len(names) == len(WORLDS) else ()
+    cells = [(name,) for name in names]
+    rejected = store.fill(partial(diagnose, draws=options.draws), cells, options.workers)
+    rejected = rejected.set_index("world")
+    rows = []
+    for name in [*WORLDS, *VIOLATIONS]:
+        if name in rejected.index:
+            runs, *counts = rejected.loc[name]
+            rows.append([name, runs, *(f"{count / runs:.2f}" for count in counts)])
+    title = "Share of draws in which diagnostics of assumptions reject at 0.01"
+    report.table(title, ["world", "draws", *DIAGNOSTICS], rows)
     report.save()

@@ -219,3 +219,33 @@ WORLDS = {
     "n=150": partial(base, n=150),
     "256 columns of 8 latents, n=400": wide,
 }
+
+
+def drifting(rng):
+    """Features rise by a standard deviation of their noise over the order of the sequences."""
+    world = base(rng)
+    return replace(world, X=world.X + np.linspace(0, 1, N)[:, None, None])
+
+
+def shifted(rng):
+    """A trait of each sequence, on which no task depends, shifts all of its steps."""
+    world = base(rng)
+    return replace(world, X=world.X + rng.normal(size=(N, 1, D)))
+
+
+def repeated(rng, n_repeated=5):
+    """Some sequences are recorded twice, with little noise."""
+    world = base(rng)
+    X, (first, second) = world.X.copy(), rng.permutation(N)[: 2 * n_repeated].reshape(2, -1)
+    X[second] = X[first] + 0.01 * rng.normal(size=(n_repeated, T, D))
+    return replace(world, X=X)
+
+
+# Further worlds for the diagnostics of assumptions.
+VIOLATIONS = {
+    "drift of features": drifting,
+    "trait of sequences": shifted,
+    "repeated sequences": repeated,
+    "states exp, n=500": partial(observed, view=VIEWS["exp"], n=N),
+    "states with error, n=500": partial(observed, view=noisy, n=N),
+}

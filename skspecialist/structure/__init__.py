@@ -1,5 +1,6 @@
 """Task structure of aligned sequences."""
 
+from ._assumptions import check_assumptions
 from ._criteria import BaseCriterion, Collider, Direct, Selection
 from ._identifier import TaskStructureIdentifier
 from ._power import sequences_needed
@@ -10,5 +11,6 @@ __all__ = [
     "Direct",
     "Selection",
     "TaskStructureIdentifier",
+    "check_assumptions",
     "sequences_needed",
 ]
