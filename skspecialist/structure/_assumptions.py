@@ -84,7 +84,7 @@ def _curvature(sample: _Sample) -> tuple[float, float]:
     # Of light tails: squares of the features would leave the score to few sequences.
     q = _normal_scores(flat).reshape(X.shape)
     curved = np.concatenate([q, np.abs(q)], axis=2)
-    for response in sample.Y.T:
+    for response in tame(sample.Y).T:
         pvalues.append(
             _at_least_one([_score_pvalue(response, curved[:, t], flat) for t in range(T)])
         )
