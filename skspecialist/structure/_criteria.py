@@ -353,7 +353,7 @@ class Selection(BaseCriterion):
 
     needs_tasks = False
     conditionings = ("auto", "all")
-    ignored = ("independence_test", "alpha", "correction")
+    ignored = ("independence_test", "alpha", "correction", "task_types")
     default_n_subsamples = 20
 
     def __init__(self, n_tasks: int | None = None) -> None:

@@ -105,7 +105,7 @@ def check_combinations(identifier: Any, data: SegmentedData) -> None:
         if getattr(identifier, name) != defaults[name]:
             warn(
                 f"{name}={getattr(identifier, name)!r} has no effect with criterion={criterion!r}, "
-                "which performs no tests."
+                "which performs no tests and reads no tasks."
             )
     chosen = f"criterion={criterion!r} and independence_test={identifier.independence_test!r}"
     robust = criterion.robust and uses_robust_tests(identifier, data)
