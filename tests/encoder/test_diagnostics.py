@@ -20,7 +20,7 @@ def known():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((400, 3))
     y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2]), X.sum(axis=1)])
-    encoder = SparseMultiTaskSelector(sparsity=0.0, random_state=0)
+    encoder = SparseMultiTaskSelector(sparsity=0.0, max_epochs=60, random_state=0)
     return encoder.fit(X, y), X
 
 
@@ -51,9 +51,9 @@ def test_rank_and_use_of_tasks_that_see_every_latent(known):
 def test_a_task_that_sees_a_sum_only_has_rank_one():
     rng = np.random.RandomState(1)
     X = rng.standard_normal((500, 2))
-    encoder = SparseMultiTaskSelector(heads="linear", sparsity=0.0, random_state=0).fit(
-        X, X.sum(axis=1)
-    )
+    encoder = SparseMultiTaskSelector(
+        heads="linear", sparsity=0.0, max_epochs=60, random_state=0
+    ).fit(X, X.sum(axis=1))
     assert encoder.diagnose(X).jacobian_rank == 1
 
 

@@ -46,25 +46,23 @@ def sequences():
 
 @pytest.fixture(scope="module")
 def planted():
-    data = make_specialist_latents(3000, 4, 2, 3, n_layers=1, random_state=0)
-    encoder = SparseSpecialistEncoder(
-        hidden_layer_sizes=(32,), batch_size=128, max_epochs=25, random_state=0
-    )
-    return encoder.fit(data.X[:2500], data.y[:2500]), data
+    data = make_specialist_latents(1500, 4, 2, 3, n_layers=1, random_state=0)
+    encoder = SparseSpecialistEncoder(hidden_layer_sizes=(32,), max_epochs=40, random_state=0)
+    return encoder.fit(data.X[:1200], data.y[:1200]), data
 
 
 def test_a_planted_structure_comes_back(planted):
     encoder, data = planted
     assert encoder.support_.sum() == 2
-    r2 = block_r2(encoder.transform(data.X[2200:]), data.latents[2200:])
+    r2 = block_r2(encoder.transform(data.X[900:]), data.latents[900:])
     assert r2[data.relevant].min() > 0.9
     assert r2[~data.relevant].max() < 0.1
-    assert encoder.score(data.X[2500:], data.y[2500:]) > 0.85
+    assert encoder.score(data.X[1200:], data.y[1200:]) > 0.85
 
 
 def test_latents_have_unit_variance_and_the_relevant_ones_are_transformed(planted):
     encoder, data = planted
-    latents = encoder.latents(data.X[:2500])
+    latents = encoder.latents(data.X[:1200])
     assert_allclose(latents.mean(axis=0), 0, atol=1e-4)
     assert_allclose(latents.std(axis=0), 1, atol=1e-3)
     assert_array_equal(encoder.transform(data.X), encoder.latents(data.X)[:, encoder.support_])
@@ -187,14 +185,19 @@ def test_the_same_seed_gives_the_same_bits_and_torch_is_left_alone(data):
     assert not np.array_equal(first.latents(data.X), other.latents(data.X))
 
 
-def test_joblib_and_pickle(data):
+def test_a_pickle_predicts_the_same(data):
+    encoder = quick().fit(data.X, data.y)
+    copy = pickle.loads(pickle.dumps(encoder))
+    assert_array_equal(encoder.predict(data.X), copy.predict(data.X))
+
+
+@pytest.mark.slow
+def test_processes_give_the_same(data):
     fits = joblib.Parallel(n_jobs=2)(
         joblib.delayed(clone(quick()).fit)(data.X, data.y) for _ in range(2)
     )
     expected = fits[0].predict(data.X)
     assert_array_equal(expected, fits[1].predict(data.X))
-    copy = pickle.loads(pickle.dumps(fits[0]))
-    assert_array_equal(expected, copy.predict(data.X))
 
 
 @pytest.mark.parametrize("heads", ["mlp", "linear"])
@@ -256,7 +259,7 @@ def test_a_task_may_weigh_a_step_the_other_way():
 
 def test_a_prediction_is_a_sum_over_the_steps_of_a_task(sequences):
     X, y, step_weights = sequences
-    encoder = quick(max_epochs=30).fit(X, y, step_weights)
+    encoder = quick(max_epochs=30, n_relevant=2).fit(X, y, step_weights)
     assert encoder.score(X, y) > 0.5
     assert encoder.transform(X).shape == (400, 5, encoder.support_.sum())
     # Contributions of single steps add up, apart from the constant that they share.
@@ -448,8 +451,8 @@ def test_a_lost_task_is_learned_again_or_named(data, monkeypatch, n_lost, n_trai
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_task_is_lost_if_a_linear_model_predicts_it_better(monkeypatch, labels):
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((400, 3))
-    y = np.column_stack([X[:, 0], X[:, 1] - X[:, 2]]) + 0.3 * rng.standard_normal((400, 2))
+    X = rng.standard_normal((300, 3))
+    y = np.column_stack([X[:, 0], X[:, 1] - X[:, 2]]) + 0.3 * rng.standard_normal((300, 2))
     y = np.where(y > 0, "yes", "no") if labels else y
     seen, original = [], SparsityPath.lost_tasks
 
@@ -494,7 +497,7 @@ def test_callbacks_are_left_as_they_are(data):
 
 def test_diagnose_finds_a_good_encoder_good(planted):
     encoder, data = planted
-    found = encoder.diagnose(data.X[2500:])
+    found = encoder.diagnose(data.X[1200:])
     assert found.use.shape == (2,)
     assert found.jacobian_rank == 2
     assert not len(found.unused)

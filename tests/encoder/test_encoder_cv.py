@@ -202,7 +202,8 @@ def test_linear_heads_name_latents_that_occur_together():
     encoder = linear_encoder().fit(X, y)
     (group,) = encoder.inseparable_groups_
     assert len(group) == 2
-    r2 = block_r2(encoder.latents(X)[:, list(group)], latents)
+    members = np.isin(np.flatnonzero(encoder.support_), group)
+    r2 = block_r2(encoder.transform(X)[:, members], latents)
     assert r2[:2].min() > 0.9
     assert r2[2:].max() < 0.1
 

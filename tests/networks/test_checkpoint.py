@@ -371,7 +371,7 @@ def state_of(directory):
 @pytest.mark.parametrize(
     ("params", "n_kills"),
     [
-        ({"heads": "mlp"}, 5),
+        ({"heads": "mlp"}, 3),
         pytest.param({"heads": "linear"}, 5, marks=pytest.mark.slow),
         pytest.param({"heads": "mlp", "early_stopping": True}, 5, marks=pytest.mark.slow),
         pytest.param({"penalty": "hard_concrete"}, 5, marks=pytest.mark.slow),
