@@ -364,6 +364,8 @@ class BaseSparseSpecialist(
     def latents(self, X: Any) -> np.ndarray:
         """Return all latents, of zero mean and unit variance over the training data.
 
+        Those of an encoder that no task uses are trained with its decoder (``decoder``).
+
         Parameters
         ----------
         X : array-like of shape (n_steps, n_features) or (n_sequences, n_timesteps, n_features)
