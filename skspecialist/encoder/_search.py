@@ -130,6 +130,7 @@ class SparsityPath:
         Returns
         -------
         lost : ndarray of shape (n_tasks,), bool
+            True for a lost task.
         """
         data, lost = self.data, []
         with torch.no_grad():
