@@ -231,7 +231,11 @@ DIAGNOSTICS: dict[str, tuple[Callable[[_Sample], tuple[float, float]], str]] = {
 
 @validate_params(
     {
+        "X": "no_validation",
+        "y": "no_validation",
+        "groups": "no_validation",
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "task_types": "no_validation",
         "alpha": [Interval(Real, 0, 1, closed="neither")],
     },
     prefer_skip_nested_validation=True,

@@ -138,13 +138,18 @@ RESOURCES = {"n_jobs", "verbose"}
 ELSEWHERE = {"callbacks", "checkpoint_dir", "device", "random_state", "tolerance", "warm_start"}
 
 
+# Modes with many fits, or near another one.
+SLOW = {"early stopping", "hard concrete", "linear", "selection"}
+
+
 def cases(*, resources):
     """Yield the parameters of all modes."""
     for name, estimator in MODES.items():
         for parameter in estimator.get_params(deep=False):
             resource = parameter in RESOURCES or (name, parameter) == ("torch", "batch_size")
             if resource if resources else not resource and parameter not in ELSEWHERE:
-                yield pytest.param(estimator, parameter, id=f"{name}-{parameter}")
+                marks = [pytest.mark.slow] if name in SLOW else []
+                yield pytest.param(estimator, parameter, id=f"{name}-{parameter}", marks=marks)
 
 
 def results(estimator):

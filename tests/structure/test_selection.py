@@ -79,6 +79,7 @@ def test_units_offsets_and_order_of_features_do_not_matter():
     assert structure_scores(before.structure_, after.structure_, match=True).mcc == 1.0
 
 
+@pytest.mark.slow
 def test_permuted_sequences_of_folds_do_not_matter():
     data = make(26, n_timesteps=8)
     before = fit(data, n_tasks=2)
