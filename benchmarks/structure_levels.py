@@ -3,15 +3,17 @@
 ``python benchmarks/structure_levels.py`` measures the cells that ``results/structure_levels.csv``
 lacks and prints the table; ``--fresh`` measures all of them again. ``--worlds "linear task;n=60"``
 and ``--draws 20`` measure less. The identifier has its defaults. Its peers get the same draws: the
-linear F test given all other steps (the band where this is impossible), without groups; the group
-lasso; and boosted trees, whose steps have a permutation importance above two standard errors in
-held-out sequences. Brackets are 95 % intervals: Wilson's of the shares of steps and tasks, and
-normal ones of the mean false discovery proportion. The last table has the shares of the draws in
-which each diagnostic of ``check_assumptions`` rejects at its default level of .01.
+linear F test given all other steps (the band where this is impossible), without groups, and the
+same of features transformed to normal distributions; the group lasso; and boosted trees, whose
+steps have a permutation importance above two standard errors in held-out sequences. Brackets are
+95 % intervals: Wilson's of the shares of steps and tasks, and normal ones of the mean false
+discovery proportion. The last table has the shares of the draws in which each diagnostic of
+``check_assumptions`` rejects at its default level of .01.
 """
 
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +22,7 @@ from scipy.stats import binomtest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import QuantileTransformer
 from store import Store
 from structure_worlds import VIOLATIONS, WORLDS
 
@@ -50,6 +53,13 @@ def f_test(world):
         return identifier.set_params(conditioning="auto").fit(world.X, world.y).structure_
 
 
+def f_test_of_quantiles(world):
+    """The F test after each column was transformed to a normal distribution."""
+    flat = world.X.reshape(len(world.X), -1)
+    normal = QuantileTransformer(output_distribution="normal", n_quantiles=len(flat))
+    return f_test(replace(world, X=normal.fit_transform(flat).reshape(world.X.shape)))
+
+
 def group_lasso(world):
     return GroupLassoBaseline(segment_length=1).fit(world.X, world.y).structure_
 
@@ -71,10 +81,12 @@ def boosted_trees(world):
 
 
 SOME = ("linear task", "abs task", "states relu, n=2000")
+VIEWED = [f"states {view}, n=2000" for view in ("exp", "tanh", "cube", "mixed by a network")]
 # Methods, their worlds (None is all) and the share of the draws that they get.
 METHODS = {
     "default": (default, None, 1.0),
     "linear F test": (f_test, [name for name in WORLDS if "columns" not in name], 1.0),
+    "linear F test of normal quantiles": (f_test_of_quantiles, VIEWED, 1.0),
     "group lasso": (group_lasso, SOME, 0.25),
     "boosted trees": (boosted_trees, SOME, 0.1),
 }

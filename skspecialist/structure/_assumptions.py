@@ -22,7 +22,7 @@ from .._data.validation import check_labels, check_same_length
 from ..exceptions import warn
 from ._identifier import TaskStructureIdentifier
 from ._known import task_columns
-from ._lift import center, principal_components, split_static, tame
+from ._lift import center, principal_components, split_static
 from ._segments import at_mean
 
 __all__ = ["check_assumptions"]
@@ -84,7 +84,7 @@ def _curvature(sample: _Sample) -> tuple[float, float]:
     # Of light tails: squares of the features would leave the score to few sequences.
     q = _normal_scores(flat).reshape(X.shape)
     curved = np.concatenate([q, np.abs(q)], axis=2)
-    for response in tame(sample.Y).T:
+    for response in sample.Y.T:
         pvalues.append(
             _at_least_one([_score_pvalue(response, curved[:, t], flat) for t in range(T)])
         )
@@ -220,7 +220,8 @@ DIAGNOSTICS: dict[str, tuple[Callable[[_Sample], tuple[float, float]], str]] = {
     "trait": (
         _trait,
         "steps far apart depend on each other given their neighbors, as if a trait of the "
-        "sequence shifted all of them: condition on all steps, and pass subjects as groups",
+        "sequence shifted all of them, or its memory were long: condition on all steps, and "
+        "pass subjects as groups",
     ),
     "repeated items": (
         _repeated,
