@@ -1,4 +1,4 @@
-"""Memory and time of long sequences: the structure, the encoder and the localizer.
+"""Memory and time of long sequences: the structure and the encoder.
 
 ``python benchmarks/memory.py`` prints the table and saves it.
 """
@@ -12,21 +12,16 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from report import Report, command_line
 
-from skspecialist import SparseSpecialistEncoder, TaskLocalizer, TaskStructureIdentifier
+from skspecialist import SparseSpecialistEncoder, TaskStructureIdentifier
 from skspecialist.exceptions import SpecialistWarning
 
 LENGTHS = (1000, 3000, 10_000)
-N_SEQUENCES, N_FEATURES = 64, 4
+N_SEQUENCES, N_FEATURES = 100, 4
 ESTIMATORS = {
-    "structure": TaskStructureIdentifier(10),
-    "structure, given the band": TaskStructureIdentifier(
-        10, conditioning="band", segment_steps="last"
-    ),
-    "encoder": SparseSpecialistEncoder(max_epochs=1, n_relevant=2, random_state=0),
+    "structure": TaskStructureIdentifier(100),
     "encoder and decoder": SparseSpecialistEncoder(
         max_epochs=1, n_relevant=2, decoder="fit", random_state=0
     ),
-    "localizer": TaskLocalizer(max_epochs=1, random_state=0),
 }
 
 
@@ -36,7 +31,6 @@ def measure(name, n_timesteps, n_sequences):
     X = rng.normal(size=(n_sequences, n_timesteps, N_FEATURES)).astype(np.float32)
     middle = n_timesteps // 2
     y = np.column_stack([X[:, middle : middle + 5, 0].sum(axis=1), X[:, -5:, 1].sum(axis=1)])
-    y = y > 0 if name == "localizer" else y
     warnings.simplefilter("ignore", SpecialistWarning)
     # A first fit loads what the second one needs.
     ESTIMATORS[name].fit(X[:, :200], y)
