@@ -229,7 +229,7 @@ def groups():
     return np.random.default_rng(0).integers(20, size=100)
 
 
-@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("routing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
     cv, y = GroupKFold(2), data.y[:, 0]
     with sklearn.config_context(enable_metadata_routing=routing):
@@ -307,6 +307,7 @@ def test_halving_searches_call_refit(data):
     assert called
 
 
+@pytest.mark.slow
 def test_dask(data, groups):
     distributed = pytest.importorskip("distributed")
     search = GridSearchCV(quick_pipeline(), GRID, cv=GroupKFold(2), refit=RULE)

@@ -90,7 +90,10 @@ def new_pipeline(**params):
     return SpecialistPipeline(encoder=encoder, random_state=0, **({"cv": 2} | params))
 
 
-@pytest.mark.parametrize("strategy", ["stack", "best", "specialist", "generalist"])
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param("stack", marks=pytest.mark.slow), "best", "specialist", "generalist"],
+)
 def test_a_pipeline_learns_each_task_from_the_sequences_of_which_it_is_known(strategy):
     if strategy == "generalist":
         pipeline = SpecialistPipeline(strategy=strategy, random_state=0)

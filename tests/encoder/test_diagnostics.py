@@ -68,6 +68,7 @@ def test_copies_are_named_and_leak(known):
     assert apart.duplicates == []
 
 
+@pytest.mark.slow
 def test_sequences_are_steps_here(known):
     encoder, X = known
     np.testing.assert_array_equal(

@@ -162,6 +162,7 @@ def test_random_tasks_give_an_empty_support(data):
     assert encoder.transform(data.X).shape == (300, 0)
 
 
+@pytest.mark.slow
 def test_threads_do_not_disturb_each_other(data):
     def fit(seed):
         return quick(random_state=seed).fit(data.X, data.y).transform(data.X)

@@ -196,6 +196,7 @@ def test_linear_heads_find_the_latents_one_by_one(seed):
     assert (np.sort(correlation, axis=1)[:, -1] > 0.95).all()
 
 
+@pytest.mark.slow
 def test_linear_heads_name_latents_that_occur_together():
     uses = np.tile([[1, 1, 0], [0, 0, 1], [1, 1, 1]], (4, 1)).astype(bool)
     X, y, latents = linear_tasks(uses)

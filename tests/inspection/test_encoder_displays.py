@@ -204,7 +204,7 @@ def test_path_from_estimator(encoder, shares, tolerance):
     np.testing.assert_array_equal(display.scores_path, SCORES)
 
 
-@pytest.mark.parametrize("selects", [False, True])
+@pytest.mark.parametrize("selects", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_path_marks_the_point_that_the_encoder_chose(selects):
     # Folds are equal in size, so that means over them are means over samples.
     data = make_specialist_latents(300, 4, 2, n_layers=1, random_state=0)

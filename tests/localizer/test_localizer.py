@@ -60,6 +60,7 @@ def test_each_task_uses_its_own_features(fitted):
 
 
 @pytest.mark.parametrize("pooling", ["log_sum_exp", "top_k_mean"])
+@pytest.mark.slow
 def test_other_poolings_rank_steps_too(pooling):
     X, steps = draw()
     quick = QUICK | {"max_epochs": 20}
@@ -113,6 +114,7 @@ def test_smoothing_finds_tasks_that_last():
     assert fits[1].validation_score_ > fits[0].validation_score_
 
 
+@pytest.mark.slow
 def test_long_sequences_are_learned_from_in_pieces():
     rng = np.random.default_rng(0)
 

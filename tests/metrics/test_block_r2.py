@@ -96,6 +96,7 @@ def test_the_specialization_score_follows_its_definition():
     assert scores.ceiling == pytest.approx(read.floor[:2].mean())
 
 
+@pytest.mark.slow
 def test_the_specialization_score_of_typical_answers():
     sources, relevant = sources_with_floor(200)
 

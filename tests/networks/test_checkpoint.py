@@ -43,6 +43,7 @@ ENCODERS = {
     "cross-validated": SparseSpecialistEncoderCV(cv=2, **SHORT),
     "halves": SparseMultiTaskSelectorCV(cv=2, sparsities=[0.2], n_subsamples=2, **SHORT),
 }
+QUICK = ("mlp", "gates")
 
 
 class Killed(BaseException):
@@ -110,7 +111,13 @@ def assert_same_fit(first, second):
         np.testing.assert_array_equal(getattr(first, name, None), getattr(second, name, None))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *QUICK,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name not in QUICK),
+    ],
+)
 def test_an_interrupted_fit_ends_as_any_other(name, tmp_path, monkeypatch, counted):
     undisturbed = again(ENCODERS[name]).fit(DATA.X, DATA.y)
     assert not counted
@@ -323,6 +330,7 @@ def test_the_fits_of_a_search_share_a_directory(tmp_path, counted):
     assert_same_fit(search.best_estimator_, second.best_estimator_)
 
 
+@pytest.mark.slow
 def test_an_interrupted_pipeline_goes_on(tmp_path, monkeypatch, counted):
     data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)
 

@@ -47,6 +47,7 @@ def test_a_seed_is_needed_only_where_something_is_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_add_task_goes_on(tmp_path, monkeypatch):
     undisturbed = pipeline().fit(X, DATA.y[:, :2]).add_task(X, DATA.y[:, 2])
     fitted = pipeline(tmp_path).fit(X, DATA.y[:, :2])

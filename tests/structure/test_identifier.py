@@ -304,6 +304,7 @@ def test_the_table_says_what_the_attributes_say(data):
     assert one["n_sequences"] == len(data.X)
 
 
+@pytest.mark.slow
 def test_workers_and_seed_go_to_the_test(data):
     X, y = data.X[:150], data.y[:150]
     one = TaskStructureIdentifier(2, independence_test="rcit", random_state=3).fit(X, y)

@@ -69,6 +69,7 @@ def test_empty_structure_gains_nothing():
     assert model.selection_frequency(folds_of(data.X), 2).shape == (6, 0)
 
 
+@pytest.mark.slow
 def test_units_offsets_and_order_of_features_do_not_matter():
     data = make(25, n_timesteps=8, n_features=2)
     before = fit(data, n_tasks=2)
@@ -156,6 +157,7 @@ def test_segments_with_steps_between_them():
     assert np.array_equal(model.structure_, data.structure[kept])
 
 
+@pytest.mark.slow
 def test_effects_on_the_next_state_are_not_evidence():
     # With "all", the states that follow a task's segment are taken for its own.
     data = make(34, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8)
