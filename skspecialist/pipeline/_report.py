@@ -262,11 +262,11 @@ def _paragraph(row: dict[str, Any]) -> str:
             f"{step}" if np.isnan(p) else f"{step} (p = {p:.2g})"
             for step, p in zip(row["steps"], row["pvalues"], strict=True)
         )
-        lines.append(f"depends on {len(row['steps'])} steps: {steps}")
+        lines.append(f"depends on {_count(row['steps'], 'step')}: {steps}")
     else:
         lines.append("no time step was found")
     if row["latents"]:
-        lines.append(f"uses {len(row['latents'])} latents: {row['latents']}")
+        lines.append(f"uses {_count(row['latents'], 'latent')}: {row['latents']}")
     parts = ", ".join(f"{name} {weight:.2f}" for name, weight in row["weights"].items())
     lines.append(f"is predicted from {parts}")
     if not np.isnan(row["loss"]):
@@ -277,3 +277,7 @@ def _paragraph(row: dict[str, Any]) -> str:
     if row["reason"] is not None:
         lines.append(f"is not specialized: {row['reason']}")
     return f"Task {row['task']!r} ({row['kind']}): " + "; ".join(lines) + "."
+
+
+def _count(items: list[Any], noun: str) -> str:
+    return f"{len(items)} {noun}" if len(items) == 1 else f"{len(items)} {noun}s"
