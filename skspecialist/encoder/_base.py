@@ -56,8 +56,8 @@ CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has alr
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
 # at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
 ENOUGH_TRAVEL = 0.5
-# Standard deviations beyond the range seen in training at which features are clipped: what is
-# near is extrapolated, as by any network.
+# Standard deviations beyond the range seen in training at which features are clipped: values
+# near it are extrapolated, as by any network.
 MARGIN = 1.0
 # Parameters that do not change the result of a fit, or that the data of the fit contain.
 NOT_IN_CHECKPOINTS = (

@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 
 from .._base.sklearn_compat import Interval
+from .._stats.model_comparison import standard_error
 from ..exceptions import warn
 from ..networks.layers import CHUNK, Bottlenecks
 from ..networks.net import SpecialistNet
@@ -35,7 +36,7 @@ MAX_RANK_ROWS = 400  # steps at which slopes are compared
 # Share of the largest slope above which a direction counts. It separated the directions that
 # tasks use in trials, where they were known; the proposed number is checked, whatever it is.
 RANK_SHARE = 0.02
-LOST_SHARE = 0.1  # of what a linear model explains: to lose less is no loss of a task
+LOST_SHARE = 0.1  # of what a linear model explains: a task that loses less is not lost
 
 
 class SparsityPath:
@@ -156,8 +157,8 @@ class SparsityPath:
                     row[folds == fold] = ((guess - values[rows]) ** 2).sum(axis=1)
             errors *= weights[self.rows, task]
             worse = errors[0] - errors[1]
-            limit = max(float(_standard_error(worse)), LOST_SHARE * (errors[2] - errors[1]).mean())
-            lost.append(worse.mean() > limit)
+            limit = LOST_SHARE * (errors[2] - errors[1]).mean()
+            lost.append(worse.mean() > max(np.nan_to_num(standard_error(worse)), limit))
         return np.array(lost)
 
     def is_good(self, point: float) -> bool:
@@ -180,7 +181,7 @@ class SparsityPath:
         # One standard error is exceeded by chance with probability 0.16. This is that of the
         # largest of n_tasks errors: 0.84 ** (1 / n_tasks) is not exceeded in a single one.
         factor = stats.t.ppf(stats.norm.cdf(1.0) ** (1 / n_tasks), n_values - 1)
-        error = np.minimum(_standard_error(best), _standard_error(own - best))
+        error = np.minimum(standard_error(best.T), standard_error((own - best).T))
         tolerated = np.nan_to_num(factor * error) + self.tolerance * (null - best).mean(0).clip(0)
         return bool(((own - best).mean(axis=0) <= tolerated).all())
 
@@ -442,13 +443,6 @@ def _ridge(design: np.ndarray, values: np.ndarray, rows: np.ndarray) -> np.ndarr
         if free > 0 and error < best:
             best, coefficients = error, shrunk
     return np.asarray((rows - center) @ (axes @ coefficients))
-
-
-def _standard_error(values: np.ndarray) -> np.ndarray:
-    """Return the standard errors of the means over the first axis."""
-    if len(values) < 2:
-        return np.zeros(values.shape[1:])
-    return np.asarray(values.std(axis=0, ddof=1) / len(values) ** 0.5)
 
 
 class GivenSparsityMixin:

@@ -244,7 +244,7 @@ class BaseSpecialist(
             self.step_mask_ = np.hstack([self.step_mask_, representation.steps])
             self.mask_ = np.vstack([self.mask_, representation.mask])
             self._set_models([*self._models, *models])
-            # Latents that only the new tasks use are no longer left out. The last statement,
+            # Latents that only the new tasks use are computed from now on. The last statement,
             # since the models share the representation.
             reads.mask = self.mask_
         return self
@@ -355,7 +355,7 @@ class BaseSpecialist(
 
     @property
     def _keeps_nan(self) -> bool:
-        """Whether an estimator of one's own reads the sequences as they are."""
+        """Whether the given estimator reads the sequences as they are."""
         return self.strategy == "generalist" and self.estimator is not None
 
     def _labeled(
@@ -421,7 +421,7 @@ class BaseSpecialist(
     ) -> Representation:
         """Return a representation with unfitted parts."""
         structure = self.structure
-        # A single step belongs to every task, so that there is no structure to find.
+        # A single step belongs to every task: the structure is known.
         if structure is None and n_timesteps > 1:
             structure = TaskStructureIdentifier()
         uses_parts = self.strategy != "generalist"

@@ -190,7 +190,8 @@ class Evidence:
     def sample_losses(self, loss: Any, scores: np.ndarray) -> np.ndarray:
         """Return the loss of each sequence, for scores of all sequences."""
         losses = sample_losses(loss, self.task, scores, self.truth, self.quantile)
-        return weighted(losses, self.weights)
+        # Their mean is the weighted one.
+        return losses if self.weights is None else losses * (self.weights / self.weights.mean())
 
     def error(self, differences: np.ndarray) -> float:
         """Return the standard error of a mean difference of losses."""
@@ -227,10 +228,6 @@ def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: 
             sharpness[name] = best_sharpness(_log(probabilities), codes, weights)
             scores[name] = sharpen(probabilities, sharpness[name])
     quantile = pinball_quantile(folds[0].fitted[index]["generalist"].estimator)
-    losses = {
-        name: weighted(sample_losses(loss, task, values, truth, quantile), weights)
-        for name, values in scores.items()
-    }
     groups = None if data.groups is None else data.groups[seen]
     costs, reads = {}, {}
     for name in names:
@@ -238,7 +235,9 @@ def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: 
         costs[name] = len(fits[-1].columns), sum(fit.seconds for fit in fits)
         # A sum over the steps of a task is one over all steps in folds that found none.
         reads[name] = next((f.reads for f in fits if f.reads != "generalist"), "generalist")
-    return Evidence(task, truth, scores, losses, sharpness, groups, costs, reads, quantile, weights)
+    evidence = Evidence(task, truth, scores, {}, sharpness, groups, costs, reads, quantile, weights)
+    evidence.losses = {name: evidence.sample_losses(loss, scores[name]) for name in names}
+    return evidence
 
 
 def is_curved(evidence: Evidence) -> bool:
@@ -257,11 +256,6 @@ def is_curved(evidence: Evidence) -> bool:
     )
     differences = best_linear - best_curved
     return bool(differences.mean() > evidence.error(differences))
-
-
-def weighted(losses: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Return losses whose mean is the weighted one."""
-    return losses if weights is None else losses * (weights / weights.mean())
 
 
 def sharpen(scores: np.ndarray, sharpness: float) -> np.ndarray:

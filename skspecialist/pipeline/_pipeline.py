@@ -39,9 +39,9 @@ DOCS = {
             Candidates that are compared. "auto" is all built-in ones, whose names are those
             of ``weights_``. A list selects some by name, in addition to "generalist" and
             "null"; an entry "auto" selects all. A tuple adds one: a new name, an estimator
-            (or a pair, or those of some tasks by name), and what it reads: "generalist" (all
-            columns of all steps, the default), "steps" (the columns of the task's steps), or
-            "latents".
+            (or a pair, or those of some tasks by name), and the columns that it reads:
+            "generalist" (all columns of all steps, the default), "steps" (the columns of the
+            task's steps), or "latents".
         strategy : {"stack", "best", "specialist", "generalist"}, default="stack"
             Candidates that predict the tasks.
 

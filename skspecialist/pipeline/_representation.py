@@ -88,7 +88,7 @@ class LabeledSequences:
 
     @cached_property
     def varied(self) -> np.ndarray:
-        """Whether each task has more than one value, shape (n_tasks,), bool."""
+        """Tasks with more than one value, shape (n_tasks,), bool."""
         pairs = zip(self.values, self.known, strict=True)
         return np.array([len(set(values[rows].tolist())) > 1 for values, rows in pairs])
 

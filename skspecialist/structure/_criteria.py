@@ -19,7 +19,6 @@ from ..exceptions import warn
 from ..independence._base import IndependenceResult
 from ._evidence import (
     configured_test,
-    informative,
     robust_tests,
     run_tests,
     segments_given_band,
@@ -228,7 +227,7 @@ class Direct(BaseCriterion):
             adjusted_pvalues=adjusted,
             effect_sizes=effect_sizes,
             n_sequences=np.broadcast_to(tests.n, tests.pvalue.shape),
-            tested=tested_steps(blocks, informative(tests), data.n_timesteps),
+            tested=tested_steps(blocks, tests.informative, data.n_timesteps),
             conditioning=conditioning,
             tests=tests,
             between_groups=between_groups,
@@ -308,8 +307,8 @@ class Collider(BaseCriterion):
             adjusted_pvalues=adjusted,
             effect_sizes=effect_sizes,
             n_sequences=fewest.astype(int),
-            tested=tested_steps(x, informative(tests), data.n_timesteps)
-            | tested_steps(y, informative(tests), data.n_timesteps),
+            tested=tested_steps(x, tests.informative, data.n_timesteps)
+            | tested_steps(y, tests.informative, data.n_timesteps),
             conditioning="band",
             tests=tests,
             pairs=pairs,

@@ -24,7 +24,6 @@ __all__ = [
     "check_segment_steps",
     "configured_test",
     "evidence_frame",
-    "informative",
     "robust_tests",
     "run_tests",
     "segments_given_band",
@@ -203,7 +202,7 @@ def check_evidence(
         )
     if result.pairs is not None:
         return
-    untested = ~informative(result.tests) & learned
+    untested = ~result.tests.informative & learned
     if result.between_groups is not None and result.between_groups.any():
         _warn_of_traits(result.between_groups, untested, [] if targets is None else targets.names)
         untested = untested & ~result.between_groups
@@ -236,11 +235,6 @@ def _warn_of_traits(traits: np.ndarray, untested: np.ndarray, task_names: list[s
     if untested[:, traits].all():
         how = f"were not tested, which takes at least {MIN_GROUPS_BETWEEN} groups"
     warn(f"Tasks {names} do not vary within groups: they {how}.")
-
-
-def informative(tests: IndependenceResult) -> np.ndarray:
-    """Return which tests could be carried out."""
-    return np.asarray(tests.flag & (ResultFlag.DEGENERATE | ResultFlag.TOO_FEW_SAMPLES)) == 0
 
 
 def robust_tests(
