@@ -326,6 +326,11 @@ def split_indices(
         raise ValueError(f"{argument}={cv!r} cannot split the data: {error}") from error
 
 
+def is_dask(X: Any) -> bool:
+    """Return whether this is a Dask array, without importing Dask."""
+    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(X, "ndim")
+
+
 def n_dimensions(X: Any) -> int:
     """Return the number of dimensions of an array-like."""
     return X.ndim if hasattr(X, "ndim") else as_array(X, "X").ndim

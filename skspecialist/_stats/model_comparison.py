@@ -15,9 +15,6 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar, nnls
 from scipy.special import huber, log_softmax
 
-from .._data.tasks import Task
-from .._data.validation import as_array
-
 __all__ = [
     "best_sharpness",
     "log_loss_weights",
@@ -238,7 +235,7 @@ def best_sharpness(
 
 def sample_losses(
     loss: str | Callable[..., Any],
-    task: Task,
+    task: Any,
     scores: np.ndarray,
     truth: np.ndarray,
     quantile: float = 0.5,
@@ -279,7 +276,7 @@ def sample_losses(
     return np.asarray(errors**2)
 
 
-def predict_values(task: Task, scores: np.ndarray) -> np.ndarray:
+def predict_values(task: Any, scores: np.ndarray) -> np.ndarray:
     """Return amounts, or the most probable classes."""
     if task.classes is None or scores.shape[1] == 1:
         return scores[:, 0]
@@ -289,7 +286,7 @@ def predict_values(task: Task, scores: np.ndarray) -> np.ndarray:
 def _callable_losses(
     loss: Callable[..., Any], truth: np.ndarray, prediction: np.ndarray
 ) -> np.ndarray:
-    losses = as_array(loss(truth, prediction), "loss", dtype=float)
+    losses = np.asarray(loss(truth, prediction), dtype=float)
     if losses.shape != truth.shape or not np.isfinite(losses).all():
         raise ValueError(
             f"loss must return one finite value for each sample, shape {truth.shape}, "

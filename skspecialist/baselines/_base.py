@@ -16,11 +16,10 @@ from sklearn.utils import get_tags
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, fit_context
 from .._data.tasks import TaskTargets, pad_columns
-from .._stats.moments import Moments
 from ..independence._base import IndependenceResult
 from ..independence._gaussian import Wilks
-from ..structure._aligned import AlignedStructureMixin
-from ..structure._segments import evidence_blocks, make_segments, to_columns
+from ..independence._moments import Moments
+from ..structure._segments import AlignedStructureMixin, evidence_blocks, make_segments, to_columns
 
 __all__ = ["BaseBaseline", "StructureProblem", "import_extra"]
 

@@ -1,11 +1,11 @@
 """Conditional-independence tests."""
 
-from .._stats.moments import Moments
 from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ._cmi import CMI
 from ._gaussian import FisherZ, Wilks
 from ._gcm import GCM
 from ._kci import KCI
+from ._moments import Moments
 from ._rcit import RCIT
 from ._stratified import Stratified
 

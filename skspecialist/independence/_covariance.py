@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from .._data.validation import as_array
-from .._stats.moments import Moments
 from ._base import ARRAYS, BaseIndependenceTest, IndependenceResult, ResultFlag
+from ._moments import Moments
 
 __all__ = ["CovarianceTest", "Partial"]
 

@@ -30,7 +30,7 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
-from ..structure._segments import at_mean
+from ..structure._known import at_mean
 from ._candidates import (
     check_candidates,
     reads_latents,

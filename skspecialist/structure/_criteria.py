@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -14,9 +15,10 @@ from tqdm import tqdm
 
 from .._base.estimator import Part
 from .._base.sklearn_compat import Interval
-from .._stats.moments import FoldedMoments, complementary_halves
+from .._data.tasks import TaskTargets
 from ..exceptions import warn
-from ..independence._base import IndependenceResult
+from ..independence._base import IndependenceResult, ResultFlag
+from ..independence._moments import FoldedMoments, complementary_halves
 from ._evidence import (
     configured_test,
     robust_tests,
@@ -25,9 +27,8 @@ from ._evidence import (
     segments_given_rest,
     uses_robust_tests,
 )
-from ._gain import Gain, StructureGain
+from ._known import Gain, SegmentedData, StructureGain
 from ._segments import (
-    SegmentedData,
     collider_sets,
     evidence_blocks,
     resolve_segment_steps,
@@ -44,6 +45,7 @@ __all__ = [
     "CriterionResult",
     "Direct",
     "Selection",
+    "join_results",
     "seed_from",
 ]
 
@@ -435,3 +437,59 @@ def _adjust(pvalues: np.ndarray, correction: str) -> np.ndarray:
     if correction == "none" or not pvalues.size:
         return pvalues
     return false_discovery_control(pvalues, axis=0, method=correction)
+
+
+def join_results(
+    results: Sequence[CriterionResult], tasks: Sequence[np.ndarray], targets: TaskTargets | None
+) -> CriterionResult:
+    """Return the result of all tasks from those of some tasks each.
+
+    Parameters
+    ----------
+    results : sequence of CriterionResult
+        Results for the same segments.
+    tasks : sequence of ndarray of int
+        Tasks of each result.
+    targets : TaskTargets or None
+        All tasks; of those in no result there is no evidence. None if they are not observed.
+    """
+    if targets is None or len(tasks[0]) == len(targets):
+        return results[0]
+    n_tasks = len(targets)
+
+    def place(arrays: list[np.ndarray], fill: float) -> np.ndarray:
+        shape = (len(arrays[0]), n_tasks, *arrays[0].shape[2:])
+        joined = np.full(shape, fill, dtype=arrays[0].dtype)
+        for own, array in zip(tasks, arrays, strict=True):
+            joined[:, own] = array
+        return joined
+
+    def field(name: str, fill: float) -> np.ndarray:
+        return place([np.asarray(getattr(result, name)) for result in results], fill)
+
+    tests = [result.tests for result in results if result.tests is not None]
+    between = [r.between_groups[None] for r in results if r.between_groups is not None]
+    windowed = {result.conditioning for result in results}
+    return CriterionResult(
+        structure=field("structure", False),
+        statistics=field("statistics", 0.0),
+        pvalues=field("pvalues", 1.0),
+        adjusted_pvalues=field("adjusted_pvalues", 1.0),
+        effect_sizes=field("effect_sizes", 0.0),
+        n_sequences=field("n_sequences", 0),
+        tested=field("tested", False),
+        # The fewest steps that any task was tested given.
+        conditioning=next(name for name in ("band", "window", "all") if name in windowed),
+        tests=IndependenceResult(
+            statistic=place([test.statistic for test in tests], 0.0),
+            pvalue=place([test.pvalue for test in tests], 1.0),
+            effect_size=place([test.effect_size for test in tests], 0.0),
+            df=place([test.df for test in tests], np.nan),
+            n=place([np.broadcast_to(test.n, test.pvalue.shape) for test in tests], 0),
+            flag=place([test.flag for test in tests], int(ResultFlag.TOO_FEW_SAMPLES)),
+            signed=all(test.signed for test in tests),
+        ),
+        pairs=results[0].pairs,
+        selection_frequency=field("selection_frequency", np.nan),
+        between_groups=place(between, False)[0] if len(between) == len(results) else None,
+    )

@@ -8,14 +8,15 @@ import numpy as np
 from joblib import effective_n_jobs
 
 from .._data.tasks import TaskTargets
-from .._stats.moments import Moments, WideMoments
 from ..exceptions import warn
 from ..independence._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ..independence._covariance import CovarianceTest
 from ..independence._gaussian import FisherZ, Wilks
+from ..independence._moments import Moments, WideMoments
+from ._known import SegmentedData
 from ._lift import MIN_GROUPS_BETWEEN
 from ._robust import MAX_COMPONENTS, MIN_SEQUENCES, robust_scores
-from ._segments import SegmentedData, to_columns
+from ._segments import to_columns
 
 __all__ = [
     "TooFewSequencesError",

@@ -15,20 +15,19 @@ from sklearn.utils.validation import check_is_fitted
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.tasks import TaskTargets
-from .._data.validation import check_labels, check_same_length
-from .._stats.moments import FoldedMoments, fold_dask, is_dask
+from .._data.validation import check_labels, check_same_length, is_dask
 from ..independence._base import BaseIndependenceTest
-from ._aligned import AlignedStructureMixin
-from ._criteria import CRITERIA, BaseCriterion, CriterionResult
+from ..independence._moments import FoldedMoments
+from ._criteria import CRITERIA, BaseCriterion, CriterionResult, join_results
+from ._dask import read_dask
 from ._evidence import (
     check_combinations,
     check_evidence,
     check_segment_steps,
     evidence_frame,
 )
-from ._gain import choose_segments
-from ._known import KnownTasks, TaskGain, join_results, task_columns
-from ._segments import SegmentedData, resolve_segments
+from ._known import KnownTasks, SegmentedData, TaskGain, choose_segments, task_columns
+from ._segments import AlignedStructureMixin, resolve_segments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -314,7 +313,7 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
                 "groups are not supported with Dask arrays, of which only the covariance is "
                 "kept: use groups=None, or sequences in memory."
             )
-        self._find(self._read_dask(X, y) if is_dask(X) else self._read(X, y, groups))
+        self._find(read_dask(self, X, y) if is_dask(X) else self._read(X, y, groups))
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -434,19 +433,6 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         segments = resolve_segments(self.segment_length, X.shape[1])
         self.n_samples_seen_ = len(X)
         return KnownTasks.split(X, task_columns(self, y, X), self._targets, segments, groups)
-
-    def _read_dask(self, X: Any, y: Any) -> list[KnownTasks]:
-        """Validate Dask arrays, and compute their statistics block by block."""
-        observed = self.criterion_.needs_tasks
-        if observed and y is None:
-            raise TaskTargets.missing(self)
-        # The workers validate the values; zeros have the same shape and feature names.
-        zeros = np.zeros((1, *X.shape[1:]))
-        shape = self._validate(zeros, n_timesteps=self.n_timesteps, reset=True).shape[1:]
-        segments = resolve_segments(self.segment_length, shape[0])
-        folded, self._targets = fold_dask(X, y if observed else None, self.task_types)
-        self.n_samples_seen_ = folded.total.n
-        return KnownTasks.complete(folded, shape, self._targets, segments)
 
     def _read_batch(self, X: Any, y: Any, classes: Any) -> list[KnownTasks]:
         """Validate a batch, and merge its statistics with those of the previous ones."""

@@ -1,21 +1,49 @@
-"""Tasks that miss values: each is tested on the sequences of which it is known."""
+"""Sequences with the tasks that are known of them, and the held-out gain of their structure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Protocol, Self
 
 import numpy as np
+from scipy.special import betaln
+from tqdm import tqdm
 
-from .._data.tasks import TaskTargets
-from .._stats.moments import FoldedMoments, fold_moments
-from ..independence._base import IndependenceResult, ResultFlag
-from ._criteria import CriterionResult
-from ._gain import Gain
-from ._segments import SegmentedData, at_mean
+from .._data.tasks import TaskTargets, pad_columns
+from .._stats.model_comparison import tolerated_loss
+from ..independence._moments import FoldedMoments, Moments, WideMoments, fold_moments, fold_of
+from ._segments import make_segments, to_columns
 
-__all__ = ["KnownTasks", "TaskGain", "join_results", "task_columns"]
+__all__ = [
+    "Gain",
+    "GaussianGain",
+    "KnownTasks",
+    "SegmentedData",
+    "StructureGain",
+    "TaskGain",
+    "at_mean",
+    "choose_segments",
+    "task_columns",
+]
+
+# Range of segment_length="auto", and folds that choose it.
+LONGEST_SEGMENT, N_SPLITS = 10, 5
+
+# Coefficients are estimated from a tenth of the sequences, so that a superfluous column costs
+# ten times as much likelihood as with all of them, but from at least ten per column.
+FRACTION_TO_FIT, SEQUENCES_PER_COLUMN = 0.1, 10
+
+# Ridge penalties relative to the mean eigenvalue of the predictors' scatter: from practically
+# least squares to practically no predictors.
+PENALTIES = np.logspace(-6, 4, 41)
+
+
+class Gain(Protocol):
+    """Model whose gain is the held-out log-likelihood gain, in nats per sequence."""
+
+    def gain(self, moments: Any) -> float: ...
 
 
 def task_columns(identifier: Any, y: Any, X: np.ndarray, *, held_out: bool = False) -> np.ndarray:
@@ -27,6 +55,102 @@ def task_columns(identifier: Any, y: Any, X: np.ndarray, *, held_out: bool = Fal
         raise TaskTargets.missing(identifier)
     targets.split(y, like=X)
     return targets.to_columns(y, held_out=held_out)[0]
+
+
+@dataclass(frozen=True)
+class SegmentedData:
+    """Statistics of flat sequences beside the columns of their tasks, with segments.
+
+    Attributes
+    ----------
+    folded : FoldedMoments or WideMoments
+        Statistics of the columns, missing steps imputed by their mean.
+    segments : ndarray of shape (n_segments, 2)
+        First step of each segment and the step after its last.
+    n_timesteps, n_features : int
+        Number of steps, and of features of a step.
+    task_columns : ndarray of shape (n_tasks, width)
+        Columns of each task, padded with -1.
+    X : ndarray of shape (n_sequences, n_timesteps * n_features) or None
+        The sequences of all folds, with NaN for missing steps; None if only their
+        statistics were kept.
+    tasks : ndarray of shape (n_sequences, n_task_columns) or None
+        The columns of the tasks.
+    has_missing : bool
+        Whether ``X`` has NaN.
+    groups : ndarray of int of shape (n_sequences,) or None
+        Group of each sequence; none is in two folds.
+    """
+
+    folded: FoldedMoments | WideMoments
+    segments: np.ndarray
+    n_timesteps: int
+    n_features: int
+    task_columns: np.ndarray
+    X: np.ndarray | None = None
+    tasks: np.ndarray | None = None
+    has_missing: bool = False
+    groups: np.ndarray | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: np.ndarray,
+        tasks: np.ndarray,
+        owned: Sequence[np.ndarray],
+        segments: np.ndarray,
+        groups: np.ndarray | None = None,
+    ) -> Self:
+        """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing.
+
+        ``owned`` has the columns of ``tasks`` that belong to each task.
+        """
+        flat = X.reshape(len(X), -1)
+        filled = at_mean(flat)
+        folded = fold_moments(filled, tasks, groups)
+        shape = X.shape[1], X.shape[2]
+        statistics = cls.from_statistics(folded, shape, owned, segments)
+        missing = filled is not flat
+        return replace(statistics, X=flat, tasks=tasks, has_missing=missing, groups=groups)
+
+    @classmethod
+    def from_statistics(
+        cls,
+        folded: FoldedMoments | WideMoments,
+        shape: tuple[int, int],
+        owned: Sequence[np.ndarray],
+        segments: np.ndarray,
+    ) -> Self:
+        """Build from the statistics of sequences of ``shape`` (n_timesteps, n_features)."""
+        return cls(folded, segments, *shape, pad_columns(owned, shape[0] * shape[1]))
+
+    @property
+    def moments(self) -> Moments | WideMoments:
+        """Statistics of all columns over all sequences."""
+        return self.folded.total
+
+    @cached_property
+    def data(self) -> np.ndarray | None:
+        """All columns of the sequences of these folds, for tests that need the samples."""
+        if self.X is None or self.tasks is None:
+            return None
+        rows = self.rows
+        return np.hstack([self.X[rows], self.tasks[rows]], dtype=np.float64)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Mask of the sequences of these folds, of shape (n_sequences,)."""
+        assert self.X is not None
+        units = np.arange(len(self.X)) if self.groups is None else self.groups
+        return np.isin(fold_of(units, self.folded.n_folds), list(self.folded.folds))
+
+    def with_segments(self, segments: np.ndarray) -> Self:
+        """Return the same sequences with other segments."""
+        return replace(self, segments=segments)
+
+    def subset(self, folds: Collection[int]) -> Self:
+        """Return the sequences of some folds only."""
+        return replace(self, folded=self.folded.subset(folds))
 
 
 @dataclass(frozen=True)
@@ -95,7 +219,7 @@ class KnownTasks:
         data = SegmentedData.from_statistics(folded, shape, owned, segments)
         return [cls(np.arange(len(owned)), np.arange(sum(map(len, owned))), data)]
 
-    def find(self, identifier: Any) -> CriterionResult:
+    def find(self, identifier: Any) -> Any:
         """Find the structure of these tasks, and its frequency in half-samples."""
         criterion, n_subsamples = identifier.criterion_, identifier.n_subsamples
         result = criterion.find(self.data, identifier)
@@ -127,7 +251,7 @@ class TaskGain:
     model: Any
 
     @classmethod
-    def fit(cls, known: KnownTasks, result: CriterionResult, identifier: Any) -> Self:
+    def fit(cls, known: KnownTasks, result: Any, identifier: Any) -> Self:
         """Fit the model of the gain of a structure."""
         model: Gain = identifier.criterion_.gain(known.data, result)
         width = known.data.n_timesteps * known.data.n_features
@@ -147,57 +271,213 @@ class TaskGain:
         return float(total)
 
 
-def join_results(
-    results: Sequence[CriterionResult], tasks: Sequence[np.ndarray], targets: TaskTargets | None
-) -> CriterionResult:
-    """Return the result of all tasks from those of some tasks each.
+class StructureGain:
+    """Log-likelihood gain of the tasks from their steps, per sequence.
+
+    A task is predicted from its steps and from the step after each run of them, which may
+    be driven by its last action. Superfluous steps therefore gain no likelihood, but cost
+    that of their estimated coefficients. As the coefficients are estimated from a tenth of
+    the sequences, the cost separates such a structure from the true one: this split is
+    consistent for model selection, whereas leave-one-out is not [1]_. The code length of
+    the segments of each task is subtracted, divided by the number of sequences: of two
+    structures with the same steps, the one with fewer segments is better.
 
     Parameters
     ----------
-    results : sequence of CriterionResult
-        Results for the same segments.
-    tasks : sequence of ndarray of int
-        Tasks of each result.
-    targets : TaskTargets or None
-        All tasks; of those in no result there is no evidence. None if they are not observed.
+    data : SegmentedData
+        Sequences and tasks.
+    structure : ndarray of bool of shape (n_segments, n_tasks)
+        Relevant segments of each task.
+
+    References
+    ----------
+    .. [1] J. Shao, "Linear model selection by cross-validation", Journal of the American
+       Statistical Association 88, 1993.
     """
-    if targets is None or len(tasks[0]) == len(targets):
-        return results[0]
-    n_tasks = len(targets)
 
-    def place(arrays: list[np.ndarray], fill: float) -> np.ndarray:
-        shape = (len(arrays[0]), n_tasks, *arrays[0].shape[2:])
-        joined = np.full(shape, fill, dtype=arrays[0].dtype)
-        for own, array in zip(tasks, arrays, strict=True):
-            joined[:, own] = array
-        return joined
+    def __init__(self, data: SegmentedData, structure: np.ndarray) -> None:
+        n_columns = len(data.moments.mean)
+        moments = data.folded.part(
+            max(int(FRACTION_TO_FIT * data.moments.n), SEQUENCES_PER_COLUMN * n_columns)
+        )
+        n_segments, n_relevant = len(structure), structure.sum(axis=0)
+        # log binom(K, k), the nats that encode which k of K segments are relevant.
+        code_lengths = -np.log(n_segments + 1) - betaln(n_segments - n_relevant + 1, n_relevant + 1)
+        self.cost = float(code_lengths.sum()) / data.moments.n
+        self.gains = []
+        for relevant, columns in zip(structure.T, data.task_columns, strict=True):
+            steps = np.zeros(data.n_timesteps + 1, dtype=bool)
+            for first, stop in data.segments[relevant]:
+                steps[first : stop + 1] = True  # and the step after the segment
+            predictors = to_columns(np.flatnonzero(steps[:-1])[None], data.n_features)[0]
+            self.gains.append(GaussianGain(predictors, columns[columns >= 0]).fit(moments))
 
-    def field(name: str, fill: float) -> np.ndarray:
-        return place([np.asarray(getattr(result, name)) for result in results], fill)
+    def gain(self, moments: Any) -> float:
+        """Return the mean gain of new sequences, summed over tasks."""
+        return float(sum(gain.gain(moments) for gain in self.gains)) - self.cost
 
-    tests = [result.tests for result in results if result.tests is not None]
-    between = [r.between_groups[None] for r in results if r.between_groups is not None]
-    windowed = {result.conditioning for result in results}
-    return CriterionResult(
-        structure=field("structure", False),
-        statistics=field("statistics", 0.0),
-        pvalues=field("pvalues", 1.0),
-        adjusted_pvalues=field("adjusted_pvalues", 1.0),
-        effect_sizes=field("effect_sizes", 0.0),
-        n_sequences=field("n_sequences", 0),
-        tested=field("tested", False),
-        # The fewest steps that any task was tested given.
-        conditioning=next(name for name in ("band", "window", "all") if name in windowed),
-        tests=IndependenceResult(
-            statistic=place([test.statistic for test in tests], 0.0),
-            pvalue=place([test.pvalue for test in tests], 1.0),
-            effect_size=place([test.effect_size for test in tests], 0.0),
-            df=place([test.df for test in tests], np.nan),
-            n=place([np.broadcast_to(test.n, test.pvalue.shape) for test in tests], 0),
-            flag=place([test.flag for test in tests], int(ResultFlag.TOO_FEW_SAMPLES)),
-            signed=all(test.signed for test in tests),
-        ),
-        pairs=results[0].pairs,
-        selection_frequency=field("selection_frequency", np.nan),
-        between_groups=place(between, False)[0] if len(between) == len(results) else None,
+
+class GaussianGain:
+    """Log-likelihood gain of a task from predictors, per sample.
+
+    The task's columns given the predictors are Gaussian with a linear mean; the ridge
+    penalty is chosen by generalized cross-validation [1]_. Everything is computed from
+    sufficient statistics.
+
+    Parameters
+    ----------
+    predictors : ndarray of int of shape (n_predictors,)
+        Columns that predict the task; the gain is zero without any.
+    responses : ndarray of int of shape (n_responses,)
+        Columns of the task.
+
+    References
+    ----------
+    .. [1] G. H. Golub, M. Heath & G. Wahba, "Generalized cross-validation as a method
+       for choosing a good ridge parameter", Technometrics 21, 1979.
+    """
+
+    def __init__(self, predictors: np.ndarray, responses: np.ndarray) -> None:
+        self.predictors, self.responses = predictors, responses
+
+    def _own(self, moments: Any) -> tuple[Moments, np.ndarray, np.ndarray]:
+        """Return the statistics of predictors and responses, and their places in them."""
+        columns = np.concatenate([self.predictors, self.responses])
+        places = np.arange(len(columns))
+        x, y = places[: len(self.predictors)], places[len(self.predictors) :]
+        return moments.columns(columns), x, y
+
+    def fit(self, moments: Any) -> Self:
+        """Fit from the statistics of the training data."""
+        n = moments.n
+        total, unit, values, vectors, projected = self._spectrum(moments)
+
+        best = np.inf
+        self.coef_ = np.zeros((len(self.predictors), len(self.responses)))
+        self.covariance_, freedom = total / max(n - 1, 1), 0.0
+        mean = values.sum() / max(len(self.predictors), 1)
+        for penalty in PENALTIES * mean if len(values) else ():
+            # In the eigenbasis of the scatter the ridge solution is diagonal.
+            shrunk = 1.0 / (values + max(penalty, 1e-300))
+            coef = shrunk[:, None] * projected
+            cross = projected.T @ coef
+            residual = total - 2 * cross + coef.T @ (values[:, None] * coef)
+            # n minus the trace of the hat matrix, one of which is the mean's.
+            freedom = n - 1 - (values * shrunk).sum()
+            if freedom <= 1.0:
+                continue
+            # Generalized cross-validation [1], up to a constant.
+            criterion = np.trace(residual) / freedom**2
+            if criterion < best:
+                best = criterion
+                self.coef_ = unit[:, None] * (vectors @ coef)
+                self.covariance_ = residual / freedom
+        self.null_covariance_ = total / max(n - 1, 1)
+        return self
+
+    def _spectrum(self, moments: Any) -> tuple[np.ndarray, ...]:
+        """Set the means, and return the scatter of the task's columns, the scales of the
+        predictors, the eigenvalues and eigenvectors of their scatter, and the projected task.
+        """
+        if isinstance(moments, WideMoments) and moments.n < len(self.predictors):
+            # With fewer sequences than predictors, their Gram matrix has the same spectrum.
+            rows = moments.rows_of(np.concatenate([self.predictors, self.responses]))
+            self.mean_ = rows.mean(axis=0)
+            A, Y = np.split(rows - self.mean_, [len(self.predictors)], axis=1)
+            unit = _inverse(A.std(axis=0))
+            A = A * unit
+            values, U = np.linalg.eigh(A @ A.T)
+            kept = values > 1e-12 * max(values[-1], 1e-300)
+            values, U = values[kept], U[:, kept]
+            roots = np.sqrt(values)
+            return Y.T @ Y, unit, values, (A.T @ U) / roots, roots[:, None] * (U.T @ Y)
+        moments, x, y = self._own(moments)
+        self.mean_ = moments.mean
+        # Predictors have unit variance, so that the penalty does not depend on their units.
+        unit = _inverse(np.sqrt(np.diag(moments.scatter)[x] / moments.n))
+        values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)] * unit[:, None] * unit)
+        projected = vectors.T @ (moments.scatter[np.ix_(x, y)] * unit[:, None])
+        total = moments.scatter[np.ix_(y, y)]
+        return total, unit, np.maximum(values, 0.0), vectors, projected
+
+    def gain(self, moments: Any) -> float:
+        """Return the mean gain of held-out samples, from their statistics."""
+        moments, x, y = self._own(moments)
+        # Second moments about the means of the training data, which the model predicts from.
+        offset = moments.mean - self.mean_
+        second = moments.scatter + moments.n * np.outer(offset, offset)
+        total, cross = second[np.ix_(y, y)], second[np.ix_(x, y)].T @ self.coef_
+        explained = self.coef_.T @ second[np.ix_(x, x)] @ self.coef_
+        return _log_density(
+            (total - cross - cross.T + explained) / moments.n, self.covariance_
+        ) - _log_density(total / moments.n, self.null_covariance_)
+
+
+def _inverse(spread: np.ndarray) -> np.ndarray:
+    """Return inverse scales, 0 for a constant column."""
+    return np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 0.0)
+
+
+def _log_density(second: np.ndarray, covariance: np.ndarray) -> float:
+    """Return the mean log-density, up to a constant, of residuals with these second moments."""
+    # The floor keeps the density finite for a task without any residual in the training data.
+    floor = 1e-12 * max(np.trace(covariance) / len(covariance), 1e-300)
+    cholesky = np.linalg.cholesky(covariance + floor * np.eye(len(covariance)))
+    whitened = np.linalg.solve(cholesky, np.linalg.solve(cholesky, second).T)
+    return float(-0.5 * np.trace(whitened) - np.log(np.diag(cholesky)).sum())
+
+
+def choose_segments(identifier: Any, parts: Sequence[SegmentedData]) -> np.ndarray:
+    """Return the segments of the shortest length within one standard error of the best.
+
+    Parameters
+    ----------
+    identifier : TaskStructureIdentifier
+        Estimator whose criterion is fitted to each training fold.
+    parts : sequence of SegmentedData
+        Tasks, and the sequences of which they are known.
+
+    Returns
+    -------
+    segments : ndarray of int of shape (n_segments, 2)
+        First step of each segment and the step after its last.
+    """
+    n_timesteps = parts[0].n_timesteps
+    longest = max(min(LONGEST_SEGMENT, n_timesteps // 2), 1)
+    candidates = [make_segments(n_timesteps, length) for length in range(1, longest + 1)]
+    gains = np.array(
+        [
+            np.sum([_held_out_gains(identifier, d.with_segments(segments)) for d in parts], axis=0)
+            for segments in tqdm(
+                candidates, desc="segment lengths", disable=not identifier.verbose, leave=False
+            )
+        ]
     )
+    means = gains.mean(axis=1)
+    best = gains[np.argmax(means)]
+    tolerated = tolerated_loss(best, gains - best)
+    return candidates[int(np.argmax(means >= means.max() - tolerated))]
+
+
+def _held_out_gains(identifier: Any, data: SegmentedData) -> list[float]:
+    """Return the gain on each held-out fold of the structure of the others."""
+    gains = []
+    for training_folds, held_out in data.folded.splits(N_SPLITS):
+        training = data.subset(training_folds)
+        result = identifier.criterion_.find(training, identifier)
+        gains.append(identifier.criterion_.gain(training, result).gain(held_out))
+    return gains
+
+
+def at_mean(X: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
+    """Impute missing steps of flat sequences by their mean; the same array if none is missing."""
+    # The sum is NaN if any value is, and needs no array of the size of X.
+    if not np.isnan(X.sum()):
+        return X
+    missing = np.isnan(X)
+    if not missing.any():
+        return X
+    if means is None:
+        counts = (~missing).sum(axis=0)
+        means = np.where(missing, 0.0, X).sum(axis=0) / np.maximum(counts, 1)
+    return np.where(missing, means, X)

@@ -1,4 +1,4 @@
-"""Segments of aligned sequences: their steps, their bands, and the columns of both.
+"""Segments of aligned sequences: their steps, their bands, the selection of their steps.
 
 Sets of steps are integer arrays in which -1 stands for an absent step, so that sets of
 different sizes fit into one array.
@@ -6,23 +6,22 @@ different sizes fit into one array.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from numbers import Integral
-from typing import Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
 
-from .._data.tasks import pad_columns
-from .._data.validation import as_array
-from .._stats.moments import FoldedMoments, Moments, WideMoments, fold_moments, fold_of
+from .._base.estimator import TaskEstimatorMixin
+from .._data.validation import as_array, check_numbers, n_dimensions, validate_sequences
+from ..exceptions import warn
 
 __all__ = [
-    "SegmentedData",
-    "at_mean",
+    "AlignedStructureMixin",
     "collider_sets",
     "evidence_blocks",
     "make_segments",
@@ -260,111 +259,167 @@ def match_tasks(reference: np.ndarray, found: np.ndarray) -> np.ndarray:
     return found[:, linear_sum_assignment(agreement, maximize=True)[1]]
 
 
-@dataclass(frozen=True)
-class SegmentedData:
-    """Statistics of flat sequences beside the columns of their tasks, with segments.
+class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, TransformerMixin):
+    """Selector of the time steps that belong to any task.
 
-    Attributes
-    ----------
-    folded : FoldedMoments or WideMoments
-        Statistics of the columns, missing steps imputed by their mean.
-    segments : ndarray of shape (n_segments, 2)
-        First step of each segment and the step after its last.
-    n_timesteps, n_features : int
-        Number of steps, and of features of a step.
-    task_columns : ndarray of shape (n_tasks, width)
-        Columns of each task, padded with -1.
-    X : ndarray of shape (n_sequences, n_timesteps * n_features) or None
-        The sequences of all folds, with NaN for missing steps; None if only their
-        statistics were kept.
-    tasks : ndarray of shape (n_sequences, n_task_columns) or None
-        The columns of the tasks.
-    has_missing : bool
-        Whether ``X`` has NaN.
-    groups : ndarray of int of shape (n_sequences,) or None
-        Group of each sequence; none is in two folds.
+    ``fit`` of a subclass validates with :meth:`_validate` and ends with
+    :meth:`_set_structure`.
     """
 
-    folded: FoldedMoments | WideMoments
-    segments: np.ndarray
-    n_timesteps: int
-    n_features: int
-    task_columns: np.ndarray
-    X: np.ndarray | None = None
-    tasks: np.ndarray | None = None
-    has_missing: bool = False
-    groups: np.ndarray | None = None
+    segments_: np.ndarray
+    structure_: np.ndarray
+    step_mask_: np.ndarray
+    support_: np.ndarray
+    n_timesteps_: int
+    n_tasks_: int
+    task_names_: list[str]
+    n_features_in_: int
 
-    @classmethod
-    def from_arrays(
-        cls,
-        X: np.ndarray,
-        tasks: np.ndarray,
-        owned: Sequence[np.ndarray],
+    def _set_structure(
+        self,
+        structure: np.ndarray,
         segments: np.ndarray,
-        groups: np.ndarray | None = None,
-    ) -> Self:
-        """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing.
+        n_timesteps: int,
+        task_names: list[str] | None,
+    ) -> None:
+        """Set the fitted attributes that are derived from the structure."""
+        self.structure_, self.segments_ = structure, segments
+        self.step_mask_ = np.zeros((n_timesteps, structure.shape[1]), dtype=bool)
+        for (first, stop), tasks in zip(segments, structure, strict=True):
+            self.step_mask_[first:stop] = tasks
+        self.support_ = np.any(self.step_mask_, axis=1)
+        self.n_timesteps_, self.n_tasks_ = n_timesteps, structure.shape[1]
+        self.task_names_ = task_names or [f"task{j}" for j in range(self.n_tasks_)]
 
-        ``owned`` has the columns of ``tasks`` that belong to each task.
+    def step_weights(self, X: ArrayLike) -> np.ndarray:
+        """Return the weight of each step for each task and sequence.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
+                (n_sequences, n_features_in_)
+            Sequences.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_sequences, n_timesteps, n_tasks)
+            1.0 for the steps of a task and 0.0 otherwise, equal in all sequences. A
+            read-only view.
         """
-        flat = X.reshape(len(X), -1)
-        filled = at_mean(flat)
-        folded = fold_moments(filled, tasks, groups)
-        shape = X.shape[1], X.shape[2]
-        statistics = cls.from_statistics(folded, shape, owned, segments)
-        missing = filled is not flat
-        return replace(statistics, X=flat, tasks=tasks, has_missing=missing, groups=groups)
+        X = self._validate(X)
+        return np.broadcast_to(self.step_mask_.astype(float), (len(X), *self.step_mask_.shape))
 
-    @classmethod
-    def from_statistics(
-        cls,
-        folded: FoldedMoments | WideMoments,
-        shape: tuple[int, int],
-        owned: Sequence[np.ndarray],
-        segments: np.ndarray,
-    ) -> Self:
-        """Build from the statistics of sequences of ``shape`` (n_timesteps, n_features)."""
-        return cls(folded, segments, *shape, pad_columns(owned, shape[0] * shape[1]))
+    def get_support(self, indices: bool = False) -> np.ndarray:
+        """Return the steps that belong to any task.
 
-    @property
-    def moments(self) -> Moments | WideMoments:
-        """Statistics of all columns over all sequences."""
-        return self.folded.total
+        Parameters
+        ----------
+        indices : bool, default=False
+            Whether to return indices of steps instead of a mask.
 
-    @cached_property
-    def data(self) -> np.ndarray | None:
-        """All columns of the sequences of these folds, for tests that need the samples."""
-        if self.X is None or self.tasks is None:
-            return None
-        rows = self.rows
-        return np.hstack([self.X[rows], self.tasks[rows]], dtype=np.float64)
+        Returns
+        -------
+        support : ndarray of bool of shape (n_timesteps,), or of int
+            The steps that :meth:`transform` keeps.
+        """
+        check_is_fitted(self)
+        return np.flatnonzero(self.support_) if indices else np.asarray(self.support_)
 
-    @property
-    def rows(self) -> np.ndarray:
-        """Mask of the sequences of these folds, of shape (n_sequences,)."""
-        assert self.X is not None
-        units = np.arange(len(self.X)) if self.groups is None else self.groups
-        return np.isin(fold_of(units, self.folded.n_folds), list(self.folded.folds))
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Reduce sequences to the steps that belong to any task.
 
-    def with_segments(self, segments: np.ndarray) -> Self:
-        """Return the same sequences with other segments."""
-        return replace(self, segments=segments)
+        Parameters
+        ----------
+        X : array-like of shape (n_sequences, n_timesteps, n_features) or \
+                (n_sequences, n_features_in_)
+            Sequences.
 
-    def subset(self, folds: Collection[int]) -> Self:
-        """Return the sequences of some folds only."""
-        return replace(self, folded=self.folded.subset(folds))
+        Returns
+        -------
+        X : ndarray of shape (n_sequences, n_kept, n_features) or \
+                (n_sequences, n_kept * n_features)
+            The kept steps, with as many dimensions as the input.
+        """
+        flat = n_dimensions(X) != 3
+        X = self._validate(X)
+        if not self.support_.any():
+            warn(
+                "No step of any task was found, so that no step is kept: there may be "
+                "too few sequences, or the tasks depend on none of the steps."
+            )
+        return _like_input(X[:, self.support_], flat)
+
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
+        """Reverse :meth:`transform`, with zeros for the steps that were removed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_sequences, n_kept, n_features) or \
+                (n_sequences, n_kept * n_features)
+            Kept steps, as returned by :meth:`transform`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_sequences, n_timesteps, n_features) or \
+                (n_sequences, n_features_in_)
+            Complete sequences.
+
+        Raises
+        ------
+        ValueError or TypeError
+            If ``X`` is not numeric, or its shape is not that of the kept steps.
+        """
+        check_is_fitted(self)
+        kept = check_numbers(
+            X,
+            "X",
+            dtype="numeric",
+            allow_nd=True,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=0,
+            ensure_min_features=0,
+        )
+        n_features, n_kept = self.n_features_in_ // self.n_timesteps_, int(self.support_.sum())
+        if kept.shape[1:] not in [(n_kept, n_features), (n_kept * n_features,)]:
+            raise ValueError(
+                f"X must hold the {n_kept} kept steps with {n_features} features each, "
+                f"got shape {kept.shape}."
+            )
+        sequences = np.zeros((len(kept), self.n_timesteps_, n_features), dtype=kept.dtype)
+        sequences[:, self.support_] = kept.reshape(len(kept), n_kept, n_features)
+        return _like_input(sequences, kept.ndim == 2)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
+        """Return the feature names of the output of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,), default=None
+            Names of the columns; None takes those of ``fit``, or x0, x1, ...
+
+        Returns
+        -------
+        names : ndarray of str
+            Names of the kept columns.
+        """
+        names = super().get_feature_names_out(input_features)
+        return names[np.repeat(self.support_, self.n_features_in_ // self.n_timesteps_)]
+
+    def _validate(
+        self, X: Any, *, n_timesteps: int | None = None, reset: bool = False, **checks: Any
+    ) -> np.ndarray:
+        """Return sequences (n_sequences, n_timesteps, n_features), of ``fit`` if ``reset``."""
+        if not reset:
+            check_is_fitted(self)
+            n_timesteps = self.n_timesteps_
+        finite = "allow-nan" if get_tags(self).input_tags.allow_nan else True
+        return validate_sequences(
+            self, X, n_timesteps=n_timesteps, reset=reset, ensure_all_finite=finite, **checks
+        )
 
 
-def at_mean(X: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
-    """Impute missing steps of flat sequences by their mean; the same array if none is missing."""
-    # The sum is NaN if any value is, and needs no array of the size of X.
-    if not np.isnan(X.sum()):
-        return X
-    missing = np.isnan(X)
-    if not missing.any():
-        return X
-    if means is None:
-        counts = (~missing).sum(axis=0)
-        means = np.where(missing, 0.0, X).sum(axis=0) / np.maximum(counts, 1)
-    return np.where(missing, means, X)
+def _like_input(sequences: np.ndarray, flat: bool) -> np.ndarray:
+    """Return sequences with the number of dimensions of the input."""
+    if not flat:
+        return sequences
+    return sequences.reshape(len(sequences), sequences.shape[1] * sequences.shape[2])

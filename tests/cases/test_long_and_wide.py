@@ -12,9 +12,9 @@ from skspecialist import (
     TaskLocalizer,
     TaskStructureIdentifier,
 )
-from skspecialist._stats import moments
 from skspecialist.encoder import _training
 from skspecialist.exceptions import SpecialistWarning
+from skspecialist.independence import _moments as moments
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

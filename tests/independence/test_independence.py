@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from skspecialist._stats.moments import Moments
 from skspecialist.independence import FisherZ, ResultFlag, Wilks
+from skspecialist.independence._moments import Moments
 
 TESTS = [FisherZ(), Wilks()]
 

@@ -14,8 +14,8 @@ from skspecialist import (
     TaskStructureIdentifier,
     sequences_from_frame,
 )
-from skspecialist._stats.moments import Moments
 from skspecialist.independence import GCM, FisherZ, Wilks
+from skspecialist.independence._moments import Moments
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 

@@ -5,10 +5,10 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
-from skspecialist._stats.moments import Moments
 from skspecialist.encoder._rotation import sparse_rotation
 from skspecialist.encoder._separability import inseparable_groups, select_support
 from skspecialist.independence import CMI, GCM, KCI, RCIT, FisherZ, Stratified, Wilks
+from skspecialist.independence._moments import Moments
 from skspecialist.metrics import (
     block_r2,
     consistency,

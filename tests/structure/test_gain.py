@@ -5,8 +5,8 @@ from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import RidgeCV
 
-from skspecialist._stats.moments import FoldedMoments, Moments, WideMoments, fold_moments
-from skspecialist.structure._gain import PENALTIES, GaussianGain
+from skspecialist.independence._moments import FoldedMoments, Moments, WideMoments, fold_moments
+from skspecialist.structure._known import PENALTIES, GaussianGain
 
 
 def test_gain_of_a_strong_predictor_is_its_mutual_information():

@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skspecialist import TaskStructureIdentifier
-from skspecialist._stats.moments import FoldedMoments, fold_of
 from skspecialist.datasets import make_collider_sequences
+from skspecialist.independence._moments import FoldedMoments, fold_of
 
 # The test that "auto" is where only the covariance is kept.
 LINEAR = {"segment_length": 2, "independence_test": "wilks"}

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 
-from skspecialist._stats.moments import Moments
 from skspecialist.datasets import make_collider_sequences
+from skspecialist.independence._moments import Moments
 from skspecialist.metrics import structure_scores
 from skspecialist.structure._segments import make_segments
 from skspecialist.structure.selection import SelectionModel

@@ -1,0 +1,115 @@
+"""Statistics of Dask arrays, computed by the workers block by block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._data.tasks import TaskTargets
+from .._data.validation import check_numbers, is_dask, refuse_huge
+from ..independence._moments import FoldedMoments
+from ._known import KnownTasks
+from ._segments import resolve_segments
+
+__all__ = ["read_dask"]
+
+
+def read_dask(identifier: Any, X: Any, y: Any) -> list[KnownTasks]:
+    """Validate Dask arrays, and compute their statistics block by block."""
+    observed = identifier.criterion_.needs_tasks
+    if observed and y is None:
+        raise TaskTargets.missing(identifier)
+    # The workers validate the values; zeros have the same shape and feature names.
+    zeros = np.zeros((1, *X.shape[1:]))
+    n_timesteps = identifier.n_timesteps
+    shape = identifier._validate(zeros, n_timesteps=n_timesteps, reset=True).shape[1:]
+    segments = resolve_segments(identifier.segment_length, shape[0])
+    folded, targets = fold_dask(X, y if observed else None, identifier.task_types)
+    identifier._targets, identifier.n_samples_seen_ = targets, folded.total.n
+    return KnownTasks.complete(folded, shape, targets, segments)
+
+
+def fold_dask(X: Any, y: Any, task_types: Any = None) -> tuple[FoldedMoments, TaskTargets | None]:
+    """Compute the statistics on the workers, and merge them as a tree.
+
+    Parameters
+    ----------
+    X : dask.array.Array of shape (n_sequences, n_timesteps, n_features) or \
+            (n_sequences, n_columns)
+        Sequences, in blocks of sequences.
+    y : dask.array.Array or array-like of shape (n_sequences,) or (n_sequences, n_tasks), or None
+        Tasks. Arrays other than Dask's are sent to the workers in pieces.
+    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
+        Kinds of the tasks, as :class:`TaskTargets` reads them.
+
+    Returns
+    -------
+    folded : FoldedMoments
+        Equal to those of the collected data, but for rounding.
+    targets : TaskTargets or None
+        The tasks.
+
+    Raises
+    ------
+    ValueError
+        If the sequences have NaN or infinite values, or lengths differ.
+    """
+    from dask.delayed import delayed
+
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    if np.isnan(X.chunks[0]).any():
+        X = X.compute_chunk_sizes()
+    sizes = X.chunks[0]
+    pieces = [None] * len(sizes) if y is None else _pieces(y, sizes)
+    targets = None if y is None else _learn_targets(pieces, task_types)
+    starts = np.cumsum(sizes) - sizes
+    parts = [
+        delayed(_fold_block)(block, piece, targets, int(start))
+        for block, piece, start in zip(X.to_delayed().ravel(), pieces, starts, strict=True)
+    ]
+    while len(parts) > 1:
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [delayed(_merge)(*pair) for pair in pairs]
+    return parts[0].compute(), targets
+
+
+def _pieces(y: Any, sizes: tuple[int, ...]) -> list:
+    """Return y in the blocks of the sequences."""
+    if is_dask(y) and hasattr(y, "to_dask_array"):
+        y = y.to_dask_array(lengths=True)
+    if len(y) != sum(sizes):
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: [{sum(sizes)}, {len(y)}]"
+        )
+    if is_dask(y):
+        y = y.rechunk({0: sizes, **dict.fromkeys(range(1, y.ndim), -1)})
+        return list(y.to_delayed().ravel())
+    stops = np.cumsum(sizes)
+    starts = stops - sizes
+    select = y.iloc if hasattr(y, "iloc") else np.asarray(y)
+    return [select[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+def _learn_targets(pieces: list, task_types: Any) -> TaskTargets:
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    labels = compute(*[delayed(TaskTargets.labels)(piece, task_types) for piece in pieces])
+    classes = [
+        None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
+        for parts in zip(*labels, strict=True)
+    ]
+    (sample,) = compute(pieces[0])
+    return TaskTargets(sample, classes=classes)
+
+
+def _fold_block(X: np.ndarray, y: Any, targets: TaskTargets | None, first: int) -> FoldedMoments:
+    flat = check_numbers(X.reshape(len(X), -1), "X")
+    columns = np.empty((len(X), 0)) if targets is None else targets.to_columns(y)[0]
+    refuse_huge(flat, "X")
+    return FoldedMoments.from_data(flat, columns, first)
+
+
+def _merge(*parts: FoldedMoments) -> FoldedMoments:
+    return parts[0] if len(parts) == 1 else parts[0].merge(parts[1])
