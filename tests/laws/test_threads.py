@@ -5,10 +5,13 @@ entry where they are computed in double precision, and to 1e-5 where a network w
 single precision.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 
 from skspecialist import (
@@ -71,3 +74,24 @@ def test_threads_change_rounding_only(name):
     call, tolerance = CALLS[name]
     one, two = run(call, 1), run(call, 2)
     assert_allclose(two, one, rtol=0, atol=tolerance * np.abs(one).max())
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "error"])
+def test_networks_train_on_one_thread(fails):
+    """During a fit torch has one thread; afterwards, also after an error, its usual number."""
+
+    class Count(Callback):
+        def on_batch_end(self, net, **kwargs):
+            counts.append(torch.get_num_threads())
+            if fails:
+                raise RuntimeError
+
+    counts, before = [], torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        encoder = SparseSpecialistEncoder(2, n_relevant=1, callbacks=[Count()], **SMALL)
+        with pytest.raises(RuntimeError) if fails else nullcontext():
+            encoder.fit(X[:, 1], Y)
+        assert (set(counts), torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
