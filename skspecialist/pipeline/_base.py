@@ -31,16 +31,18 @@ from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
 from ..structure._known import at_mean
-from ._candidates import (
-    check_candidates,
-    reads_latents,
-    task_candidates,
-)
-from ._comparison import NewRepresentation, Split, split_sequences
+from ._candidates import check_candidates, reads_latents, task_candidates
+from ._comparison import NewRepresentation, clone_with_seed
 from ._decision import TaskModel, fit_tasks
-from ._input import clone_with_seed, merge_sequences, read_sequences
 from ._report import ReportMixin
-from ._representation import LabeledSequences, Representation, Stage, features_of
+from ._representation import Representation, Stage, features_of
+from ._sequences import (
+    LabeledSequences,
+    Split,
+    merge_sequences,
+    read_sequences,
+    split_sequences,
+)
 
 __all__ = ["BaseSpecialist"]
 
@@ -178,7 +180,7 @@ class BaseSpecialist(
             representation, models = self._learn(data, new_representation, stage, seeds, splits)
             self._representation = representation
             self.generalist_ = representation.generalist
-            self.structure_, self.encoder_ = representation.structure, representation.encoder
+            self.structure_, self.encoder_ = representation.structure, representation.encoder_
             self.n_generalist_features_ = representation.n_generalist
             self.n_timesteps_ = X.shape[1]
             self._mean_sequence = at_mean(X.reshape(len(X), -1)).mean(axis=0).reshape(X.shape[1:])
@@ -390,9 +392,7 @@ class BaseSpecialist(
         splits: list[Split],
         reads: Representation | None = None,
     ) -> tuple[Representation, list[TaskModel]]:
-        encode: bool | None = False
-        if reads_latents(self.candidates):
-            encode = None if self.encoder is None else True
+        may_encode = None if self.encoder is None else True
         return fit_tasks(
             data,
             new_representation,
@@ -404,7 +404,7 @@ class BaseSpecialist(
             new_candidates=partial(
                 task_candidates, estimator=self.estimator, selected=self.candidates
             ),
-            encode=encode,
+            encode=may_encode if reads_latents(self.candidates) else False,
             reads=reads,
         )
 
@@ -442,7 +442,7 @@ class BaseSpecialist(
         return Representation(
             fitted.generalist,
             clone_with_seed(self.structure_, seed),
-            fitted.encoder,
+            fitted.encoder_,
             share_features=fitted.share_features,
             selector=clone_with_seed(selector, seed),
         )

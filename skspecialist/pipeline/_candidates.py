@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, is_regressor
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -22,8 +22,6 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
 from .._base.sklearn_compat import Interval
 from .._data.tasks import Task
-from ..exceptions import warn
-from ._input import clone_with_seed, fit_weighted
 from ._representation import Representation
 
 __all__ = [
@@ -33,10 +31,7 @@ __all__ = [
     "RidgeTunedLogisticRegression",
     "StepMoments",
     "check_candidates",
-    "fit_estimator",
     "null_estimator",
-    "pinball_quantile",
-    "predict_scores",
     "reads_latents",
     "task_candidates",
 ]
@@ -87,12 +82,15 @@ class Candidate:
     reads : {"generalist", "steps", "latents"}
         Part of the representation that the columns are of; not the whole generalist for a
         specialist.
+    is_curved : bool, default=False
+        Whether the estimator is a smooth function that is not linear.
     """
 
     name: str
     columns: np.ndarray
     estimator: Any
     reads: str = "generalist"
+    is_curved: bool = False
 
 
 def task_candidates(
@@ -199,7 +197,7 @@ def _built_in(
         # Means and kernels mix stable columns with others.
         return candidates
     kernel = make_pipeline(KernelMean(1), kernel_head)
-    candidates.append(Candidate("kernel", everything, kernel))
+    candidates.append(Candidate("kernel", everything, kernel, is_curved=True))
     if n_timesteps == 1:
         return candidates
     statistics = ("mean", "last", "max")
@@ -214,7 +212,7 @@ def _built_in(
         own_kernel = make_pipeline(KernelMean(n_steps), kernel_head)
         candidates += [
             *([Candidate("steps_mean", own, mean, reads)] if n_steps > 1 else []),
-            Candidate("steps_kernel", own, own_kernel, reads),
+            Candidate("steps_kernel", own, own_kernel, reads, is_curved=True),
         ]
     return candidates
 
@@ -436,59 +434,6 @@ def _ridge_target(y: np.ndarray) -> np.ndarray:
     return LabelBinarizer().fit_transform(y).astype(float)
 
 
-def fit_estimator(
-    estimator: Any,
-    task: Task,
-    features: np.ndarray,
-    values: np.ndarray,
-    seed: int,
-    weights: np.ndarray | None = None,
-) -> Any:
-    """Return a fitted clone of the estimator of one task, of the null model for one value."""
-    if task.is_classification and values.dtype == object:
-        values = np.asarray(values.tolist())  # labels that stood beside missing ones
-    if not len(values):
-        # Of a task without any value nothing can be predicted.
-        null = null_estimator(task).fit(np.zeros((1, features.shape[1])), np.zeros(1))
-        null.constant_ = np.full_like(null.constant_, np.nan)
-        return null
-    if (values == values[0]).all():
-        return fit_weighted(null_estimator(task), features, values, weights)
-    if task.is_classification and is_regressor(estimator):
-        warn(
-            f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
-            "y.astype(float) if they are amounts."
-        )
-    return fit_weighted(clone_with_seed(estimator, seed), features, values, weights)
-
-
 def null_estimator(task: Task) -> Any:
     """Return the unfitted null model: the mean, or the frequencies of the classes."""
     return DummyClassifier(strategy="prior") if task.is_classification else DummyRegressor()
-
-
-def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarray:
-    """Return amounts (n_samples, 1), or probabilities of the classes (n_samples, n_classes).
-
-    A classifier without ``predict_proba`` gives its class the probability 1. A class that is
-    missing from the data that the estimator was fitted to has the probability 0.
-    """
-    if not task.is_classification or is_regressor(estimator):
-        return np.asarray(estimator.predict(features), dtype=float).reshape(-1, 1)
-    if not hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
-    probabilities = np.zeros((len(features), task.n_classes))
-    assert task.classes is not None
-    found = np.searchsorted(task.classes, estimator.classes_)
-    probabilities[:, found] = estimator.predict_proba(features)
-    return probabilities
-
-
-def pinball_quantile(estimator: Any) -> float:
-    """Return the ``quantile`` of an estimator or a part of it, the median without one."""
-    values = [
-        value
-        for name, value in estimator.get_params(deep=True).items()
-        if name.split("__")[-1] == "quantile" and value is not None
-    ]
-    return float(values[0]) if values else 0.5

@@ -1,4 +1,4 @@
-"""Splits of the sequences, and held-out predictions of the candidates of every task."""
+"""Held-out predictions of the candidates of every task."""
 
 from __future__ import annotations
 
@@ -7,66 +7,48 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.base import clone, is_regressor
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from .._data.tasks import Task
-from .._data.validation import split_indices
 from .._stats.model_comparison import best_sharpness, sample_losses, standard_error
 from ..exceptions import SpecialistWarning, warn
-from ._candidates import (
-    Candidate,
-    fit_estimator,
-    pinball_quantile,
-    predict_scores,
-)
-from ._input import is_fractions
-from ._representation import LabeledSequences, Representation, Stage, States
+from ._candidates import Candidate, null_estimator
+from ._representation import Representation, Stage
+from ._sequences import LabeledSequences, Split, States, other_environments
 
 __all__ = [
     "Evidence",
     "Fold",
     "NewCandidates",
     "NewRepresentation",
-    "Split",
     "add_latents",
+    "clone_with_seed",
     "collect_evidence",
+    "fit_estimator",
     "fit_folds",
     "is_curved",
+    "predict_scores",
     "sharpen",
-    "split_sequences",
-    "varied_tasks",
 ]
 
-# Draws of a random split, until no class is missing where it is needed. A class of two
-# sequences is missed by a part of one half with probability 1 / 4, hence 25 times with 1e-15.
-MAX_DRAWS = 25
 # From a seed to unfitted parts.
 NewRepresentation = Callable[[int], Representation]
 # From a fitted representation, the index of a task in it, and the task.
 NewCandidates = Callable[[Representation, int, Task], list[Candidate]]
 
 
-@dataclass(frozen=True)
-class Split:
-    """Indices of the sequences for each step of a comparison."""
-
-    representation: np.ndarray
-    estimators: np.ndarray
-    held_out: np.ndarray
-
-
 @dataclass
 class FittedCandidate:
-    """Fitted estimator, its columns, and its scores of the held-out sequences of a fold."""
+    """Fitted estimator, and its scores of the held-out sequences of a fold."""
 
+    candidate: Candidate
     estimator: Any
-    columns: np.ndarray
-    reads: str
     rows: np.ndarray
     scores: np.ndarray
     seconds: float
@@ -165,6 +147,8 @@ class Evidence:
         Groups of the sequences.
     reads : dict of {str: str}
         Part of the representation that each candidate reads.
+    curved : set of str
+        Candidates that are smooth functions and not linear.
     quantile : float
         Quantile of the pinball loss.
     weights : ndarray of shape (n_sequences,) or None
@@ -179,6 +163,7 @@ class Evidence:
     groups: np.ndarray | None
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
+    curved: set[str] = field(default_factory=set)
     quantile: float = 0.5
     weights: np.ndarray | None = None
 
@@ -229,13 +214,18 @@ def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: 
             scores[name] = sharpen(probabilities, sharpness[name])
     quantile = pinball_quantile(folds[0].fitted[index]["generalist"].estimator)
     groups = None if data.groups is None else data.groups[seen]
-    costs, reads = {}, {}
+    costs, reads, curved = {}, {}, set()
     for name in names:
         fits = [fold.fitted[index][name] for fold in folds if name in fold.fitted[index]]
-        costs[name] = len(fits[-1].columns), sum(fit.seconds for fit in fits)
+        parts = [fit.candidate.reads for fit in fits]
+        costs[name] = len(fits[-1].candidate.columns), sum(fit.seconds for fit in fits)
         # A sum over the steps of a task is one over all steps in folds that found none.
-        reads[name] = next((f.reads for f in fits if f.reads != "generalist"), "generalist")
-    evidence = Evidence(task, truth, scores, {}, sharpness, groups, costs, reads, quantile, weights)
+        reads[name] = next((part for part in parts if part != "generalist"), "generalist")
+        if fits[-1].candidate.is_curved:
+            curved.add(name)
+    evidence = Evidence(
+        task, truth, scores, {}, sharpness, groups, costs, reads, curved, quantile, weights
+    )
     evidence.losses = {name: evidence.sample_losses(loss, scores[name]) for name in names}
     return evidence
 
@@ -247,7 +237,7 @@ def is_curved(evidence: Evidence) -> bool:
     functions of columns that the linear candidates read already. Without a kernel among the
     candidates, as with environments, it is not known: then it is assumed.
     """
-    curved = {name: v for name, v in evidence.losses.items() if name.endswith("kernel")}
+    curved = {name: v for name, v in evidence.losses.items() if name in evidence.curved}
     linear = {n: v for n, v in evidence.losses.items() if n not in (*curved, "null")}
     if not curved:
         return True
@@ -292,9 +282,7 @@ def _fit_held_out(
     for others, part in parts:
         scores[others] = part
     seconds = time.perf_counter() - start
-    return FittedCandidate(
-        fitted, candidate.columns, candidate.reads, split.held_out, scores, seconds
-    )
+    return FittedCandidate(candidate, fitted, split.held_out, scores, seconds)
 
 
 @contextmanager
@@ -305,141 +293,98 @@ def _final_fit_warns() -> Iterator[None]:
         yield
 
 
-def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> list[Split]:
-    """Return the splits of a comparison.
+def fit_estimator(
+    estimator: Any,
+    task: Task,
+    features: np.ndarray,
+    values: np.ndarray,
+    seed: int,
+    weights: np.ndarray | None = None,
+) -> Any:
+    """Return a fitted clone of the estimator of one task, of the null model for one value."""
+    if task.is_classification and values.dtype == object:
+        values = np.asarray(values.tolist())  # labels that stood beside missing ones
+    if not len(values):
+        # Of a task without any value nothing can be predicted.
+        null = null_estimator(task).fit(np.zeros((1, features.shape[1])), np.zeros(1))
+        null.constant_ = np.full_like(null.constant_, np.nan)
+        return null
+    if (values == values[0]).all():
+        return fit_weighted(null_estimator(task), features, values, weights)
+    if task.is_classification and is_regressor(estimator):
+        warn(
+            f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
+            "y.astype(float) if they are amounts."
+        )
+    return fit_weighted(clone_with_seed(estimator, seed), features, values, weights)
+
+
+def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarray:
+    """Return amounts (n_samples, 1), or probabilities of the classes (n_samples, n_classes).
+
+    A classifier without ``predict_proba`` gives its class the probability 1. A class that is
+    missing from the data that the estimator was fitted to has the probability 0.
+    """
+    if not task.is_classification or is_regressor(estimator):
+        return np.asarray(estimator.predict(features), dtype=float).reshape(-1, 1)
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
+    probabilities = np.zeros((len(features), task.n_classes))
+    assert task.classes is not None
+    found = np.searchsorted(task.classes, estimator.classes_)
+    probabilities[:, found] = estimator.predict_proba(features)
+    return probabilities
+
+
+def pinball_quantile(estimator: Any) -> float:
+    """Return the ``quantile`` of an estimator or a part of it, the median without one."""
+    values = [
+        value
+        for name, value in estimator.get_params(deep=True).items()
+        if name.split("__")[-1] == "quantile" and value is not None
+    ]
+    return float(values[0]) if values else 0.5
+
+
+def fit_weighted(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Any:
+    """Fit an estimator with weights, which go to all steps of a pipeline that take them.
 
     Raises
     ------
-    ValueError
-        If fractions are not two or three positive numbers that sum to 1.
-
-    Warns
-    -----
-    SpecialistWarning
-        If a task is constant in the sequences that are fitted to.
+    TypeError
+        If the estimator, or the last step of a pipeline, takes no weights.
     """
-    if is_fractions(cv):
-        return [_random_split(cv, data, np.random.RandomState(seed))]
-    splitter = _splitter(cv, data, seed)
-    splits = []
-    for fit, held_out in split_indices(splitter, data.X, data.y, data.groups):
-        _warn_of_constant_tasks(data.take(fit))
-        splits.append(Split(fit, fit, held_out))
-    return splits
-
-
-def other_environments(
-    fit: LabeledSequences, held_out: LabeledSequences
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield indices of the sequences to fit to, and of those of another environment to predict."""
-    if fit.environments is None or held_out.environments is None:
-        yield np.arange(len(fit)), np.arange(len(held_out))
-        return
-    for environment in np.unique(held_out.environments):
-        others = np.flatnonzero(fit.environments != environment)
-        yield others, np.flatnonzero(held_out.environments == environment)
-
-
-def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
-    if not isinstance(cv, Integral):
-        return cv
-    # A missing label is a class of its own, so that each fold has a share of the known ones.
-    pairs = zip(data.values, data.tasks.tasks, strict=True)
-    labels = [
-        np.nan_to_num(task.encode(values), nan=-1)
-        for values, task in pairs
-        if task.is_classification and not task.is_constant
-    ]
-    if not labels:
-        folds = KFold if data.groups is None else GroupKFold
-        return folds(cv, shuffle=True, random_state=seed)
-    return _stratified_folds(int(cv), labels, data.groups, np.random.RandomState(seed))
-
-
-def _stratified_folds(
-    cv: int, labels: list[np.ndarray], groups: np.ndarray | None, rng: np.random.RandomState
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return folds with about the same frequencies of the classes of several tasks.
-
-    Groups, in the order of their classes, are dealt out to the folds in turn (systematic
-    sampling of a sorted list): class counts of the first task differ by one at most, and those
-    of the further ones nearly so. A group of several sequences counts by its mean codes.
-    """
-    n_sequences = len(labels[0])
-    groups = np.arange(n_sequences) if groups is None else groups
-    n_groups = groups.max() + 1
-    if not 2 <= cv <= n_groups:
-        raise ValueError(f"cv={cv} folds need 2 to {n_groups} sequences, or groups of them.")
-    order = rng.permutation(n_groups)
-    sizes = np.bincount(groups)
-    codes = [np.unique(values, return_inverse=True)[1] for values in labels]
-    means = [np.bincount(groups, code, n_groups) / sizes for code in codes]
-    # The last key is the first to sort by; ties stay in random order.
-    order = order[np.lexsort([mean[order] for mean in reversed(means)])]
-    fold = np.empty(n_groups, dtype=int)
-    fold[order] = np.arange(n_groups) % cv
-    of_sequence = fold[groups]
-    return [(np.flatnonzero(of_sequence != k), np.flatnonzero(of_sequence == k)) for k in range(cv)]
-
-
-def _random_split(fractions: Any, data: LabeledSequences, rng: np.random.RandomState) -> Split:
-    sizes = np.asarray(fractions, dtype=float)
-    if len(sizes) not in (2, 3) or not (sizes > 0).all() or abs(sizes.sum() - 1) > 1e-6:
-        raise ValueError(
-            "cv must be two fractions (training, validation) or three (representation, "
-            f"estimators, validation), positive and of sum 1, or a splitter; got {fractions!r}."
+    if weights is None:
+        return estimator.fit(X, y)
+    last = estimator
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    if not has_fit_parameter(last, "sample_weight"):
+        raise TypeError(
+            "sample_weight needs an estimator whose fit has a parameter of this name, but "
+            f"{type(last).__name__} has none."
         )
-    groups = np.arange(len(data)) if data.groups is None else data.groups
-    for _ in range(MAX_DRAWS):
-        part = _draw_parts(sizes, groups, rng)
-        parts = [np.flatnonzero(part == i) for i in range(len(sizes))]
-        if min(map(len, parts)) and _has_all_classes(data, parts[0]):
-            break
-    if not min(map(len, parts)):
-        raise ValueError(
-            f"cv={fractions!r} leaves a part empty: there are too few sequences, or groups. "
-            "Use strategy='specialist' or 'generalist', or another cv."
-        )
-    split = Split(parts[0], np.concatenate(parts[:-1]), parts[-1])
-    _warn_of_constant_tasks(data.take(split.estimators))
-    return split
+    return estimator.fit(X, y, **dict.fromkeys(_weight_parameters(estimator), weights))
 
 
-def _draw_parts(
-    fractions: np.ndarray, groups: np.ndarray, rng: np.random.RandomState
-) -> np.ndarray:
-    """Return the part of each sequence, the same for all sequences of a group."""
-    sizes = np.bincount(groups)
-    order = rng.permutation(len(sizes))
-    # A group belongs to the part in which its middle lies, in random order of the groups.
-    middles = (np.cumsum(sizes[order]) - sizes[order] / 2) / len(groups)
-    part = np.empty(len(sizes), dtype=int)
-    part[order] = np.searchsorted(np.cumsum(fractions)[:-1], middles)
-    return np.asarray(part[groups])
+def _weight_parameters(estimator: Any) -> list[str]:
+    """Return the names under which ``fit`` takes the weights, of steps of pipelines too."""
+    if isinstance(estimator, Pipeline):
+        return [f"{n}__{own}" for n, step in estimator.steps for own in _weight_parameters(step)]
+    takes = hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight")
+    return ["sample_weight"] if takes else []
 
 
-def _has_all_classes(data: LabeledSequences, rows: np.ndarray) -> bool:
-    return all(
-        task.classes is None or len(set(values[np.intersect1d(rows, known)])) == task.n_classes
-        for task, values, known in zip(data.tasks.tasks, data.values, data.known, strict=True)
-    )
-
-
-def varied_tasks(fit: LabeledSequences) -> np.ndarray:
-    """Return which tasks vary in the sequences, and without any of their environments."""
-    varied = fit.varied
-    if fit.environments is not None:
-        for environment in np.unique(fit.environments):
-            others = np.flatnonzero(fit.environments != environment)
-            varied = varied & (fit.take(others).varied if len(others) else True)
-    return varied
-
-
-def _warn_of_constant_tasks(fit: LabeledSequences) -> None:
-    for task, is_varied in zip(fit.tasks.tasks, varied_tasks(fit), strict=True):
-        if not is_varied and not task.is_constant:
-            what = "one class only" if task.is_classification else "one value only"
-            warn(
-                f"Task {task.name!r} of y has {what} in this training fold: the task is predicted "
-                "by the null model. Use strategy='specialist' or 'generalist', or another cv."
-            )
+def clone_with_seed(part: Any, seed: int) -> Any:
+    """Return a clone, with a seed for every ``random_state`` that is None."""
+    if part is None:
+        return None
+    part = clone(part)
+    seeds = {
+        name: seed
+        for name, value in part.get_params(deep=True).items()
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    if seeds:  # a frozen estimator has no parameters to set
+        part.set_params(**seeds)
+    return part

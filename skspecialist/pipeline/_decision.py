@@ -18,25 +18,22 @@ from .._stats.model_comparison import (
     prune_weights,
     squared_error_weights,
 )
-from ._candidates import (
-    Candidate,
-    fit_estimator,
-    predict_scores,
-)
+from ._candidates import Candidate
 from ._comparison import (
     Evidence,
     Fold,
     NewCandidates,
     NewRepresentation,
-    Split,
     add_latents,
     collect_evidence,
+    fit_estimator,
     fit_folds,
     is_curved,
+    predict_scores,
     sharpen,
-    varied_tasks,
 )
-from ._representation import LabeledSequences, Representation, Stage, States
+from ._representation import Representation, Stage
+from ._sequences import LabeledSequences, Split, States, varied_tasks
 
 __all__ = [
     "Decision",
@@ -64,7 +61,7 @@ class Decision:
     Attributes
     ----------
     weights : dict of {str: float}
-        Non-negative weights of sum one. Empty: the first specialist of the final fit.
+        Non-negative weights of sum one.
     reason : str or None
         Reason against specializing, None for specialized tasks.
     gain, standard_error : float
@@ -84,11 +81,6 @@ class Decision:
 
 # Reason against specializing a task that cannot be compared.
 CONSTANT = "the task has one value only in a training fold"
-# Decisions without a comparison.
-UNCOMPARED = {
-    "specialist": Decision({}),
-    "generalist": Decision({"generalist": 1.0}, "strategy='generalist'"),
-}
 
 
 def fit_tasks(
@@ -129,8 +121,9 @@ def fit_tasks(
     """
     folds: list[Fold] = []
     states = States(data.X)
-    if strategy in UNCOMPARED:
-        decisions = [UNCOMPARED[strategy] for _ in data.tasks.tasks]
+    # Those of the strategies without a comparison.
+    decisions = [Decision({"generalist": 1.0}, "strategy='generalist'")] * len(data.tasks)
+    if strategy in ("specialist", "generalist"):
         encode = strategy == "specialist"
     else:
         folds = fit_folds(
@@ -163,17 +156,25 @@ def fit_tasks(
             for i, task in zip(compared, evidence, strict=True)
             for name in decisions[i].weights
         )
-    for i in np.flatnonzero(~data.tasks.learned).tolist():
-        decisions[i] = Decision({"null": 1.0}, "the task has fewer than two values")
     representation = new_representation(seeds[1])
     data = representation.fit(data, states, stage)
     # Tasks that are added learn their row of the mask, whatever predicts them.
     representation.fit_encoder(data, stage, train=bool(encode) or reads is not None)
+    if strategy == "specialist":
+        decisions = [first_specialist(columns) for columns in representation.columns]
+    for i in np.flatnonzero(~data.tasks.learned).tolist():
+        decisions[i] = Decision({"null": 1.0}, "the task has fewer than two values")
     with stage("estimators"):
         models = _fit_models(
             data, representation, decisions, folds, new_candidates, seeds[1], reads
         )
     return representation, models
+
+
+def first_specialist(columns: dict[str, np.ndarray]) -> Decision:
+    """Return the latents of a task or, without any, its steps or the generalist."""
+    name = next((name for name in ("latents", "steps") if name in columns), "generalist")
+    return Decision({name: 1.0})
 
 
 def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
@@ -360,7 +361,9 @@ def _fit_models(
             for fold in bags:
                 if name in fold.fitted[i]:
                     part = fold.fitted[i][name]
-                    fits.append((reads or fold.representation, part.columns, part.estimator))
+                    fits.append(
+                        (reads or fold.representation, part.candidate.columns, part.estimator)
+                    )
             sharpness = 0.0 if decision.evidence is None else decision.evidence.sharpness[name]
             members.append(Member(name, weight, sharpness, fits))
         models.append(TaskModel(task, decision, members))
@@ -372,9 +375,6 @@ def restrict_to_final(
 ) -> Decision:
     """Return the decision on the candidates that the final fit has; the generalist for others."""
     weights = decision.weights
-    if not weights:
-        found = [name for name in candidates if name in ("latents", "steps")]
-        weights = {found[0]: 1.0} if found else {}
     kept = {name: weight for name, weight in weights.items() if name in candidates}
     lost = 1.0 - sum(kept.values())
     if lost > 1e-9:

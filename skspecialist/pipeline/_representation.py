@@ -4,135 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.utils.validation import has_fit_parameter
 
-from .._base.estimator import pinned_settings
 from .._base.sklearn_compat import safe_indexing
-from .._data.ragged import after_the_end, repeat_steps
-from .._data.tasks import TaskTargets
-from .._data.validation import check_labels, check_same_length, is_missing
+from .._data.ragged import repeat_steps
 from .._data.weights import weighted_means
 from ..exceptions import warn
 from ..structure._evidence import TooFewSequencesError
-from ._invariance import stable_features
+from ._sequences import LabeledSequences, States, observed_rows
 
-__all__ = ["LabeledSequences", "Representation", "Stage", "States", "features_of"]
+__all__ = ["Representation", "Stage", "features_of"]
 
 # Opens a stage of the fit, given its name and the part that is fitted in it.
 Stage = Callable[..., AbstractContextManager[None]]
-
-
-@dataclass(frozen=True)
-class LabeledSequences:
-    """Sequences (n_sequences, n_timesteps, n_features) with tasks, groups and environments."""
-
-    X: np.ndarray
-    y: Any
-    tasks: TaskTargets
-    groups: np.ndarray | None = None
-    environments: np.ndarray | None = None
-    weights: np.ndarray | None = None  # of the values, of shape (n_sequences, n_tasks)
-
-    @classmethod
-    def validated(
-        cls, X: np.ndarray, y: Any, tasks: TaskTargets, weights: Any = None, **labels: Any
-    ) -> Self:
-        """Validate ``groups`` and ``environments``, and encode them as integers from 0.
-
-        Raises
-        ------
-        ValueError or TypeError
-            If their number is not that of the sequences, some are missing, or they are of
-            types that cannot be compared.
-        """
-        codes = {}
-        for name, values in labels.items():
-            if values is not None:
-                check_same_length(X=X, **{name: values})
-                codes[name] = check_labels(values, name)
-        y = tasks.with_kinds(y, None if weights is None else weights == 0)
-        y = y if hasattr(y, "iloc") else np.asarray(y)
-        return cls(X, y, tasks, weights=weights, **codes)
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def take(self, rows: Any) -> LabeledSequences:
-        """Return a subset of the sequences."""
-        groups, environments = (
-            None if labels is None else labels[rows] for labels in (self.groups, self.environments)
-        )
-        y = safe_indexing(self.y, rows)
-        weights = None if self.weights is None else self.weights[rows]
-        return LabeledSequences(self.X[rows], y, self.tasks, groups, environments, weights)
-
-    def weights_of(self, task: int, rows: np.ndarray) -> np.ndarray | None:
-        """Return the weights of some values of a task, None if all are equal."""
-        return None if self.weights is None else self.weights[rows, task]
-
-    @cached_property
-    def values(self) -> list[np.ndarray]:
-        """Values of each task, arrays of shape (n_sequences,); some may be missing."""
-        return self.tasks.split(self.y)
-
-    @cached_property
-    def known(self) -> list[np.ndarray]:
-        """Sequences of which each task is known, arrays of int."""
-        return [np.flatnonzero(~is_missing(values)) for values in self.values]
-
-    @cached_property
-    def varied(self) -> np.ndarray:
-        """Tasks with more than one value, shape (n_tasks,), bool."""
-        pairs = zip(self.values, self.known, strict=True)
-        return np.array([len(set(values[rows].tolist())) > 1 for values, rows in pairs])
-
-
-class States:
-    """States of sequences, which each generalist computes once.
-
-    A generalist that learns nothing from data is one object in all fits of a pipeline, and a
-    foundation model is slow.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_sequences, n_timesteps, n_features)
-        Sequences; steps after the end of shorter ones are NaN.
-    """
-
-    def __init__(self, X: np.ndarray) -> None:
-        self._X = X
-        # Estimators may be unhashable; with the generalist its id stays in use.
-        self._found: dict[int, tuple[Any, np.ndarray]] = {}
-
-    def of(self, generalist: Any) -> np.ndarray:
-        """Return states (n_sequences, n_timesteps, n_states) of a fitted generalist, or of None."""
-        if generalist is None:
-            return self._X
-        if id(generalist) not in self._found:
-            # Steps of all sequences are the rows of one table: the generalist has no time.
-            with pinned_settings():
-                rows = generalist.transform(observed_rows(self._X))
-            rows = rows.toarray() if issparse(rows) else np.asarray(rows)
-            states = rows
-            if len(rows) < self._X.shape[0] * self._X.shape[1]:
-                ended = after_the_end(self._X).ravel()
-                states = np.full((len(ended), rows.shape[1]), np.nan, dtype=rows.dtype)
-                states[~ended] = rows
-            self._found[id(generalist)] = generalist, states.reshape(*self._X.shape[:2], -1)
-        return self._found[id(generalist)][1]
-
-
-def observed_rows(X: np.ndarray) -> np.ndarray:
-    """Return the steps of all sequences, one below the other, without those after their end."""
-    rows = X.reshape(-1, X.shape[2])
-    ended = after_the_end(X).ravel() if np.isnan(X.sum()) else np.zeros(1, dtype=bool)
-    return rows[~ended] if ended.any() else rows
 
 
 class Representation:
@@ -168,6 +57,8 @@ class Representation:
         Steps of each task, in any of the sequences.
     mask : ndarray of shape (n_tasks, n_latents), float
         Weights of the latents in the tasks.
+    encoder_ : estimator or None
+        Fitted encoder, None where no latents are used.
     columns : list of dict of {"latents", "steps"} to ndarray of int
         Features of each task: its latents at its steps, and the generalist at its steps. An
         entry is left out if it is empty or the whole generalist.
@@ -219,8 +110,9 @@ class Representation:
         is_extended = self.selector is not None and self.encoder is not None
         self.mask = np.zeros((self._n_tasks, self.encoder.mask_.shape[1] if is_extended else 0))
         # Until it is needed there is no encoder.
-        self._given_encoder, self.encoder = self.encoder, None
-        self._assign_columns(part)
+        self.encoder_: Any = None
+        self.columns: list[dict[str, np.ndarray]] = [{} for _ in range(self._n_tasks)]
+        self._assign_columns("steps", part)
         return data
 
     def fit_encoder(self, data: LabeledSequences, stage: Stage, train: bool = True) -> Self:
@@ -228,24 +120,22 @@ class Representation:
 
         ``data`` are states. Without ``train`` the stage is empty, and there are no latents.
         """
-        if train:
-            self.encoder = self._given_encoder
         learner = self.encoder if self.selector is None else self.selector
         # Without any step of any task there is nothing that the mask could be learned from.
-        can_learn = self.encoder is not None and self.steps.any()
+        can_learn = train and self.encoder is not None and self.steps.any()
         with stage("encoder", learner if can_learn else None):
             if can_learn:
                 self._fit_mask(data, learner)
-        if not self.mask.shape[1]:
-            self.encoder = None
-        self._assign_columns(data)
+        if train and self.mask.shape[1]:
+            self.encoder_ = self.encoder
+        self._assign_columns("latents", data)
         return self
 
     def features(self, states: np.ndarray) -> np.ndarray:
         """Return the features of states of sequences, shape (n_sequences, n_features)."""
         weights = None if self.aligned else self._weights(states)
         states = self._repeated(states)
-        latents = states[..., :0] if self.encoder is None else self._latents(states)
+        latents = states[..., :0] if self.encoder_ is None else self._latents(states)
         rest = latents if weights is None else _pooled(states, latents, weights)
         return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
 
@@ -258,14 +148,15 @@ class Representation:
 
         An encoder would train its decoder for them.
         """
-        unused = not (self.mask > 0)[:, ~(self.encoder.mask_ > 0).any(axis=0)].any()
-        of_tasks = getattr(self.encoder, "_task_latents", None) if unused else None
-        return (of_tasks or self.encoder.latents)(states)
+        encoder = self.encoder_
+        unused = not (self.mask > 0)[:, ~(encoder.mask_ > 0).any(axis=0)].any()
+        of_tasks = getattr(encoder, "_task_latents", None) if unused else None
+        return (of_tasks or encoder.latents)(states)
 
     def feature_names(self) -> np.ndarray:
         """Return the names of the features, such as step3_generalist5 or task0_latent2."""
         n_timesteps, n_tasks = self.steps.shape
-        n_latents = 0 if self.encoder is None else self.mask.shape[1]
+        n_latents = 0 if self.encoder_ is None else self.mask.shape[1]
         states = [f"generalist{j}" for j in range(self.n_generalist // n_timesteps)]
         latents = [f"latent{j}" for j in range(n_latents)]
         names = [f"step{t}_{name}" for t in range(n_timesteps) for name in states]
@@ -321,80 +212,76 @@ class Representation:
         self.mask = np.zeros((self._n_tasks, found.shape[1]), dtype=found.dtype)
         self.mask[data.varied] = found
 
-    def _assign_columns(self, data: LabeledSequences) -> None:
-        """Assign its features to each task, or the reason why it has none."""
+    def _assign_columns(self, kind: str, data: LabeledSequences) -> None:
+        """Assign the columns of its latents, or of its steps, to each task."""
         used = self.mask > 0
         if self.share_features:
             used = np.repeat(used.any(axis=0, keepdims=True), len(used), axis=0)
-        found = self._aligned_columns(used) if self.aligned else self._pooled_columns(used)
+        found = self._step_columns() if kind == "steps" else self._latent_columns(used)
         if data.environments is not None:
             found = self._stable_columns(found, data, data.environments)
         # The whole generalist is compared with as it is, and is not a specialist.
         everything = np.arange(self.n_generalist)
-        self.columns = [
-            {
-                name: part
-                for name, part in columns.items()
-                if len(part) and not np.array_equal(part, everything)
-            }
-            for columns in found
-        ]
+        for columns, own in zip(self.columns, found, strict=True):
+            if len(own) and not np.array_equal(own, everything):
+                columns[kind] = own
         self.missing = [
             None if columns else self._too_few or _missing_reason(steps, latents)
             for columns, steps, latents in zip(self.columns, self.steps.T, used, strict=True)
         ]
 
-    def _aligned_columns(self, used: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Return the columns of tasks with the same steps in all sequences."""
-        n_states = self.n_generalist // len(self.steps)
-        return [
-            {
-                "latents": self.n_generalist + np.flatnonzero(np.outer(steps, latents)),
-                "steps": np.flatnonzero(np.repeat(steps, n_states)),
-            }
-            for steps, latents in zip(self.steps.T, used, strict=True)
-        ]
+    @property
+    def _n_states(self) -> int:
+        return self.n_generalist // len(self.steps)
 
-    def _pooled_columns(self, used: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Return the columns of tasks with steps of their own in each sequence.
+    def _step_columns(self) -> list[np.ndarray]:
+        """Return the columns of the steps of each task.
 
-        The blocks of the tasks have the sum of their weights and their mean states; blocks of
-        their mean latents follow.
+        Steps that differ between sequences have the sum of their weights and their mean state:
+        one block of columns per task.
         """
-        n_states = self.n_generalist // len(self.steps)
-        width, n_latents = 1 + n_states, used.shape[1]
+        if self.aligned:
+            return [np.flatnonzero(np.repeat(steps, self._n_states)) for steps in self.steps.T]
+        return [first + np.arange(1 + self._n_states) for first in self._first_columns()]
+
+    def _latent_columns(self, used: np.ndarray) -> list[np.ndarray]:
+        """Return the columns of the latents of each task, which are used or not.
+
+        Mean latents follow the blocks of the mean states. The sum of the weights is read too:
+        with it an estimator can undo the division by it.
+        """
+        if self.aligned:
+            pairs = zip(self.steps.T, used, strict=True)
+            return [self.n_generalist + np.flatnonzero(np.outer(*pair)) for pair in pairs]
+        start = self.n_generalist + len(used) * (1 + self._n_states)
         found = []
-        for task, latents in enumerate(used):
-            first = self.n_generalist + task * width
-            places = self.n_generalist + len(used) * width + task * n_latents
-            places = places + np.flatnonzero(latents)
-            found.append(
-                {
-                    # With the sum of the weights an estimator can undo the division by it.
-                    "latents": np.append(first, places) if len(places) else places,
-                    "steps": first + np.arange(width),
-                }
-            )
+        for task, (first, latents) in enumerate(zip(self._first_columns(), used, strict=True)):
+            places = start + task * len(latents) + np.flatnonzero(latents)
+            found.append(np.append(first, places) if len(places) else places)
         return found
 
+    def _first_columns(self) -> range:
+        """Return the first column of each task whose steps differ between sequences."""
+        width = 1 + self._n_states
+        return range(self.n_generalist, self.n_generalist + self._n_tasks * width, width)
+
     def _stable_columns(
-        self, found: list[dict[str, np.ndarray]], data: LabeledSequences, environments: np.ndarray
-    ) -> list[dict[str, np.ndarray]]:
-        """Drop features whose relation to the task differs between environments."""
+        self, found: list[np.ndarray], data: LabeledSequences, environments: np.ndarray
+    ) -> list[np.ndarray]:
+        """Drop columns whose relation to the task differs between environments."""
+        from ._invariance import stable_features  # a module that few fits need
+
         features = self.features(data.X)
         values, groups = data.tasks.to_columns(data.y)
         return [
-            {
-                name: part[
-                    stable_features(
-                        features[np.ix_(rows, part)], values[np.ix_(rows, own)], environments[rows]
-                    )
-                ]
-                if len(part)
-                else part
-                for name, part in columns.items()
-            }
-            for columns, own, rows in zip(found, groups, data.known, strict=True)
+            part[
+                stable_features(
+                    features[np.ix_(rows, part)], values[np.ix_(rows, own)], environments[rows]
+                )
+            ]
+            if len(part)
+            else part
+            for part, own, rows in zip(found, groups, data.known, strict=True)
         ]
 
 

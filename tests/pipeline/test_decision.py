@@ -9,18 +9,15 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFol
 
 from skspecialist._data.tasks import Task, TaskTargets
 from skspecialist.pipeline._candidates import Candidate
-from skspecialist.pipeline._comparison import (
-    Evidence,
-    other_environments,
-    split_sequences,
-)
+from skspecialist.pipeline._comparison import Evidence
 from skspecialist.pipeline._decision import (
     Decision,
     choose_candidate,
+    first_specialist,
     mix_candidates,
     restrict_to_final,
 )
-from skspecialist.pipeline._representation import LabeledSequences
+from skspecialist.pipeline._sequences import LabeledSequences, other_environments, split_sequences
 
 RNG = np.random.default_rng(0)
 
@@ -168,9 +165,9 @@ ALL = {"latents": 1.0}
         (Decision(ALL), ["latents"], ALL, None),
         (Decision(ALL), ["steps"], {"generalist": 1.0}, "no latents of this task were found in"),
         (Decision(ALL), [], {"generalist": 1.0}, "nothing was found"),
-        (Decision({}), ["latents", "steps"], ALL, None),
-        (Decision({}), ["steps"], {"steps": 1.0}, None),
-        (Decision({}), [], {"generalist": 1.0}, "nothing was found"),
+        (first_specialist(dict.fromkeys(("steps", "latents"))), ["latents", "steps"], ALL, None),
+        (first_specialist({"steps": None}), ["steps"], {"steps": 1.0}, None),
+        (first_specialist({}), [], {"generalist": 1.0}, "nothing was found"),
         (Decision({"generalist": 1.0}, "never"), ["latents"], {"generalist": 1.0}, "never"),
         (
             Decision({"generalist": 0.25, "latents": 0.25, "steps": 0.5}),

@@ -12,13 +12,13 @@ from sklearn.svm import LinearSVC
 
 from skspecialist._data.tasks import Task, TaskTargets
 from skspecialist._stats.model_comparison import best_sharpness, sample_losses
-from skspecialist.pipeline._candidates import (
-    _column_head,
+from skspecialist.pipeline._candidates import _column_head
+from skspecialist.pipeline._comparison import (
     fit_estimator,
     pinball_quantile,
     predict_scores,
+    sharpen,
 )
-from skspecialist.pipeline._comparison import sharpen
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3))
