@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .encoder._encoder import SparseSpecialistEncoder
     from .encoder._encoder_cv import SparseSpecialistEncoderCV
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
+    from .generalist._ranker import FeatureGroupRanker
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "FeatureGroupRanker",
     "SparseMultiTaskSelector",
     "SparseMultiTaskSelectorCV",
     "SparseSpecialistEncoder",
@@ -35,6 +37,7 @@ __all__ = [
 
 # Torch takes seconds to import: these names are imported when they are first used.
 _LAZY = {
+    "FeatureGroupRanker": "generalist",
     "SparseMultiTaskSelector": "encoder",
     "SparseMultiTaskSelectorCV": "encoder",
     "SparseSpecialistEncoder": "encoder",

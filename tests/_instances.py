@@ -4,6 +4,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 from skspecialist import (
+    FeatureGroupRanker,
     SparseMultiTaskSelector,
     SparseMultiTaskSelectorCV,
     SparseSpecialistEncoder,
@@ -50,6 +51,7 @@ INSTANCES = [
     SpecialistRegressor(encoder=SINGLE, estimator=Ridge(), strategy="specialist", random_state=0),
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
+    FeatureGroupRanker(cv=3, random_state=0),
     CCABaseline(),
     GroupLassoBaseline(cv=2),
     GraphicalLassoBaseline(),
@@ -88,5 +90,6 @@ SLOW_INSTANCES = [
         random_state=0,
     ),
     TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layer="0", batch_size=7),
+    FeatureGroupRanker(method="shapley", n_groups=1, cv=3, max_permutations=4, random_state=0),
     SelTaskBaseline(n_iter=40, random_state=0),
 ]

@@ -1,5 +1,16 @@
-"""Generalist representations from pretrained modules."""
+"""Generalist representations from pretrained modules, and the groups of columns that matter."""
 
-from ._torch import TorchGeneralist
+from typing import Any
 
-__all__ = ["TorchGeneralist"]
+from ._ranker import FeatureGroupRanker
+
+__all__ = ["FeatureGroupRanker", "TorchGeneralist"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch, which takes seconds, when it is first used."""
+    if name != "TorchGeneralist":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._torch import TorchGeneralist
+
+    return TorchGeneralist

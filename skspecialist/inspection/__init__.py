@@ -1,5 +1,6 @@
 """Displays of fitted estimators, drawn with matplotlib."""
 
+from ._feature_groups import FeatureGroupDisplay
 from ._latent_traversal import LatentTraversalDisplay
 from ._mask import MaskDisplay
 from ._pair_evidence import PairEvidenceDisplay
@@ -10,6 +11,7 @@ from ._task_structure import TaskStructureDisplay
 from ._task_timeline import TaskTimelineDisplay
 
 __all__ = [
+    "FeatureGroupDisplay",
     "LatentTraversalDisplay",
     "MaskDisplay",
     "PairEvidenceDisplay",

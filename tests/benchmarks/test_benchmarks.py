@@ -22,7 +22,17 @@ NEEDS = {
     "feature_table": ["causallearn", "skops"],
 }
 # Their tiny cells take seconds, too.
-SLOW = {"encoder", "feature_table", "memory", "pipeline", "scale", "selection", "shift", "sweeps"}
+SLOW = {
+    "encoder",
+    "feature_groups",
+    "feature_table",
+    "memory",
+    "pipeline",
+    "scale",
+    "selection",
+    "shift",
+    "sweeps",
+}
 SCRIPTS = [
     pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
     for path in sorted(FOLDER.glob("*.py"))

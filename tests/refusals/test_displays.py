@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from skspecialist.inspection import (
+    FeatureGroupDisplay,
     LatentTraversalDisplay,
     MaskDisplay,
     PairEvidenceDisplay,
@@ -23,6 +24,7 @@ refusals = Refusals()
 refusals.add("MaskDisplay", "mask", MaskDisplay, WEIGHTS)
 refusals.add("MaskDisplay", "task_names", lambda v: MaskDisplay(SQUARE, task_names=v), NAMES)
 refusals.add("MaskDisplay", "latent_names", lambda v: MaskDisplay(SQUARE, latent_names=v), NAMES)
+refusals.add("FeatureGroupDisplay", "scores", FeatureGroupDisplay, ["a", SQUARE, [], {0: 1}])
 STATES = np.ones((2, 3, 4))
 refusals.add(
     "SequenceDisplay",
@@ -97,6 +99,7 @@ for argument, values in {
 
 PAIRS = np.ones((3, 3, 2))
 for display in (
+    FeatureGroupDisplay([1.0]),
     MaskDisplay(SQUARE),
     SequenceDisplay(STATES, SQUARE),
     SpecialistGainDisplay(**gains),
