@@ -11,6 +11,7 @@ import numpy as np
 from .validation import check_numbers, is_missing
 
 __all__ = [
+    "as_counts",
     "as_sequences",
     "merge_samples",
     "validate_sample_weight",
@@ -54,6 +55,18 @@ def validate_sample_weight(sample_weight: Any, shape: tuple[int, int]) -> np.nda
     if not weights.any():
         raise ValueError("sample_weight is zero for all samples.")
     return weights
+
+
+def as_counts(weights: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return weights as numbers of sequences, and whether they are such counts.
+
+    Integers are counts (frequency weights). Others are importance weights: they are scaled to
+    the effective sample size of Kish, the number of equal weights that give a mean the same
+    variance, so that their unit does not matter.
+    """
+    if (weights == np.round(weights)).all():
+        return weights, True
+    return weights * (weights.sum() / (weights**2).sum()), False
 
 
 def validate_task_weight(task_weight: Any, n_tasks: int) -> np.ndarray:

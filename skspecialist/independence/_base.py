@@ -91,7 +91,7 @@ class IndependenceResult:
         return replace(self, **{name: function(getattr(self, name)) for name in names})
 
     @classmethod
-    def no_evidence(cls, shape: tuple[int, ...], n: int, flag: int) -> Self:
+    def no_evidence(cls, shape: tuple[int, ...], n: float, flag: int) -> Self:
         """Return the results where nothing can be tested: p-values of 1.
 
         Parameters

@@ -54,7 +54,7 @@ class Partial:
     side: np.ndarray
     corner: np.ndarray
     p: int
-    n: int
+    n: float
     rank_z: np.ndarray
     width_x: np.ndarray
     width_y: np.ndarray
@@ -259,7 +259,7 @@ def _in_threads(function: Callable[[slice], bool], chunks: list[slice]) -> list[
 
 def _condition(
     correlation: np.ndarray,
-    n: int,
+    n: float,
     x: np.ndarray,
     y: np.ndarray,
     z: np.ndarray,

@@ -44,8 +44,8 @@ class Moments:
 
     Attributes
     ----------
-    n : int
-        Number of samples.
+    n : int or float
+        Number of samples, or the sum of their weights.
     mean : ndarray of shape (n_columns,)
         Column means.
     scatter : ndarray of shape (n_columns, n_columns)
@@ -61,18 +61,20 @@ class Moments:
     True
     """
 
-    n: int
+    n: float
     mean: np.ndarray
     scatter: np.ndarray
 
     @classmethod
-    def from_data(cls, data: ArrayLike) -> Self:
+    def from_data(cls, data: ArrayLike, weights: np.ndarray | None = None) -> Self:
         """Compute from data.
 
         Parameters
         ----------
         data : array-like of shape (n_samples, n_columns)
             The data.
+        weights : ndarray of shape (n_samples,), default=None
+            Numbers of samples that the rows stand for. None is one each.
 
         Returns
         -------
@@ -86,6 +88,10 @@ class Moments:
             that their squares are not.
         """
         data = _rows(data)
+        if weights is not None:
+            mean = np.average(data, axis=0, weights=weights)
+            centered = (data - mean) * np.sqrt(weights)[:, None]
+            return cls(float(weights.sum()), mean, centered.T @ centered)
         mean = data.mean(axis=0)
         # Some rows are enough to see a variance: that of all is at least their share of it.
         some = data[:: len(data) // 1000 + 1]
@@ -208,7 +214,12 @@ class FoldedMoments:
 
     @classmethod
     def from_data(
-        cls, X: np.ndarray, tasks: np.ndarray, first: int = 0, units: np.ndarray | None = None
+        cls,
+        X: np.ndarray,
+        tasks: np.ndarray,
+        first: int = 0,
+        units: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
     ) -> Self:
         """Compute from flat sequences and their tasks, in blocks of rows.
 
@@ -223,6 +234,8 @@ class FoldedMoments:
         units : ndarray of int of shape (n_sequences,), default=None
             Numbers of sequences or groups, of which each is in one fold. None is one per
             sequence.
+        weights : ndarray of shape (n_sequences,), default=None
+            Numbers of sequences that the rows stand for. None is one each.
         """
         if units is None:
             units = np.arange(first, first + len(X))
@@ -232,7 +245,10 @@ class FoldedMoments:
         for rows in _blocks(len(X), width):
             block = np.hstack([X[rows], tasks[rows]], dtype=np.float64)
             fold = fold_of(units[rows], n_folds)
-            parts = {int(k): Moments.from_data(block[fold == k]) for k in np.unique(fold)}
+            parts = {}
+            for k in np.unique(fold):
+                own = None if weights is None else weights[rows][fold == k]
+                parts[int(k)] = Moments.from_data(block[fold == k], own)
             folded = folded.merge(cls(parts, n_folds))
         return folded
 
@@ -286,6 +302,8 @@ class WideMoments:
         Folds that are included.
     n_folds : int
         Number of folds, with and without sequences.
+    weights : ndarray of shape (n_sequences,) or None
+        Numbers of sequences that the rows stand for.
     """
 
     X: np.ndarray
@@ -293,6 +311,7 @@ class WideMoments:
     fold: np.ndarray
     folds: dict[int, None]
     n_folds: int = MAX_FOLDS
+    weights: np.ndarray | None = None
 
     @property
     def total(self) -> Self:
@@ -305,26 +324,31 @@ class WideMoments:
         return np.flatnonzero(np.isin(self.fold, list(self.folds)))
 
     @property
-    def n(self) -> int:
+    def own_weights(self) -> np.ndarray | None:
+        """Weights of the sequences of these folds."""
+        return None if self.weights is None else self.weights[self.rows]
+
+    @property
+    def n(self) -> float:
         """Number of sequences."""
-        return len(self.rows)
+        return len(self.rows) if self.weights is None else float(self.weights[self.rows].sum())
 
     @cached_property
     def mean(self) -> np.ndarray:
         """Means of all columns."""
-        means = [part[self.rows].mean(axis=0, dtype=np.float64) for part in (self.X, self.tasks)]
-        return np.concatenate(means)
+        parts = [np.asarray(part[self.rows], np.float64) for part in (self.X, self.tasks)]
+        return np.concatenate([np.average(p, axis=0, weights=self.own_weights) for p in parts])
 
     def columns(self, chosen: np.ndarray) -> Moments:
         """Return the statistics of some columns, in this order."""
         if not len(chosen):
             return Moments(self.n, *np.zeros((2, 0)))
-        return Moments.from_data(self.rows_of(chosen))
+        return Moments.from_data(self.rows_of(chosen), self.own_weights)
 
     def rows_of(self, chosen: np.ndarray) -> np.ndarray:
         """Return some columns of the sequences of these folds, in this order."""
         width = self.X.shape[1]
-        block = np.empty((self.n, len(chosen)))
+        block = np.empty((len(self.rows), len(chosen)))
         of_X = chosen < width
         block[:, of_X] = self.X[np.ix_(self.rows, chosen[of_X])]
         block[:, ~of_X] = self.tasks[np.ix_(self.rows, chosen[~of_X] - width)]
@@ -336,7 +360,7 @@ class WideMoments:
 
     def part(self, n_samples: int) -> Self:
         """Return as few folds as have ``n_samples`` sequences."""
-        counts = [np.sum(self.fold == k) for k in self.folds]
+        counts = [self.subset([k]).n for k in self.folds]
         reached = np.cumsum(counts) >= n_samples
         count = int(reached.argmax()) + 1 if reached.any() else len(counts)
         return self.subset(list(self.folds)[:count])
@@ -349,7 +373,10 @@ class WideMoments:
 
 
 def fold_moments(
-    X: np.ndarray, tasks: np.ndarray, units: np.ndarray | None = None
+    X: np.ndarray,
+    tasks: np.ndarray,
+    units: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> FoldedMoments | WideMoments:
     """Return the moments of the folds of flat sequences, by columns where they are many."""
     width = X.shape[1] + tasks.shape[1]
@@ -357,9 +384,10 @@ def fold_moments(
     # columns, the covariance of all of them is singular, and larger than the sequences.
     few_at_a_time = tasks.shape[1] > 0 and width > len(X)
     if 8 * width**2 <= MAX_COVARIANCE_BYTES and not few_at_a_time:
-        return FoldedMoments.from_data(X, tasks, units=units)
+        return FoldedMoments.from_data(X, tasks, units=units, weights=weights)
     fold = fold_of(np.arange(len(X)) if units is None else units, MAX_FOLDS)
-    return WideMoments(X, tasks, fold, dict.fromkeys(np.unique(fold).tolist()))
+    folds = dict.fromkeys(np.unique(fold).tolist())
+    return WideMoments(X, tasks, fold, folds, weights=weights)
 
 
 def fold_of(rows: np.ndarray, n_folds: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
-from ..structure._known import at_mean
+from ..structure._segments import at_mean
 from ._candidates import check_candidates, reads_latents, task_candidates
 from ._comparison import NewRepresentation, clone_with_seed
 from ._decision import TaskModel, fit_tasks
@@ -147,7 +147,7 @@ class BaseSpecialist(
         sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Weights of the sequences, or of their values in each task, in the encoder, in the
             estimators and in their comparison. An integer weight is equivalent to as many
-            repetitions, and zero to absence. The structure is found without weights.
+            repetitions, and zero to absence; tests of the structure take importance weights.
 
         Returns
         -------

@@ -21,8 +21,9 @@ from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length
 from ..exceptions import warn
 from ._identifier import TaskStructureIdentifier
-from ._known import at_mean, task_columns
+from ._known import task_columns
 from ._lift import center, principal_components, split_static
+from ._segments import at_mean
 
 __all__ = ["check_assumptions"]
 

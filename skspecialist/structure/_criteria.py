@@ -228,7 +228,7 @@ class Direct(BaseCriterion):
             pvalues=tests.pvalue,
             adjusted_pvalues=adjusted,
             effect_sizes=effect_sizes,
-            n_sequences=np.broadcast_to(tests.n, tests.pvalue.shape),
+            n_sequences=np.broadcast_to(tests.n, tests.pvalue.shape).astype(int),
             tested=tested_steps(blocks, tests.informative, data.n_timesteps),
             conditioning=conditioning,
             tests=tests,

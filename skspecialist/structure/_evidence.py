@@ -75,7 +75,7 @@ def uses_robust_tests(identifier: Any, data: SegmentedData) -> bool:
         return bool(identifier.independence_test == "robust")
     if data.X is None or identifier.conditioning == "band":
         return False
-    if len(data.X) < MIN_SEQUENCES:
+    if (len(data.X) if data.weights is None else data.weights.sum()) < MIN_SEQUENCES:
         return False
     n_functions = data.n_timesteps * min(data.n_features, MAX_COMPONENTS) * FUNCTIONS_PER_FEATURE
     if 8 * len(data.X) * n_functions > MAX_BASIS_BYTES:
@@ -120,6 +120,11 @@ def check_combinations(identifier: Any, data: SegmentedData) -> None:
         warn(
             f"groups do not enter tests with {chosen}, which take all sequences for independent; "
             "only the robust tests of criterion='direct' account for groups."
+        )
+    if data.weights is not None and not robust and not isinstance(test, CovarianceTest | None):
+        raise ValueError(
+            f"sample_weight is not supported by independence_test={test!r}, which needs samples: "
+            "use 'robust', 'fisher_z' or 'wilks'."
         )
     takes_jobs = test is not None and "n_jobs" in test.get_params(deep=False)
     n_jobs = identifier.n_jobs
@@ -257,12 +262,14 @@ def robust_tests(
         blocks=own,
         task_columns=columns,
         groups=None if data.groups is None else data.groups[rows],
+        weights=None if data.weights is None else np.outer(data.weights[rows], np.ones(Y.shape[1])),
         n_components=identifier.n_components,
         conditioning=identifier.conditioning,
     )
     # Only sequences that have all steps of a segment are evidence for or against it.
     observed = np.isfinite(X).all(axis=2)
-    n_sequences = np.array([observed[:, steps].all(axis=1).sum() for steps in own])[:, None]
+    counts = np.ones(len(X), dtype=int) if data.weights is None else data.weights[rows]
+    n_sequences = np.array([counts @ observed[:, steps].all(axis=1) for steps in own])[:, None]
     untested = np.where(
         n_sequences < MIN_SEQUENCES, ResultFlag.TOO_FEW_SAMPLES, ResultFlag.DEGENERATE
     )
@@ -348,7 +355,7 @@ def run_tests(
             "covariance is kept: use independence_test='fisher_z' or 'wilks'."
         )
     if data.has_missing:
-        return _run_complete_cases(test, data.data, x, y, z, given)
+        return _run_complete_cases(test, data, x, y, z, given)
     return test.test_many(data.data, x, y, z, given=given)
 
 
@@ -378,14 +385,17 @@ def _run_on_columns(
 
 def _run_complete_cases(
     test: BaseIndependenceTest,
-    data: np.ndarray,
+    segmented: SegmentedData,
     x: np.ndarray,
     y: np.ndarray,
     z: np.ndarray,
     given: np.ndarray | None,
 ) -> IndependenceResult:
     """Run each test on the sequences that have all of its columns."""
+    data, weights = segmented.data, segmented.weights
+    assert data is not None
     missing = np.isnan(data)
+    weights = None if weights is None else weights[segmented.rows]
     # Tests of the same columns share their sequences and are run together.
     sets, group = np.unique(np.hstack([x, y, z]), axis=0, return_inverse=True)
     group = group.ravel()
@@ -406,7 +416,9 @@ def _run_complete_cases(
         local[involved] = np.arange(len(involved))
         sides = [local[side[tests]] for side in (x, y, z)]
         extra = None if given is None else local[given]
-        parts.append(test.test_many(data[np.ix_(rows, involved)], *sides, given=extra))
+        columns = data[np.ix_(rows, involved)]
+        source = columns if weights is None else Moments.from_data(columns, weights[rows])
+        parts.append(test.test_many(source, *sides, given=extra))
     # The inverse of the order in which the groups were run.
     order = np.argsort(np.argsort(group, kind="stable"), kind="stable")
     return IndependenceResult.concatenate(parts)[order]

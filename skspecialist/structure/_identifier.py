@@ -16,16 +16,17 @@ from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length, is_dask
+from .._data.weights import validate_sample_weight
 from ..independence._base import BaseIndependenceTest
 from ..independence._moments import FoldedMoments
 from ._criteria import CRITERIA, BaseCriterion, CriterionResult, join_results
-from ._dask import read_dask
 from ._evidence import (
     check_combinations,
     check_evidence,
     check_segment_steps,
     evidence_frame,
 )
+from ._growing import read_batch, read_dask
 from ._known import KnownTasks, SegmentedData, TaskGain, choose_segments, task_columns
 from ._segments import AlignedStructureMixin, resolve_segments
 
@@ -272,7 +273,11 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     @fit_context(prefer_skip_nested_validation=False)
     @all_or_nothing
     def fit(
-        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Identify the structure.
 
@@ -293,6 +298,11 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             Group of each sequence, such as the subject. The robust tests compare sequences
             within groups; tasks that groups determine are tested on the means of groups,
             from 30 groups on. Other tests take all sequences for independent.
+        sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Weights of the sequences, or of their values in each task; zero is absence. Integers
+            are counts: a weight of two is the sequence twice. Other numbers are importance
+            weights, of which only the ratios matter: every sequence remains one observation,
+            and there are as many as Kish's effective sample size. None is equal weights.
 
         Returns
         -------
@@ -308,12 +318,13 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         """
         self.__dict__.pop("_folded", None)
         self.criterion_ = self._resolve_criterion(y)
-        if is_dask(X) and groups is not None:
+        if is_dask(X) and (groups is not None or sample_weight is not None):
             raise ValueError(
-                "groups are not supported with Dask arrays, of which only the covariance is "
-                "kept: use groups=None, or sequences in memory."
+                "groups and sample_weight are not supported with Dask arrays, of which only the "
+                "covariance is kept: use None, or sequences in memory."
             )
-        self._find(read_dask(self, X, y) if is_dask(X) else self._read(X, y, groups))
+        parts = read_dask(self, X, y) if is_dask(X) else self._read(X, y, groups, sample_weight)
+        self._find(parts)
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -348,10 +359,15 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         ValueError
             As :meth:`fit`, and if ``X`` has missing values or ``y`` new class labels.
         """
-        self._find(self._read_batch(X, y, classes), partial=True)
+        self._find(read_batch(self, X, y, classes), partial=True)
         return self
 
-    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Return the held-out log-likelihood gain of the structure, in nats per sequence.
 
         With observed tasks, each is predicted from its steps (and the step after each
@@ -368,6 +384,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             Held-out sequences.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Their tasks; ignored if the tasks were not observed in ``fit``.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            Weights of the sequences in the mean. None is equal weights.
 
         Returns
         -------
@@ -384,7 +402,11 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         tasks = task_columns(self, y, X, held_out=True)
         if tasks.size and np.isnan(tasks).all():
             raise ValueError("y has missing values only: at least one is needed for a score.")
-        return sum(gain.score(X.reshape(len(X), -1), tasks) for gain in self._gains)
+        weights = None
+        if sample_weight is not None:
+            weights = validate_sample_weight(sample_weight, (len(X), 1))[:, 0]
+            X, tasks, weights = X[weights > 0], tasks[weights > 0], weights[weights > 0]
+        return sum(gain.score(X.reshape(len(X), -1), tasks, weights) for gain in self._gains)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the evidence as a table, with one row per segment and task.
@@ -418,41 +440,29 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             criterion = "selection" if y is None else "direct"
         return BaseCriterion.resolve(criterion, argument="criterion")
 
-    def _read(self, X: Any, y: Any, groups: Any) -> list[KnownTasks]:
+    def _read(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> list[KnownTasks]:
         """Validate sequences and tasks that are given at once."""
         X = self._validate(X, n_timesteps=self.n_timesteps, reset=True, ensure_min_samples=2)
-        observed = self.criterion_.needs_tasks
-        self._targets = None
-        if observed:
-            self._targets = TaskTargets.for_samples(
-                y, X, estimator=self, allow_missing=True, task_types=self.task_types
-            )
+        self._targets, weights = None, None
         if groups is not None:
             check_same_length(X=X, groups=groups)
             groups = check_labels(groups, "groups")
+        observed = self.criterion_.needs_tasks
+        if sample_weight is not None:
+            n_tasks = len(TaskTargets.columns(y)) if observed and y is not None else 1
+            weights = validate_sample_weight(sample_weight, (len(X), n_tasks))
+        if observed:
+            options = {"weights": weights, "task_types": self.task_types, "allow_missing": True}
+            self._targets = TaskTargets.for_samples(y, X, estimator=self, **options)
+            y = y if weights is None else self._targets.with_kinds(y, weights == 0)
+        tasks = task_columns(self, y, X)
+        if weights is not None and not (kept := weights.any(axis=1)).all():
+            # Folds depend on the place of a sequence: one of weight zero has none.
+            X, tasks, weights = X[kept], tasks[kept], weights[kept]
+            groups = None if groups is None else groups[kept]
         segments = resolve_segments(self.segment_length, X.shape[1])
         self.n_samples_seen_ = len(X)
-        return KnownTasks.split(X, task_columns(self, y, X), self._targets, segments, groups)
-
-    def _read_batch(self, X: Any, y: Any, classes: Any) -> list[KnownTasks]:
-        """Validate a batch, and merge its statistics with those of the previous ones."""
-        first = not hasattr(self, "_folded")
-        X = self._validate(X, n_timesteps=self.n_timesteps, reset=first)
-        if np.isnan(X).any():
-            raise ValueError(
-                "Input X contains NaN: the statistics that partial_fit keeps need complete "
-                "sequences. Use fit, which supports missing steps, or drop these sequences."
-            )
-        if first:
-            self.criterion_ = self._resolve_criterion(y)
-            observed = self.criterion_.needs_tasks
-            self._targets = TaskTargets.first_of_many(y, classes, self) if observed else None
-        n_before = 0 if first else self.n_samples_seen_
-        folded = FoldedMoments.from_data(X.reshape(len(X), -1), task_columns(self, y, X), n_before)
-        self._folded = folded if first else self._folded.merge(folded)
-        segments = resolve_segments(self.segment_length, X.shape[1])
-        self.n_samples_seen_ = self._folded.total.n
-        return KnownTasks.complete(self._folded, X.shape[1:], self._targets, segments)
+        return KnownTasks.split(X, tasks, self._targets, segments, groups, weights)
 
     def _find(self, parts: list[KnownTasks], *, partial: bool = False) -> None:
         """Find the structure, from the choice of the segments to the fitted attributes."""

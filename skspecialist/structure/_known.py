@@ -12,9 +12,10 @@ from scipy.special import betaln
 from tqdm import tqdm
 
 from .._data.tasks import TaskTargets, pad_columns
+from .._data.weights import as_counts
 from .._stats.model_comparison import tolerated_loss
 from ..independence._moments import FoldedMoments, Moments, WideMoments, fold_moments, fold_of
-from ._segments import make_segments, to_columns
+from ._segments import at_mean, make_segments, to_columns
 
 __all__ = [
     "Gain",
@@ -23,7 +24,6 @@ __all__ = [
     "SegmentedData",
     "StructureGain",
     "TaskGain",
-    "at_mean",
     "choose_segments",
     "task_columns",
 ]
@@ -80,6 +80,8 @@ class SegmentedData:
         Whether ``X`` has NaN.
     groups : ndarray of int of shape (n_sequences,) or None
         Group of each sequence; none is in two folds.
+    weights : ndarray of shape (n_sequences,) or None
+        Number of sequences that each one stands for; None is one.
     """
 
     folded: FoldedMoments | WideMoments
@@ -91,6 +93,7 @@ class SegmentedData:
     tasks: np.ndarray | None = None
     has_missing: bool = False
     groups: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     @classmethod
     def from_arrays(
@@ -100,18 +103,21 @@ class SegmentedData:
         owned: Sequence[np.ndarray],
         segments: np.ndarray,
         groups: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
     ) -> Self:
         """Build from sequences (n_sequences, n_timesteps, n_features), with NaN for missing.
 
         ``owned`` has the columns of ``tasks`` that belong to each task.
         """
         flat = X.reshape(len(X), -1)
-        filled = at_mean(flat)
-        folded = fold_moments(filled, tasks, groups)
+        filled = at_mean(flat, weights=weights)
+        folded = fold_moments(filled, tasks, groups, weights)
         shape = X.shape[1], X.shape[2]
         statistics = cls.from_statistics(folded, shape, owned, segments)
         missing = filled is not flat
-        return replace(statistics, X=flat, tasks=tasks, has_missing=missing, groups=groups)
+        return replace(
+            statistics, X=flat, tasks=tasks, has_missing=missing, groups=groups, weights=weights
+        )
 
     @classmethod
     def from_statistics(
@@ -179,18 +185,23 @@ class KnownTasks:
         targets: TaskTargets | None,
         segments: np.ndarray,
         groups: np.ndarray | None,
+        weights: np.ndarray | None = None,
     ) -> list[Self]:
         """Return one part per pattern of missing values, from the most to the fewest sequences.
 
         A missing value costs its own task one sequence, and the others nothing. Tasks without
-        columns, of which nothing can be learned, are in none of the parts.
+        columns, of which nothing can be learned, are in none of the parts. Weights, of shape
+        (n_sequences, n_tasks), are parts of the pattern, and zero is a missing value.
         """
         if targets is None:
             every = np.arange(0)
-            data = SegmentedData.from_arrays(X, tasks, [], segments, groups)
+            own_weights = None if weights is None else as_counts(weights[:, 0])[0]
+            data = SegmentedData.from_arrays(X, tasks, [], segments, groups, own_weights)
             return [cls(every, every, data)]
         owned, learned = targets.groups, np.flatnonzero(targets.learned)
         known = ~np.isnan(tasks[:, [owned[j][0] for j in learned]])
+        if weights is not None:
+            known = known * weights[:, learned]
         parts = []
         for pattern in np.unique(known, axis=1).T[::-1]:
             chosen = learned[(known == pattern[:, None]).all(axis=0)]
@@ -199,10 +210,13 @@ class KnownTasks:
             own = [
                 np.arange(stop - len(owned[j]), stop) for j, stop in zip(chosen, stops, strict=True)
             ]
-            rows = slice(None) if pattern.all() else pattern
+            rows = slice(None) if pattern.all() else pattern > 0
+            counts = None if weights is None else as_counts(pattern[rows])[0]
+            if counts is not None and (counts == 1).all():
+                counts = None
             labels = None if groups is None else np.unique(groups[rows], return_inverse=True)[1]
             values = tasks[rows][:, columns]
-            data = SegmentedData.from_arrays(X[rows], values, own, segments, labels)
+            data = SegmentedData.from_arrays(X[rows], values, own, segments, labels, counts)
             parts.append(cls(chosen, columns, data))
         return sorted(parts, key=lambda part: -part.data.moments.n)
 
@@ -257,17 +271,18 @@ class TaskGain:
         width = known.data.n_timesteps * known.data.n_features
         return cls(known.columns, known.data.moments.mean[:width], model)
 
-    def score(self, X: np.ndarray, tasks: np.ndarray) -> float:
+    def score(self, X: np.ndarray, tasks: np.ndarray, weights: np.ndarray | None) -> float:
         """Return the mean gain of new flat sequences, of which some tasks may be missing."""
         X, tasks = at_mean(X, self.means), tasks[:, self.columns]
         if not np.isnan(tasks).any():
-            return float(self.model.gain(fold_moments(X, tasks).total))
+            return float(self.model.gain(fold_moments(X, tasks, weights=weights).total))
         total = -self.model.cost
         for gain in self.model.gains:
             known = ~np.isnan(tasks[:, gain.responses - X.shape[1]]).any(axis=1)
             if known.any():
                 filled = np.nan_to_num(tasks[known])
-                total += gain.gain(fold_moments(X[known], filled).total)
+                own = None if weights is None else weights[known]
+                total += gain.gain(fold_moments(X[known], filled, weights=own).total)
         return float(total)
 
 
@@ -382,9 +397,11 @@ class GaussianGain:
         if isinstance(moments, WideMoments) and moments.n < len(self.predictors):
             # With fewer sequences than predictors, their Gram matrix has the same spectrum.
             rows = moments.rows_of(np.concatenate([self.predictors, self.responses]))
-            self.mean_ = rows.mean(axis=0)
-            A, Y = np.split(rows - self.mean_, [len(self.predictors)], axis=1)
-            unit = _inverse(A.std(axis=0))
+            w = moments.own_weights
+            self.mean_ = np.average(rows, axis=0, weights=w)
+            rows = (rows - self.mean_) * (1.0 if w is None else np.sqrt(w)[:, None])
+            A, Y = np.split(rows, [len(self.predictors)], axis=1)
+            unit = _inverse(np.sqrt((A * A).sum(axis=0) / moments.n))
             A = A * unit
             values, U = np.linalg.eigh(A @ A.T)
             kept = values > 1e-12 * max(values[-1], 1e-300)
@@ -467,17 +484,3 @@ def _held_out_gains(identifier: Any, data: SegmentedData) -> list[float]:
         result = identifier.criterion_.find(training, identifier)
         gains.append(identifier.criterion_.gain(training, result).gain(held_out))
     return gains
-
-
-def at_mean(X: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
-    """Impute missing steps of flat sequences by their mean; the same array if none is missing."""
-    # The sum is NaN if any value is, and needs no array of the size of X.
-    if not np.isnan(X.sum()):
-        return X
-    missing = np.isnan(X)
-    if not missing.any():
-        return X
-    if means is None:
-        counts = (~missing).sum(axis=0)
-        means = np.where(missing, 0.0, X).sum(axis=0) / np.maximum(counts, 1)
-    return np.where(missing, means, X)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, lapack
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
@@ -13,16 +14,17 @@ __all__ = [
     "Design",
     "center",
     "group_means",
+    "invert",
     "is_constant_within",
     "learned_functions",
     "make_design",
+    "normal_scores",
     "principal_components",
     "split_static",
     "step_features",
     "sum_within",
     "tame",
     "variance_inflation",
-    "without",
 ]
 
 # Groups below which a task that groups determine is not tested between them.
@@ -40,6 +42,8 @@ HEAVY_TAILED = 20.0
 MIN_VALUES_HEAVY_TAILED = 10
 # The conditional-mean imputation stops after so many sweeps, or at smaller changes.
 MAX_SWEEPS, SWEEP_TOLERANCE = 20, 1e-2
+# Strengths of the learned functions, relative to their largest eigenvalue, and their folds.
+LEARNED_STRENGTHS, N_FOLDS = np.logspace(-4, 1, 11), 5
 # Frequencies of the learned functions, in radians per standard deviation.
 FREQUENCIES: tuple[float, ...] = (1.0, 2.0, 3.0)
 # Features of the learned functions, over all steps; the cost grows with their cube.
@@ -67,7 +71,9 @@ class Design:
     curved: np.ndarray
 
 
-def principal_components(X: np.ndarray, n_components: int) -> np.ndarray:
+def principal_components(
+    X: np.ndarray, n_components: int, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Return the first principal components of steps, pooled over sequences and steps.
 
     Parameters
@@ -76,6 +82,8 @@ def principal_components(X: np.ndarray, n_components: int) -> np.ndarray:
         Sequences; a missing step is NaN.
     n_components : int
         Number of components.
+    weights : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences, equal by default.
 
     Returns
     -------
@@ -83,8 +91,12 @@ def principal_components(X: np.ndarray, n_components: int) -> np.ndarray:
         Their scores, NaN where an entry of the step is missing.
     """
     rows = X.reshape(-1, X.shape[2])
-    centered = rows - np.nanmean(rows, axis=0)
-    complete = centered[np.isfinite(centered).all(axis=1)]
+    of_rows = None if weights is None else np.repeat(weights, X.shape[1])
+    centered = rows - _mean(rows, of_rows)
+    kept = np.isfinite(centered).all(axis=1)
+    complete = centered[kept]
+    if of_rows is not None:
+        complete = complete * np.sqrt(of_rows[kept])[:, None]
     # The smaller of both Gram matrices has the same spectrum.
     if complete.shape[1] <= len(complete):
         axes = np.linalg.eigh(complete.T @ complete)[1][:, ::-1][:, :n_components]
@@ -125,7 +137,7 @@ def split_static(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first = np.unique(flat[:, same], axis=1, return_index=True)[1]
         repeated[same] = ~np.isin(np.arange(len(same)), first)
     kept = varies & ~repeated
-    return X[:, :, kept & ~static], _mean(X[:, :, kept & static], axis=1)
+    return X[:, :, kept & ~static], _mean(X[:, :, kept & static].swapaxes(0, 1))
 
 
 def make_design(
@@ -134,6 +146,7 @@ def make_design(
     groups: np.ndarray | None = None,
     lift: bool = True,
     n_lifted: int | None = None,
+    weights: np.ndarray | None = None,
 ) -> Design:
     """Return the basis functions of every step.
 
@@ -155,75 +168,97 @@ def make_design(
     n_lifted : int, default=None
         Number of leading features that have such columns; those that follow are taken for
         curved columns themselves. None is all.
+    weights : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences, equal by default.
 
     Returns
     -------
     design : Design
         All columns of positive variance.
     """
-    parts = [(-1, *_basis(static, lift))]
+    parts = [(-1, *_basis(static, lift, weights))]
     for t in range(X.shape[1]):
-        parts.append((t, *_basis(X[:, t, :n_lifted], lift)))
+        parts.append((t, *_basis(X[:, t, :n_lifted], lift, weights)))
         if n_lifted is not None:
-            columns, _ = _basis(X[:, t, n_lifted:], lift=False)
+            columns, _ = _basis(X[:, t, n_lifted:], False, weights)
             parts.append((t, columns, np.ones(columns.shape[1], dtype=bool)))
     D = np.concatenate([columns for _, columns, _ in parts], axis=1)
     step = np.repeat([t for t, _, _ in parts], [columns.shape[1] for _, columns, _ in parts])
     curved = np.concatenate([curved for _, _, curved in parts])
-    D = center(_impute(D, step), groups)
-    scale = D.std(axis=0)
+    D = center(_impute(D, step, weights), groups, weights)
+    scale = _std(D, weights)
     kept = scale > TOLERANCE
     return Design(D[:, kept] / scale[kept], step[kept], curved[kept])
 
 
-def _basis(x: np.ndarray, lift: bool) -> tuple[np.ndarray, np.ndarray]:
+def _basis(x: np.ndarray, lift: bool, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return basis functions of columns (n, d), and which of them are curved."""
-    z, q, heavy = _standardize(x)
+    z, q, heavy = _standardize(x, weights)
     linear = np.where(heavy, q, z)
-    linear = linear / np.maximum(_std(linear), 1e-12)
+    linear = linear / np.maximum(_std(linear, weights), 1e-12)
     if not lift or not z.shape[1]:
         return linear, np.zeros(z.shape[1], dtype=bool)
     other = np.where(heavy, np.clip(z, -5.0, 5.0), q)
     # Normalized Hermite polynomials, orthogonal under the normal distribution.
     parts = [other, (q**2 - 1) / 2**0.5, (q**3 - 3 * q) / 6**0.5]
-    curved = np.concatenate([part - _mean(part) for part in parts], axis=1)
+    curved = np.concatenate([part - _mean(part, weights) for part in parts], axis=1)
     # The ridge on curved columns must not shrink what is linear in the feature.
     own = np.tile(linear, 3)
-    curved = curved - own * _mean(curved * own)
+    curved = curved - own * _mean(curved * own, weights)
     if 1 < z.shape[1] <= MAX_COLUMNS_WITH_PRODUCTS:
         a, b = np.triu_indices(z.shape[1], 1)
         curved = np.concatenate([curved, q[:, a] * q[:, b]], axis=1)
     # Of a feature with two values nothing but rounding is left.
-    scale = _std(curved)
+    scale = _std(curved, weights)
     curved = curved[:, scale > TOLERANCE] / scale[scale > TOLERANCE]
     is_curved = np.repeat([False, True], [linear.shape[1], curved.shape[1]])
     return np.concatenate([linear, curved], axis=1), is_curved
 
 
-def _standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _standardize(
+    x: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return standardized columns, their normal scores, and which have heavy tails."""
-    scale = _std(x)
-    x = x[:, scale > 1e-12 * np.maximum(np.abs(_mean(x)), 1e-300)]
-    z = (x - _mean(x)) / _std(x)
-    counts = np.isfinite(x).sum(axis=0)
-    q = ndtri((rankdata(x, axis=0, nan_policy="omit") - 0.5) / np.maximum(counts, 1))
-    return z, q, _mean(z**4) > HEAVY_TAILED
+    scale = _std(x, weights)
+    x = x[:, scale > 1e-12 * np.maximum(np.abs(_mean(x, weights)), 1e-300)]
+    z = (x - _mean(x, weights)) / _std(x, weights)
+    return z, normal_scores(x, weights), _mean(z**4, weights) > HEAVY_TAILED
 
 
-def tame(Y: np.ndarray) -> np.ndarray:
+def normal_scores(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return normal scores of the values of each column that are not NaN, by their midranks."""
+    if weights is None:
+        counts = np.maximum(np.isfinite(x).sum(axis=0), 1)
+        return ndtri((rankdata(x, axis=0, nan_policy="omit") - 0.5) / counts)
+    scores = np.full((len(x), x[0].size), np.nan)
+    for score, column in zip(scores.T, x.reshape(len(x), -1).T, strict=True):
+        observed = np.isfinite(column)
+        values, place = np.unique(column[observed], return_inverse=True)
+        # A weight of two is the value twice: the midrank is in the middle of its weight.
+        mass = np.bincount(place, weights[observed], minlength=len(values))
+        score[observed] = ndtri((np.cumsum(mass) - mass / 2) / max(mass.sum(), 1e-300))[place]
+    return scores.reshape(x.shape)
+
+
+def tame(Y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Standardize columns, and replace those of heavy tails by their normal scores."""
-    Z = (Y - Y.mean(axis=0)) / np.maximum(Y.std(axis=0), 1e-300)
-    for j in np.flatnonzero(np.mean(Z**4, axis=0) > HEAVY_TAILED):
+    Z = (Y - _mean(Y, weights)) / np.maximum(_std(Y, weights), 1e-300)
+    for j in np.flatnonzero(_mean(Z**4, weights) > HEAVY_TAILED):
         if len(np.unique(Y[:, j])) > MIN_VALUES_HEAVY_TAILED:
-            Z[:, j] = ndtri((rankdata(Y[:, j]) - 0.5) / len(Y))
+            Z[:, j] = normal_scores(Y[:, j], weights)
     return Z
 
 
-def center(A: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+def center(
+    A: np.ndarray, groups: np.ndarray | None, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Take out the mean, or the mean of each group."""
     if groups is None:
-        return A - A.mean(axis=0)
-    return A - (sum_within(A, groups) / np.bincount(groups)[:, None])[groups]
+        return A - _mean(A, weights)
+    w = np.ones(len(A)) if weights is None else weights
+    sums = sum_within(A * w.reshape(-1, *[1] * (A.ndim - 1)), groups)
+    totals = np.bincount(groups, w).reshape(-1, *[1] * (A.ndim - 1))
+    return A - (sums / totals)[groups]
 
 
 def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -231,16 +266,6 @@ def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
     order = np.argsort(groups, kind="stable")
     starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
     return np.add.reduceat(A[order], starts, axis=0)
-
-
-def without(
-    X: np.ndarray, Y: np.ndarray, groups: np.ndarray | None, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return the sequences of which the tasks are known; groups of one each are none."""
-    if groups is not None:
-        groups = np.unique(groups[rows], return_inverse=True)[1].ravel()
-        groups = groups if len(groups) and groups.max() + 1 < len(groups) else None
-    return X[rows], Y[rows], groups
 
 
 def is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
@@ -251,21 +276,21 @@ def is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
 
 def group_means(
-    X: np.ndarray, Y: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, None]:
-    """Return one sequence per group; none with too few groups."""
-    counts = np.bincount(groups)
-    if len(counts) < MIN_GROUPS_BETWEEN:
-        return X[:0], Y[:0], None
+    X: np.ndarray, Y: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one sequence per group, and its tasks; none with too few groups."""
+    if groups.max() + 1 < MIN_GROUPS_BETWEEN:
+        return X[:0], Y[:0]
+    w = np.ones((len(X), 1)) if weights is None else weights[:, None]
     flat = X.reshape(len(X), -1)
     observed = np.isfinite(flat)
-    seen = sum_within(observed * 1.0, groups)
-    sums = sum_within(np.where(observed, flat, 0.0), groups)
-    means = np.where(seen > 0, sums / np.maximum(seen, 1), np.nan)
-    return means.reshape(-1, *X.shape[1:]), sum_within(Y, groups) / counts[:, None], None
+    seen = sum_within(observed * w, groups)
+    sums = sum_within(np.where(observed, flat, 0.0) * w, groups)
+    means = np.where(seen > 0, sums / np.where(seen > 0, seen, 1.0), np.nan)
+    return means.reshape(-1, *X.shape[1:]), sum_within(Y * w, groups) / sum_within(w, groups)
 
 
-def _impute(D: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _impute(D: np.ndarray, step: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Replace missing columns by their linear prediction from the observed ones.
 
     With its conditional mean in place of a missing step, the regression of a task on all
@@ -278,28 +303,31 @@ def _impute(D: np.ndarray, step: np.ndarray) -> np.ndarray:
     missing = np.isnan(D)
     if not missing.any():
         return D
-    D = np.where(missing, np.where(missing.all(axis=0), 0.0, _mean(D)), D)
-    n, p = D.shape
-    D -= D.mean(axis=0)
+    D = np.where(missing, _mean(D, weights), D)
+    w = np.ones(len(D)) if weights is None else weights
+    n, p = w.sum(), D.shape[1]
+    D -= _mean(D, weights)
     blocks = [b for t in np.unique(step) if missing[:, b := np.flatnonzero(step == t)].any()]
-    unknown = np.diag(missing.mean(axis=0))
+    unknown = np.diag(_mean(missing * 1.0, weights))
     for _ in range(MAX_SWEEPS):
         before = D.copy()
         # A little ridge: there may be more columns than sequences.
-        precision = np.linalg.inv(D.T @ D / n + unknown + TOLERANCE * np.eye(p))
+        precision = invert(D.T @ (D * w[:, None]) / n + unknown + TOLERANCE * np.eye(p))
         unknown = np.zeros((p, p))
         for b in blocks:
             rows = missing[:, b].any(axis=1)
             conditional = np.linalg.inv(precision[np.ix_(b, b)])
             offset = D[rows] @ precision[:, b] @ conditional
             D[np.ix_(rows, b)] -= np.where(missing[np.ix_(rows, b)], offset, 0.0)
-            unknown[np.ix_(b, b)] = rows.mean() * conditional
+            unknown[np.ix_(b, b)] = w[rows].sum() / n * conditional
         if np.abs(D - before).max() < SWEEP_TOLERANCE:
             break
     return D
 
 
-def step_features(X: np.ndarray, n_curved: int | None = None) -> np.ndarray:
+def step_features(
+    X: np.ndarray, n_curved: int | None = None, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Return features of which the function of each step is learned.
 
     Parameters
@@ -310,6 +338,8 @@ def step_features(X: np.ndarray, n_curved: int | None = None) -> np.ndarray:
         Number of leading features with waves: sines and cosines of their normal scores,
         of up to three frequencies, with variances that fall with the frequency. None is as
         many as the number of all features allows, 0 leaves the features themselves.
+    weights : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences, equal by default.
 
     Returns
     -------
@@ -325,26 +355,24 @@ def step_features(X: np.ndarray, n_curved: int | None = None) -> np.ndarray:
     elif n_curved is None:
         n_curved = (MAX_FEATURES // T - d) // (1 + 2 * len(FREQUENCIES))
     n_curved = int(np.clip(n_curved, 0, d))
-    z = (X - _mean(X)) / np.maximum(_std(X), 1e-12)
+    z = (X - _mean(X, weights)) / np.maximum(_std(X, weights), 1e-12)
     parts = [np.clip(z, -5.0, 5.0)]
     if n_curved:
-        lead = X[:, :, :n_curved]
-        counts = np.maximum(np.isfinite(lead).sum(axis=0), 1)
-        q = ndtri((rankdata(lead, axis=0, nan_policy="omit") - 0.5) / counts)
+        q = normal_scores(X[:, :, :n_curved], weights)
         parts.append(q)
         for frequency in frequencies:
             size = (2.0 / frequency) ** 0.5
             parts += [size * np.sin(frequency * q), size * np.cos(frequency * q)]
     features = np.concatenate(parts, axis=2)
-    return np.nan_to_num(features - _mean(features))
+    return np.nan_to_num(features - _mean(features, weights))
 
 
 def learned_functions(
     features: np.ndarray,
     Y: np.ndarray,
-    strengths: np.ndarray,
     groups: np.ndarray | None = None,
-    n_folds: int = 5,
+    weights: np.ndarray | None = None,
+    copies: Any = 1.0,
 ) -> np.ndarray:
     """Return the contribution of each step to each task, predicted out of fold.
 
@@ -358,12 +386,12 @@ def learned_functions(
         Features of each step.
     Y : ndarray of shape (n_sequences, n_columns)
         Tasks of mean zero.
-    strengths : ndarray
-        Strengths to choose from, relative to the largest eigenvalue.
     groups : ndarray of int of shape (n_sequences,), default=None
         Group of each sequence; no group is in two folds.
-    n_folds : int, default=5
-        Number of folds.
+    weights : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences.
+    copies : float or ndarray of shape (n_sequences,), default=1.0
+        Sequences that each one stands for, of which one is left out at a time.
 
     Returns
     -------
@@ -371,42 +399,39 @@ def learned_functions(
         Values of the functions of the steps, of folds that they were not fitted to.
     """
     n, T, width = features.shape
+    root = np.ones((n, 1)) if weights is None else np.sqrt(weights)[:, None]
     P = features.reshape(n, -1)
     primal = P.shape[1] <= n
-    gram = P.T @ P if primal else P @ P.T
-    chosen = _leave_one_out(P, gram, Y, strengths)
+    share = root[:, 0] ** 2 / (root**2).sum()
+    chosen = _leave_one_out(P * root, Y * root, primal, share, copies)
     contributions = np.zeros((n, T, Y.shape[1]))
-    fold = _folds(features) % n_folds if groups is None else groups % n_folds
+    fold = (_ranks(features) if groups is None else groups) % N_FOLDS
     for k in np.unique(fold):
         train, held_out = fold != k, fold == k
-        mean = P[train].mean(axis=0)
-        A, y = P[train] - mean, Y[train] - Y[train].mean(axis=0)
+        w = None if weights is None else weights[train]
+        mean = _mean(P[train], w)
+        A, y = (P[train] - mean) * root[train], center(Y[train], None, w) * root[train]
+        gram = A.T @ A if primal else A @ A.T
+        B = (P[held_out] - mean).reshape(-1, T, width).swapaxes(0, 1)
         for strength in np.unique(chosen):
             js = np.flatnonzero(chosen == strength)
-            if primal:
-                kernel = A.T @ A + strength * np.eye(A.shape[1])
-                weights = cho_solve(cho_factor(kernel), A.T @ y[:, js])
-            else:
-                kernel = A @ A.T + strength * np.eye(len(A))
-                weights = A.T @ cho_solve(cho_factor(kernel), y[:, js])
-            B = (P[held_out] - mean).reshape(-1, T, width)
-            contributions[np.ix_(held_out, np.arange(T), js)] = np.einsum(
-                "ntf,tfj->ntj", B, weights.reshape(T, width, -1)
-            )
+            factor = cho_factor(gram + strength * np.eye(len(gram)))
+            y_js = y[:, js]
+            coef = cho_solve(factor, A.T @ y_js) if primal else A.T @ cho_solve(factor, y_js)
+            values = B @ coef.reshape(T, width, -1)
+            contributions[np.ix_(held_out, np.arange(T), js)] = values.swapaxes(0, 1)
     return contributions
 
 
-def _folds(features: np.ndarray) -> np.ndarray:
+def _ranks(features: np.ndarray) -> np.ndarray:
     """Return the rank of each sequence in an order that depends on its values alone.
 
-    The answer then depends neither on the order of the sequences nor on that of the features.
+    The order of sequences and of features is without effect, and equal sequences share a rank.
     """
     # Symmetric in the features of a step; irrational multiples separate the steps.
     values = (features**2 + features**3).sum(axis=2)
     key = values @ np.cos(np.arange(1, features.shape[1] + 1) * np.sqrt(2.0))
-    rank = np.empty(len(key), dtype=int)
-    rank[np.argsort(key, kind="stable")] = np.arange(len(key))
-    return rank
+    return np.unique(key, return_inverse=True)[1].ravel()
 
 
 def variance_inflation(features: np.ndarray) -> float:
@@ -431,30 +456,44 @@ def variance_inflation(features: np.ndarray) -> float:
 
 
 def _leave_one_out(
-    P: np.ndarray, gram: np.ndarray, Y: np.ndarray, strengths: np.ndarray
+    P: np.ndarray, Y: np.ndarray, primal: bool, share: np.ndarray, copies: Any
 ) -> np.ndarray:
     """Return the strength of ridge regression on P for each column of Y."""
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = np.linalg.eigh(P.T @ P if primal else P @ P.T)
     kept = values > 1e-10 * max(values[-1], 1e-300)
     values, vectors = values[kept], vectors[:, kept]
-    U = P @ (vectors / np.sqrt(values)) if len(gram) == P.shape[1] else vectors
+    U = P @ (vectors / np.sqrt(values)) if primal else vectors
     projected, squares = U.T @ Y, U * U
+    strengths = LEARNED_STRENGTHS * (values[-1] if len(values) else 1.0)
     losses = []
-    for strength in strengths * (values[-1] if len(values) else 1.0):
+    for strength in strengths:
         shrunk = values / (values + strength)
-        leverage = np.minimum(squares @ shrunk + 1 / len(Y), 1 - 1e-4)
+        leverage = np.minimum((squares @ shrunk + share) / copies, 1 - 1e-4)
         residual = Y - U @ (shrunk[:, None] * projected)
         losses.append(((residual / (1 - leverage)[:, None]) ** 2).mean(axis=0))
-    return (strengths * (values[-1] if len(values) else 1.0))[np.argmin(losses, axis=0)]
+    return strengths[np.argmin(losses, axis=0)]
 
 
-def _mean(x: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Mean of the entries that are not NaN, 0 where there are none."""
+def invert(A: np.ndarray) -> np.ndarray:
+    """Return the inverse of a symmetric positive definite matrix, in half of the time."""
+    lower, info = lapack.dpotrf(A, lower=1)
+    inverse, failed = lapack.dpotri(lower, lower=1)
+    if info or failed:
+        return np.linalg.inv(A)
+    lower = np.tril(inverse)
+    return lower + np.tril(inverse, -1).T
+
+
+def _mean(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Mean over sequences of the entries that are not NaN, 0 where there are none."""
     observed = np.isfinite(x)
-    counts = np.maximum(observed.sum(axis=axis), 1)
-    return np.where(observed, x, 0.0).sum(axis=axis) / counts
+    x = np.where(observed, x, 0.0)
+    if weights is None:
+        return x.sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
+    totals = np.tensordot(weights, observed, 1)
+    return np.asarray(np.tensordot(weights, x, 1) / np.where(totals > 0, totals, 1.0))
 
 
-def _std(x: np.ndarray) -> np.ndarray:
+def _std(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Standard deviation over sequences of the entries that are not NaN."""
-    return np.sqrt(_mean((x - _mean(x)) ** 2))
+    return np.sqrt(_mean((x - _mean(x, weights)) ** 2, weights))

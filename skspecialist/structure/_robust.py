@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 from scipy.stats import norm
 
+from .._data.weights import as_counts
 from ._lift import (
     Design,
     center,
     group_means,
+    invert,
     is_constant_within,
     learned_functions,
     make_design,
@@ -22,11 +25,9 @@ from ._lift import (
     sum_within,
     tame,
     variance_inflation,
-    without,
 )
 
 __all__ = ["RobustScores", "robust_scores"]
-
 # Features per step that are kept as they are, whatever the number of sequences.
 MAX_FEATURES_KEPT = 8
 # Components per step, and sequences per component of all steps: with fewer sequences power
@@ -44,8 +45,6 @@ LEAST_FREE = 0.25
 MIN_SEQUENCES = 10
 # Strengths of the ridge on the curved columns, relative to the number of sequences.
 STRENGTHS = np.array([0.003, 0.03, 0.3, 3.0, 30.0, 1e4])
-# Strengths of the learned functions, relative to their largest eigenvalue.
-LEARNED_STRENGTHS = np.logspace(-4, 1, 11)
 # Every column is penalized a little, so that repeated ones share their coefficients.
 JITTER = 1e-8
 # Share of a standardized column's variance that the other steps leave at least.
@@ -73,18 +72,13 @@ class RobustScores:
     tested : ndarray of bool
         Whether there was anything to test.
     parts : ndarray of shape (3, n_blocks, n_columns)
-        P-values of the tests of the features, of all basis functions, and of the learned
-        function, for each column of the tasks; NaN where there is none.
-    n_sequences : ndarray of int of shape (n_tasks,)
-        Sequences of which the task is known.
+        P-values of the tests of features, basis and learned function for each column; or NaN.
     conditioning : str
         "all" other steps, or the "window" of the nearest ones.
     n_components : int or None
-        Principal components per step; None if the features were used as they are.
-    lifted : bool
-        Whether the steps' basis functions were used beside the features.
+        Principal components per step, if they took the place of the features.
     between_groups : ndarray of bool of shape (n_tasks,)
-        Tasks that groups determine, tested on the means of groups if these are enough.
+        Tasks that groups determine, tested on the means of groups.
     """
 
     pvalues: np.ndarray
@@ -92,20 +86,9 @@ class RobustScores:
     effect_sizes: np.ndarray
     tested: np.ndarray
     parts: np.ndarray
-    n_sequences: np.ndarray
     conditioning: str
     n_components: int | None
-    lifted: bool
     between_groups: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Options:
-    n_components: int | str | None
-    conditioning: str
-    learned: bool
-    hc: str
-    n_folds: int
 
 
 @dataclass
@@ -116,7 +99,48 @@ class _Columns:
     effect_sizes: np.ndarray
     conditioning: str = "all"
     n_components: int | None = None
-    lifted: bool = True
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Sequences that are compared with each other: their number, groups from 0, weights.
+
+    Weights are None if equal. Each sequence stands for ``copies``, where weights are counts.
+    """
+
+    n: float
+    groups: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    copies: Any = 1.0
+
+    @classmethod
+    def of(cls, weights: np.ndarray, groups: np.ndarray | None) -> _Units:
+        """Return those of weights above zero; groups of one sequence each are none."""
+        counts, are_counts = as_counts(weights)
+        n = float(counts.sum())
+        if groups is not None:
+            groups = np.unique(groups, return_inverse=True)[1].ravel()
+            groups = groups if len(groups) and groups.max() + 1 < n else None
+        if (counts == 1).all():
+            return cls(n, groups)
+        return cls(n, groups, counts, counts if are_counts else 1.0)
+
+    @property
+    def n_means(self) -> int:
+        """Number of means that are taken out."""
+        return 1 if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def share(self) -> np.ndarray:
+        """Leverage of each sequence in the mean, or in that of its group."""
+        w = 1.0 if self.weights is None else self.weights
+        if self.groups is None:
+            return np.asarray(w / self.n)
+        return w / np.bincount(self.groups, self.weights)[self.groups]
+
+    def scaled(self, A: np.ndarray) -> np.ndarray:
+        """Multiply rows by the root of their weight, so that products are weighted."""
+        return A if self.weights is None else A * np.sqrt(self.weights)[:, None]
 
 
 def robust_scores(
@@ -126,11 +150,9 @@ def robust_scores(
     blocks: Sequence[np.ndarray] | None = None,
     task_columns: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     n_components: int | str | None = "auto",
     conditioning: str = "auto",
-    learned: bool = True,
-    hc: str = "hc2",
-    n_folds: int = 5,
 ) -> RobustScores:
     r"""Test whether tasks depend on steps, given all other steps.
 
@@ -138,7 +160,7 @@ def robust_scores(
     functions of all other steps, by ridge regression that penalizes only the curved ones.
     With residuals :math:`e` and :math:`R`, the scores :math:`U = R^\top e` have the
     heteroscedasticity-robust covariance :math:`A = \sum_i R_i R_i^\top e_i^2 / (1 - h_i)`
-    ([1]_, with h the leverage), summed within groups first. Three tests are combined by
+    (HC2 of [1]_, with h the leverage), summed within groups first. Three tests are combined by
     Cauchy's rule [2]_:
 
     - of the block's features, by the trace of A, which is stable in small samples;
@@ -161,18 +183,15 @@ def robust_scores(
     groups : ndarray of shape (n_sequences,), default=None
         Group of each sequence, such as the subject. Everything is centered within groups;
         a task that groups determine is tested on their means, with 30 groups or more.
+    weights : ndarray of shape (n_sequences, n_columns), default=None
+        Weights of the values of the tasks, zero where they do not count: numbers of equal
+        sequences if they are integers, importance weights otherwise.
     n_components : int, None or "auto", default="auto"
         Principal components of the steps to be tested. None keeps all features. "auto"
         keeps up to eight, and reduces more to a quarter of the sequences per step, at
         most 16.
     conditioning : {"auto", "all"}, default="auto"
         All other steps or, with too few sequences, the nearest ones; or always all.
-    learned : bool, default=True
-        Whether the third test is made.
-    hc : {"hc2", "hc3"}, default="hc2"
-        Power of :math:`1 - h_i`: 1 or 2. The second is conservative.
-    n_folds : int, default=5
-        Folds of the learned functions.
 
     Returns
     -------
@@ -200,31 +219,29 @@ def robust_scores(
         blocks = [np.array([t]) for t in range(X.shape[1])]
     if task_columns is None:
         task_columns = np.arange(Y.shape[1])[:, None]
-    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    options = _Options(n_components, conditioning, learned, hc, n_folds)
     parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
     effect_sizes = np.zeros(parts.shape[1:])
     between = np.zeros(Y.shape[1], dtype=bool)
-    known = np.isfinite(Y)
-    last = untested = _Columns(parts, effect_sizes, lifted=False)
+    known = np.isfinite(Y) * (1.0 if weights is None else weights)
+    last = untested = _Columns(parts, effect_sizes)
     # Tasks that are known of the same sequences share everything but their own residuals.
     for pattern in np.unique(known, axis=1).T:
-        js = np.flatnonzero((known == pattern[:, None]).all(axis=0))
-        x, y, within = without(X, Y[:, js], codes, pattern)
-        traits = is_constant_within(y, within)
+        rows, js = pattern > 0, np.flatnonzero((known == pattern[:, None]).all(axis=0))
+        units = _Units.of(pattern[rows], None if groups is None else groups[rows])
+        traits = is_constant_within(Y[np.ix_(rows, js)], units.groups)
         for some, is_trait in ((js[~traits], False), (js[traits], True)):
-            data = x, Y[np.ix_(pattern, some)], within
+            x, y, own = X[rows], Y[np.ix_(rows, some)], units
             between[some] = is_trait
-            if is_trait and within is not None:
-                data = group_means(*data[:2], within)
-            if not len(some) or len(data[0]) < MIN_SEQUENCES:
+            if is_trait and units.groups is not None:
+                x, y = group_means(x, y, units.groups, units.weights)
+                own = _Units(len(x))
+            if not len(some) or own.n < MIN_SEQUENCES:
                 continue
-            result = _test_columns(*data, blocks, options)
+            result = _test_columns(x, y, own, blocks, n_components, conditioning)
             parts[:, :, some], effect_sizes[:, some] = result.parts, result.effect_sizes
             if not is_trait or last is untested:
                 last = result
     tested, pvalues = _combine_columns(parts, task_columns)
-    first = task_columns[:, 0]
     padded = np.pad(effect_sizes, ((0, 0), (0, 1)))
     return RobustScores(
         pvalues=pvalues,
@@ -232,38 +249,37 @@ def robust_scores(
         effect_sizes=padded[:, task_columns].max(axis=2, initial=0.0),
         tested=tested,
         parts=parts,
-        n_sequences=known[:, first].sum(axis=0),
         conditioning=last.conditioning,
         n_components=last.n_components,
-        lifted=last.lifted,
-        between_groups=between[first],
+        between_groups=between[task_columns[:, 0]],
     )
 
 
 def _test_columns(
     X: np.ndarray,
     Y: np.ndarray,
-    groups: np.ndarray | None,
+    units: _Units,
     blocks: Sequence[np.ndarray],
-    options: _Options,
+    n_components: int | str | None,
+    conditioning: str,
 ) -> _Columns:
     """Choose the columns of steps for the number of sequences, and test with them."""
-    n, T, _ = X.shape
-    n_free = n - (1 if groups is None else groups.max() + 1)
+    T, n_free = X.shape[1], units.n - (0 if units.groups is None else units.n_means)
     X, static = split_static(X)
-    n_components = _choose_n_components(X, n_free, options.n_components)
+    n_components = _choose_n_components(X, n_free, n_components)
     d = max(n_components or X.shape[2], 1)
     n_columns = T * d + static.shape[1]
     if n_components is not None:
         times = GIVEN_PER_TESTED if n_free >= SEQUENCES_TO_LIFT * n_columns else 1
         given = max(d, min(times * d, MAX_COMPONENTS))
-        X = principal_components(X, min(given, X.shape[2]))
-    Y = center(tame(Y), groups)
-    Y = np.where(Y.std(axis=0) > 1e-9, Y / np.maximum(Y.std(axis=0), 1e-9), 0.0)
-    if options.conditioning == "all" or n_free >= SEQUENCES_TO_CONDITION * n_columns:
+        X = principal_components(X, min(given, X.shape[2]), units.weights)
+    Y = center(tame(Y, units.weights), units.groups, units.weights)
+    spread = np.sqrt((units.scaled(Y) ** 2).sum(axis=0) / units.n)
+    Y = np.where(spread > 1e-9, Y / np.maximum(spread, 1e-9), 0.0)
+    if conditioning == "all" or n_free >= SEQUENCES_TO_CONDITION * n_columns:
         lift = n_free >= SEQUENCES_TO_LIFT * n_columns
-        result = _given_all(X, static, Y, groups, blocks, lift, options, n_components)
-        return replace(result, n_components=n_components, lifted=lift)
+        result = _given_all(X, static, Y, units, blocks, lift, n_components)
+        return replace(result, n_components=n_components)
     # So many of the nearest steps that curves can be afforded; a chunk of blocks shares them.
     width = max(int(n_free / (4 * d)), 3)
     shape = len(blocks), Y.shape[1]
@@ -280,13 +296,14 @@ def _test_columns(
         local = [blocks[k] - window.start for k in ks]
         columns = (window.stop - window.start) * d + static.shape[1]
         lift = n_free >= SEQUENCES_TO_LIFT * columns
-        part = _given_all(X[:, window], static, Y, groups, local, lift, options, n_components)
+        part = _given_all(X[:, window], static, Y, units, local, lift, n_components)
         result.parts[:, ks], result.effect_sizes[ks] = part.parts, part.effect_sizes
-        result.lifted &= lift
     return replace(result, conditioning="window", n_components=n_components)
 
 
-def _choose_n_components(X: np.ndarray, n_free: int, n_components: int | str | None) -> int | None:
+def _choose_n_components(
+    X: np.ndarray, n_free: float, n_components: int | str | None
+) -> int | None:
     _, T, d = X.shape
     if n_components == "auto":
         affordable = n_free // (SEQUENCES_PER_COMPONENT * T)
@@ -302,130 +319,130 @@ def _given_all(
     X: np.ndarray,
     static: np.ndarray,
     Y: np.ndarray,
-    groups: np.ndarray | None,
+    units: _Units,
     blocks: Sequence[np.ndarray],
     lift: bool,
-    options: _Options,
     n_lifted: int | None,
 ) -> _Columns:
     """Test blocks given all other steps of X."""
-    design = make_design(X, static, groups, lift, n_lifted)
+    design = make_design(X, static, units.groups, lift, n_lifted, units.weights)
     contributions, inflation = None, np.ones(len(blocks))
-    if options.learned and X.shape[2]:
-        features = step_features(X[:, :, :n_lifted], None if lift else 0)
-        flat = center(features.reshape(len(X), -1), groups)
-        features = flat.reshape(features.shape)
-        contributions = learned_functions(features, Y, LEARNED_STRENGTHS, groups, options.n_folds)
-        inflation = np.array([variance_inflation(features[:, block]) for block in blocks])
-    enough = np.isfinite(X).all(axis=2).sum(axis=0) >= MIN_SEQUENCES
-    return _score(design, Y, groups, blocks, enough, contributions, inflation, lift, options.hc)
+    if X.shape[2]:
+        features = step_features(X[:, :, :n_lifted], None if lift else 0, units.weights)
+        features = center(features, units.groups, units.weights)
+        contributions = learned_functions(features, Y, units.groups, units.weights, units.copies)
+        flat = units.scaled(features.reshape(len(features), -1)).reshape(features.shape)
+        inflation = np.array([variance_inflation(flat[:, block]) for block in blocks])
+    observed = np.isfinite(X).all(axis=2)
+    counts = observed.sum(axis=0) if units.weights is None else units.weights @ observed
+    return _score(design, Y, units, blocks, counts >= MIN_SEQUENCES, contributions, inflation, lift)
 
 
 def _score(
     design: Design,
     Y: np.ndarray,
-    groups: np.ndarray | None,
+    units: _Units,
     blocks: Sequence[np.ndarray],
     enough: np.ndarray,
     contributions: np.ndarray | None,
     inflation: np.ndarray,
     lift: bool,
-    hc: str,
 ) -> _Columns:
     """Make the tests of all blocks from one inverse per strength of the ridge."""
-    D, (n, n_tasks) = design.columns, Y.shape
+    # With rows times the root of their weight, least squares is weighted least squares.
+    D, Y, n = units.scaled(design.columns), units.scaled(Y), units.n
     # Without curved columns the ridge is on all: it is needed in small samples only.
     penalized = design.curved if lift else np.ones(D.shape[1], dtype=bool)
-    if groups is None:
-        n_means, share = 1, np.full(n, 1 / n)
-    else:
-        n_means, share = int(groups.max()) + 1, 1 / np.bincount(groups)[groups]
-    strengths = _choose_strengths(D, penalized, Y, share)
     gram, products = D.T @ D, D.T @ Y
-    parts = np.full((3, len(blocks), n_tasks), np.nan)
-    effect_sizes = np.zeros((len(blocks), n_tasks))
+    strengths = _choose_strengths(D, gram, penalized, Y, units)
+    parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
+    effect_sizes = np.zeros(parts.shape[1:])
     columns = [np.flatnonzero(np.isin(design.step, block[enough[block]])) for block in blocks]
     for strength in np.unique(strengths):
-        js = np.flatnonzero((strengths == strength) & (Y.std(axis=0) > 0))
+        js = np.flatnonzero((strengths == strength) & Y.any(axis=0))
         # Q is the inverse of the penalized Gram matrix; D Q D' maps tasks to fits.
-        penalty = n * (strength * penalized + JITTER)
-        Q = np.linalg.inv(gram + np.diag(penalty))
+        Q = invert(gram + np.diag(n * (strength * penalized + JITTER)))
         V, B = D @ Q, Q @ products[:, js]
         E, leverage = Y[:, js] - D @ B, np.einsum("ij,ij->i", V, D)
-        free = n - leverage.sum() - n_means
+        free = n - leverage.sum() - units.n_means
         for k, (block, own) in enumerate(zip(blocks, columns, strict=True)):
             if not len(own) or not len(js):
                 continue
             # Block inversion: without the block's own columns the fit has the residuals
             # e = E + R B and the leverage H - diag(R V'), and R = V M, M the inverse of
             # the block of Q, are the residuals of the columns themselves.
-            M = np.linalg.inv(Q[np.ix_(own, own)])
+            M = invert(Q[np.ix_(own, own)])
             R = V[:, own] @ M
             e = E + R @ B[own]
-            left = 1 - leverage + np.einsum("ij,ij->i", R, V[:, own]) - share
-            left = np.maximum(left, MIN_VARIANCE)
-            scaled = e / (np.sqrt(left) if hc == "hc2" else left)[:, None]
-            tests = [(OWN, _orthonormal(R[:, ~design.curved[own]]))]
+            others = leverage - np.einsum("ij,ij->i", R, V[:, own]) + units.share
+            left = np.sqrt(np.maximum(1 - others / units.copies, MIN_VARIANCE))
+            if units.groups is None:
+                left = left * np.sqrt(units.copies)  # copies are independent sequences
+            scaled = e / left[:, None]
+            tests = [(OWN, _orthonormal(R[:, ~design.curved[own]], n))]
             if lift:
-                tests.append((BASIS, _orthonormal(R)))
+                tests.append((BASIS, _orthonormal(R, n)))
             for part, Z in tests:
-                for j, u, s in zip(js, (Z.T @ e).T, scaled.T, strict=True):
-                    parts[part, k, j] = _pvalue(Z, u, s, groups, free, whole=part == BASIS)
-                effect_sizes[k, js] = np.maximum(effect_sizes[k, js], _effect(Z, e, free))
+                scores = (Z.T @ e).T
+                for j, u, s in zip(js, scores, scaled.T, strict=True):
+                    parts[part, k, j] = _pvalue(Z, u, s, units.groups, free, whole=part == BASIS)
+                effect = _effect(scores, (e * e).sum(axis=0), n, free)
+                effect_sizes[k, js] = np.maximum(effect_sizes[k, js], effect)
             if contributions is None:
                 continue
             # What the other steps' basis functions explain of the learned one is taken out.
-            u = center(contributions[:, block][:, :, js].sum(axis=1), groups)
-            spread = u.std(axis=0)
+            u = contributions[:, block][:, :, js].sum(axis=1)
+            u = units.scaled(center(u, units.groups, units.weights))
+            spread = np.sqrt((u * u).sum(axis=0) / n)
             u = u / np.maximum(spread, 1e-300)
             rest = D.T @ u
             rest = Q @ rest - Q[:, own] @ (M @ (Q[own] @ rest))
             u = u - D @ rest
-            for i in np.flatnonzero((spread > 1e-12) & (u.var(axis=0) > RESIDUAL_TOLERANCE)):
+            has_own = (spread > 1e-12) & ((u * u).sum(axis=0) / n > RESIDUAL_TOLERANCE)
+            for i in np.flatnonzero(has_own):
                 score = u[:, i] @ e[:, i : i + 1]
                 error = inflation[k] ** 0.5 * scaled[:, i]
-                p = _pvalue(u[:, i : i + 1], score, error, groups, free, whole=True)
+                p = _pvalue(u[:, i : i + 1], score, error, units.groups, free, whole=True)
                 parts[LEARNED, k, js[i]] = p / 2 if score[0] > 0 else 1 - p / 2
     return _Columns(parts, effect_sizes)
 
 
 def _choose_strengths(
-    D: np.ndarray, penalized: np.ndarray, Y: np.ndarray, share: np.ndarray
+    D: np.ndarray, gram: np.ndarray, penalized: np.ndarray, Y: np.ndarray, units: _Units
 ) -> np.ndarray:
     """Return the strength of the ridge for each task, by its leave-one-out error."""
-    n = len(D)
-    L, C = D[:, ~penalized], D[:, penalized]
-    values, vectors = np.linalg.eigh(L.T @ L)
+    n, L = units.n, D[:, ~penalized]
+    values, vectors = np.linalg.eigh(gram[np.ix_(~penalized, ~penalized)])
     kept = values > JITTER * n
-    U = (L @ vectors[:, kept]) / np.sqrt(values[kept])
-    C, E = C - U @ (U.T @ C), Y - U @ (U.T @ Y)
-    leverage = np.einsum("ij,ij->i", U, U) + share
+    U = L @ (vectors[:, kept] / np.sqrt(values[kept]))
+    C, E = D[:, penalized], Y - U @ (U.T @ Y)
+    C = C - U @ (U.T @ C)
+    leverage = np.einsum("ij,ij->i", U, U) + units.share
     # The smaller of both Gram matrices has the same spectrum.
-    if C.shape[1] <= n:
-        values, vectors = np.linalg.eigh(C.T @ C)
-        kept = values > JITTER * n
-        W = (C @ vectors[:, kept]) / np.sqrt(values[kept])
-    else:
-        values, vectors = np.linalg.eigh(C @ C.T)
-        kept = values > JITTER * n
-        W = vectors[:, kept]
-    values, projected, squares = values[kept], W.T @ E, W * W
+    primal = C.shape[1] <= len(C)
+    values, vectors = np.linalg.eigh(C.T @ C if primal else C @ C.T)
+    kept = values > JITTER * n
+    values, W = values[kept], vectors[:, kept]
+    if primal:
+        W = C @ (W / np.sqrt(values))
+    projected, squares = W.T @ E, W * W
+    counts = np.ones(len(D)) if units.weights is None else units.weights
     losses = []
     for strength in STRENGTHS:
         shrunk = values / (values + n * strength)
-        left = np.maximum(1 - leverage - squares @ shrunk, 1e-4)
+        left = np.maximum(1 - (leverage + squares @ shrunk) / units.copies, 1e-4)
         residual = E - W @ (shrunk[:, None] * projected)
         loss = ((residual / left[:, None]) ** 2).mean(axis=0)
         # A fit that nearly interpolates leaves no degrees of freedom to a test.
-        losses.append(np.where(left.sum() >= LEAST_FREE * n, loss, np.inf))
+        losses.append(np.where(counts @ left >= LEAST_FREE * n, loss, np.inf))
     if np.isinf(losses).all():
         return np.full(Y.shape[1], STRENGTHS[-1])
     return STRENGTHS[np.argmin(losses, axis=0)]
 
 
-def _orthonormal(R: np.ndarray) -> np.ndarray:
+def _orthonormal(R: np.ndarray, n: float) -> np.ndarray:
     """Return directions of unit variance of the columns' residuals given other steps."""
-    values, vectors = np.linalg.eigh(R.T @ R / len(R))
+    values, vectors = np.linalg.eigh(R.T @ R / n)
     kept = values > RESIDUAL_TOLERANCE
     return R @ (vectors[:, kept] / np.sqrt(values[kept]))
 
@@ -461,15 +478,14 @@ def _pvalue(
     # The scores' covariance is that under the null: with equal variances the statistic is
     # (df + free) times R squared, and this is the F statistic of the same R squared.
     ratio = statistic / df * free / max(df + free - statistic, 1e-3)
-    return float(f_distribution.sf(ratio, df, free))
+    return float(fdtrc(df, free, ratio))
 
 
-def _effect(Z: np.ndarray, e: np.ndarray, free: float) -> np.ndarray:
-    """Return the partial correlation of Z and e, less its mean under independence."""
-    total = np.maximum((e * e).sum(axis=0), 1e-300)
-    explained = np.minimum(((Z.T @ e) ** 2).sum(axis=0) / len(e) / total, 1.0)
+def _effect(scores: np.ndarray, total: np.ndarray, n: float, free: float) -> np.ndarray:
+    """Return the partial correlation of which these are scores, less its mean if independent."""
+    explained = np.minimum((scores**2).sum(axis=1) / n / np.maximum(total, 1e-300), 1.0)
     left = max(free, 1.0)
-    adjusted = 1 - (1 - explained) * (left + Z.shape[1]) / left
+    adjusted = 1 - (1 - explained) * (left + scores.shape[1]) / left
     return np.sqrt(np.clip(adjusted, 0.0, 1.0))
 
 

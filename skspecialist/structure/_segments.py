@@ -22,6 +22,7 @@ from ..exceptions import warn
 
 __all__ = [
     "AlignedStructureMixin",
+    "at_mean",
     "collider_sets",
     "evidence_blocks",
     "make_segments",
@@ -232,6 +233,23 @@ def to_columns(steps: np.ndarray, n_features: int) -> np.ndarray:
     columns = steps[:, :, None] * n_features + np.arange(n_features)
     kept = np.where(steps[:, :, None] >= 0, columns, -1)
     return kept.reshape(len(steps), steps.shape[1] * n_features)
+
+
+def at_mean(
+    X: np.ndarray, means: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Impute missing steps of flat sequences by their mean; the same array if none is missing."""
+    # The sum is NaN if any value is, and needs no array of the size of X.
+    if not np.isnan(X.sum()):
+        return X
+    missing = np.isnan(X)
+    if not missing.any():
+        return X
+    if means is None:
+        w = np.ones(len(X)) if weights is None else weights
+        counts = w @ ~missing
+        means = w @ np.where(missing, 0.0, X) / np.where(counts > 0, counts, 1.0)
+    return np.where(missing, means, X)
 
 
 def match_tasks(reference: np.ndarray, found: np.ndarray) -> np.ndarray:

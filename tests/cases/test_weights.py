@@ -10,7 +10,12 @@ from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, SpecialistRegressor
+from skspecialist import (
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    SpecialistRegressor,
+    TaskStructureIdentifier,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -101,3 +106,48 @@ def test_meta_estimators_hand_weights_on():
     voting.fit(X.reshape(60, -1), Y[:, 0], sample_weight=COUNTS)
     expected = clone(flat).fit(X.reshape(60, -1), Y[:, 0], sample_weight=COUNTS)
     assert_array_equal(voting.estimators_[0].predict(X), expected.predict(X))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"independence_test": "wilks"}, {"criterion": "collider"}, {"n_components": 1}],
+    ids=str,
+)
+def test_integer_weights_are_repetitions_in_the_structure(params):
+    gaps = X.copy()
+    gaps[:9, 1] = np.nan
+    labels = np.column_stack([Y[:, 0], Y[:, 1] > 0]) if params else Y
+    identifier = TaskStructureIdentifier(**params)
+    one = clone(identifier).fit(gaps, labels, sample_weight=COUNTS)
+    other = clone(identifier).fit(gaps[REPEATED], labels[REPEATED])
+    assert_allclose(one.pvalues_, other.pvalues_, rtol=1e-8)
+    assert_allclose(one.effect_sizes_, other.effect_sizes_, atol=1e-8)
+    assert_array_equal(one.n_sequences_, other.n_sequences_)
+
+
+def test_a_weight_of_zero_is_absence_in_the_structure():
+    kept = COUNTS > 0
+    one = TaskStructureIdentifier(2).fit(X, Y, GROUPS, sample_weight=kept)
+    other = TaskStructureIdentifier(2).fit(X[kept], Y[kept], GROUPS[kept])
+    assert_array_equal(one.pvalues_, other.pvalues_)
+    assert one.score(X, Y, sample_weight=kept) == other.score(X[kept], Y[kept])
+    weights = np.column_stack([kept, np.ones(60)])
+    one = TaskStructureIdentifier().fit(X, Y, sample_weight=weights)
+    other = TaskStructureIdentifier().fit(X, np.where(weights > 0, Y, np.nan))
+    assert_array_equal(one.pvalues_, other.pvalues_)
+
+
+def test_importance_weights_have_no_unit_and_keep_the_level():
+    rng = np.random.default_rng(3)
+    sequences, weights = rng.normal(size=(200, 6, 2)), rng.exponential(size=200)
+    tasks = rng.normal(size=(200, 40)) * np.sqrt(weights)[:, None]
+    pvalues = TaskStructureIdentifier().fit(sequences, tasks, sample_weight=weights).pvalues_
+    # 240 tests of level .05: more than 22 have a probability of .003.
+    assert (pvalues <= 0.05).sum() <= 22
+    scaled = TaskStructureIdentifier().fit(sequences, tasks[:, :2], sample_weight=9 * weights)
+    assert_allclose(scaled.pvalues_, pvalues[:, :2])
+
+
+def test_tests_that_need_samples_refuse_weights():
+    with pytest.raises(ValueError, match=r"sample_weight is not supported.*GCM"):
+        TaskStructureIdentifier(independence_test="gcm").fit(X, Y, sample_weight=COUNTS)

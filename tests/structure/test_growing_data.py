@@ -81,7 +81,7 @@ def test_robust_tests_and_groups_need_samples(data):
     with pytest.raises(ValueError, match="requires in-memory data"):
         TaskStructureIdentifier(independence_test="robust").partial_fit(data.X, data.y)
     da = pytest.importorskip("dask.array")
-    with pytest.raises(ValueError, match="groups are not supported with Dask"):
+    with pytest.raises(ValueError, match="groups and sample_weight are not supported"):
         TaskStructureIdentifier().fit(da.from_array(data.X), data.y, groups=np.arange(2000))
 
 

@@ -231,7 +231,7 @@ class Problem:
         Runs of the columns.
     """
 
-    def __init__(self, S: np.ndarray, n: int, layout: Layout) -> None:
+    def __init__(self, S: np.ndarray, n: float, layout: Layout) -> None:
         self.S, self.n, self.layout = S, n, layout
         self.chain = fit_chain(S, layout.entries)
         # log n per free loading, and 2 gamma log(number of segments) per chosen segment.

@@ -1,4 +1,4 @@
-"""Statistics of Dask arrays, computed by the workers block by block."""
+"""Data of which only the statistics are kept: batches, and Dask arrays block by block."""
 
 from __future__ import annotations
 
@@ -9,10 +9,35 @@ import numpy as np
 from .._data.tasks import TaskTargets
 from .._data.validation import check_numbers, is_dask, refuse_huge
 from ..independence._moments import FoldedMoments
-from ._known import KnownTasks
+from ._known import KnownTasks, task_columns
 from ._segments import resolve_segments
 
-__all__ = ["read_dask"]
+__all__ = ["read_batch", "read_dask"]
+
+
+def read_batch(identifier: Any, X: Any, y: Any, classes: Any) -> list[KnownTasks]:
+    """Validate a batch, and merge its statistics with those of the previous ones."""
+    first = not hasattr(identifier, "_folded")
+    X = identifier._validate(X, n_timesteps=identifier.n_timesteps, reset=first)
+    if np.isnan(X).any():
+        raise ValueError(
+            "Input X contains NaN: the statistics that partial_fit keeps need complete "
+            "sequences. Use fit, which supports missing steps, or drop these sequences."
+        )
+    if first:
+        identifier.criterion_ = identifier._resolve_criterion(y)
+        observed = identifier.criterion_.needs_tasks
+        identifier._targets = (
+            TaskTargets.first_of_many(y, classes, identifier) if observed else None
+        )
+    n_before = 0 if first else identifier.n_samples_seen_
+    folded = FoldedMoments.from_data(
+        X.reshape(len(X), -1), task_columns(identifier, y, X), n_before
+    )
+    identifier._folded = folded if first else identifier._folded.merge(folded)
+    segments = resolve_segments(identifier.segment_length, X.shape[1])
+    identifier.n_samples_seen_ = identifier._folded.total.n
+    return KnownTasks.complete(identifier._folded, X.shape[1:], identifier._targets, segments)
 
 
 def read_dask(identifier: Any, X: Any, y: Any) -> list[KnownTasks]:
