@@ -198,6 +198,11 @@ class FlatAdamW(torch.optim.Optimizer):
         defaults = {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": WEIGHT_DECAY}
         super().__init__(groups, defaults)
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, without torch's decorator, which imports its compiler for a second."""
+        add = torch.optim.Optimizer.add_param_group
+        getattr(add, "__wrapped__", add)(self, param_group)
+
     def step(self, closure: Any = None) -> Any:
         """Take a step with all parameters that have a gradient."""
         loss = None if closure is None else closure()
@@ -207,6 +212,9 @@ class FlatAdamW(torch.optim.Optimizer):
                     if parameter.grad is not None:
                         self._update(parameter, parameter.grad, group)
         return loss
+
+    # Torch would wrap the method into its profiler, at a cost of a tenth of an update.
+    step.hooked = True  # type: ignore[attr-defined]
 
     def _update(
         self, parameter: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]
@@ -259,7 +267,18 @@ class ClosedForm:
         self.module = module
         self.learns_from_all = bool((module.held_out == LEARNS_FROM_ALL).all())
         self.has_noise = bool(module.encoders.noise.any())
+        # Entries of mean square one, see ``MaskedHeads.first_layer``.
+        heads = module.heads
+        self.allowed = module.allowed if heads.linear else module.allowed * heads.units**0.5
+        layers = module.encoders.layers
+        self.layers = (
+            []
+            if layers is None
+            else list(zip(*map(layers.parameter_list, ("weight", "bias")), strict=True))
+        )
+        self.inner = module.heads.parameter_list("inner")
         self._buffers: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._shared: torch.Tensor | None = None
 
     @staticmethod
     def covers(module: Any) -> bool:
@@ -287,7 +306,7 @@ class ClosedForm:
         weights = weights * (1.0 / (len(X) * heads.n_tasks))
         loss, gradient = self.module.task_loss.gradient(outputs, truth["targets"], weights)
         gradient = self._backward_heads(gradient, latents)
-        if self.module.encoders.layers is not None:
+        if self.layers:
             self._backward_encoders(gradient, latents)
         return loss, outputs.transpose(1, 2).flatten(2)[..., heads.outputs]
 
@@ -304,7 +323,7 @@ class ClosedForm:
     def _encode(self, rows: torch.Tensor) -> torch.Tensor:
         encoders = self.module.encoders
         n_groups, n_rows = encoders.n_groups, len(rows)
-        if encoders.layers is None:
+        if not self.layers:
             return rows[:, : encoders.n_latents].expand(n_groups, -1, -1)
         if self.has_noise:
             draws = self._buffer("noise", *rows.shape).normal_()
@@ -314,13 +333,11 @@ class ClosedForm:
             hidden += rows
         else:
             hidden = rows.expand(n_groups, *rows.shape)
-        weights = encoders.layers.parameter_list("weight")
-        biases = encoders.layers.parameter_list("bias")
         self.inputs = [hidden]  # of each layer
-        for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        for index, (weight, bias) in enumerate(self.layers):
             out = self._buffer(f"layer{index}", n_groups, n_rows, weight.shape[2])
             hidden = torch.baddbmm(bias, hidden, weight, out=out)
-            if index < len(weights) - 1:
+            if index < len(self.layers) - 1:
                 functional.leaky_relu_(hidden, SLOPE)
                 self.inputs.append(hidden)
         variance, mean = torch.var_mean(hidden, dim=1, correction=0, keepdim=True)
@@ -329,60 +346,55 @@ class ClosedForm:
 
     def _backward_encoders(self, gradient: torch.Tensor, latents: torch.Tensor) -> None:
         """Overwrite the gradients of the encoders, given that of the latents."""
-        layers = self.module.encoders.layers
-        assert layers is not None
         # Batch normalization (Ioffe and Szegedy 2015, section 3): the gradient of the raw
         # latents has neither a mean nor a part along the latents.
         along = (gradient * latents).mean(dim=1, keepdim=True)
         gradient = gradient - gradient.mean(dim=1, keepdim=True)
         gradient = gradient.sub_(latents * along).mul_(self.scale)
-        weights, biases = layers.parameter_list("weight"), layers.parameter_list("bias")
-        for index in reversed(range(len(weights))):
-            inputs = self.inputs[index]
-            torch.bmm(inputs.mT, gradient, out=weights[index].grad)
-            torch.sum(gradient, dim=1, keepdim=True, out=biases[index].grad)
+        for index in reversed(range(len(self.layers))):
+            (weight, bias), inputs = self.layers[index], self.inputs[index]
+            torch.bmm(inputs.mT, gradient, out=weight.grad)
+            torch.sum(gradient, dim=1, keepdim=True, out=bias.grad)
             if index > 0:
                 out = self._buffer(f"gradient{index}", *inputs.shape)
-                gradient = _rectify(torch.bmm(gradient, weights[index].mT, out=out), inputs)
+                gradient = _rectify(torch.bmm(gradient, weight.mT, out=out), inputs)
 
     def _forward_heads(self, latents: torch.Tensor, step_weights: torch.Tensor) -> torch.Tensor:
-        """Return the outputs (n_groups, n_tasks, n_samples, width), padded."""
+        """Return the outputs (n_groups, n_tasks, n_samples, width), padded.
+
+        Hidden units are rows here, and steps columns: the first layers of all heads are one
+        product, of which the units of a head are adjacent.
+        """
         module, heads = self.module, self.module.heads
         n_groups, n_rows, width = latents.shape
         n_heads, units = n_groups * heads.n_tasks, heads.units
-        shape = n_groups, heads.n_tasks, n_rows, width
-        read = self._buffer("read", *shape).copy_(latents[:, None].expand(shape))
-        self.read = read.view(n_heads, n_rows, width)
         # The first layer is a column of fixed norm times an entry of the mask.
         self.norms = heads.columns.norm(dim=2, keepdim=True).clamp_(min=1e-12)
         self.directions = heads.columns / self.norms
-        # Entries of mean square one, see ``MaskedHeads.first_layer``.
-        self.allowed = module.allowed if heads.linear else module.allowed * units**0.5
         self.entries = (module.mask * self.allowed)[:, :, None]
-        self.first = (self.directions * self.entries).view(n_heads, units, width)
-        bias = heads.bias.view(n_heads, 1, units)
-        hidden = torch.baddbmm(
-            bias, self.read, self.first.mT, out=self._buffer("hidden0", n_heads, n_rows, units)
-        )
+        self.first = (self.directions * self.entries).view(n_groups, -1, width)
+        out = self._buffer("hidden0", n_groups, heads.n_tasks * units, n_rows)
+        bias = heads.bias.view(n_groups, -1, 1)
+        hidden = torch.baddbmm(bias, self.first, latents.mT, out=out).view(n_heads, units, n_rows)
         self.hidden, self.out = [hidden], heads.out.view(n_heads, units, -1)
         if heads.linear:
             self.out_norms = self.out.norm(dim=1, keepdim=True).clamp_(min=1e-12)
             self.out = self.out / self.out_norms
         else:
             functional.leaky_relu_(hidden, SLOPE)
-            for index, layer in enumerate(heads.parameter_list("inner")):
-                weight = layer.view(n_heads, units + 1, units)
-                out = self._buffer(f"hidden{index + 1}", n_heads, n_rows, units)
-                hidden = torch.baddbmm(weight[:, -1:], hidden, weight[:, :-1], out=out)
+            for index, layer in enumerate(self.inner):
+                weight = layer.view(n_heads, units + 1, units).mT
+                out = self._buffer(f"hidden{index + 1}", n_heads, units, n_rows)
+                hidden = torch.baddbmm(weight[..., -1:], weight[..., :-1], hidden, out=out)
                 self.hidden.append(functional.leaky_relu_(hidden, SLOPE))
         n_outputs = self.out.shape[2]
-        outputs = torch.bmm(hidden, self.out, out=self._buffer("out", n_heads, n_rows, n_outputs))
-        outputs = outputs.view(n_groups, heads.n_tasks, n_rows, n_outputs)
+        outputs = torch.bmm(
+            self.out.mT, hidden, out=self._buffer("out", n_heads, n_outputs, n_rows)
+        )
+        outputs = outputs.view(n_groups, heads.n_tasks, n_outputs, n_rows).mT
         outputs += heads.step_bias[:, :, None]
         # Of each step in each task, (n_groups or 1, n_tasks, n_samples or 1, n_timesteps, 1).
-        shared = step_weights.stride(0) == 0
-        weights = (step_weights[:1] if shared else step_weights) / heads.step_scale
-        self.given = weights.permute(2, 0, 1)[None]
+        self.given = self._step_weights(step_weights)
         weights = self.given
         if heads.importance is not None and step_weights.shape[1] > 1:
             weights = weights * heads.step_importance()[:, :, None]
@@ -394,49 +406,53 @@ class ClosedForm:
             summed = (self.steps * self.weights).sum(dim=3)
         return summed.add_(heads.intercept[:, :, None])
 
+    def _step_weights(self, step_weights: torch.Tensor) -> torch.Tensor:
+        """Return weights (1, n_tasks, n_samples or 1, n_timesteps); shared ones are kept."""
+        scale = self.module.heads.step_scale
+        if step_weights.stride(0) != 0:
+            return (step_weights / scale).permute(2, 0, 1)[None]
+        if self._shared is None:
+            self._shared = (step_weights[:1] / scale).permute(2, 0, 1)[None]
+        return self._shared
+
     def _backward_heads(self, gradient: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """Overwrite the gradients of the heads; return that of the latents."""
         heads = self.module.heads
-        (n_groups, n_rows, width), units = latents.shape, heads.units
+        (n_groups, n_rows, _), units = latents.shape, heads.units
         n_heads = n_groups * heads.n_tasks
         if heads.intercept.requires_grad:
             torch.sum(gradient, dim=2, out=heads.intercept.grad)
         if heads.importance is not None:
             self._backward_importance(gradient)
-        outputs = gradient[:, :, :, None] * self.weights
-        outputs = outputs.reshape(n_groups, heads.n_tasks, n_rows, -1)
+        outputs = (gradient[:, :, :, None] * self.weights).flatten(2, 3)
         torch.sum(outputs, dim=2, out=heads.step_bias.grad)
         outputs = outputs.view(n_heads, n_rows, -1)
-        of_out = torch.bmm(self.hidden[-1].mT, outputs)
+        of_out = torch.bmm(self.hidden[-1], outputs)
         if heads.linear:
             of_out = (of_out - self.out * _dot(of_out, self.out, dim=1)) / self.out_norms
         _gradient(heads.out).copy_(of_out.view(heads.out.shape))
-        hidden = torch.bmm(
-            outputs, self.out.mT, out=self._buffer("gradient", n_heads, n_rows, units)
-        )
+        out = self._buffer("gradient", n_heads, units, n_rows)
+        hidden = torch.bmm(self.out, outputs.mT, out=out)
         if not heads.linear:
             hidden = _rectify(hidden, self.hidden[-1])
-            inner = heads.parameter_list("inner")
-            for index in reversed(range(len(inner))):
-                inputs = self.hidden[index]
-                of_layer = _gradient(inner[index]).view(n_heads, units + 1, units)
-                of_layer[:, :-1] = torch.bmm(inputs.mT, hidden)
-                of_layer[:, -1] = hidden.sum(dim=1)
-                weight = inner[index].view(n_heads, units + 1, units)[:, :-1]
-                out = self._buffer(f"gradient_hidden{index}", n_heads, n_rows, units)
-                hidden = _rectify(torch.bmm(hidden, weight.mT, out=out), inputs)
+            for index in reversed(range(len(self.inner))):
+                layer, inputs = self.inner[index], self.hidden[index]
+                of_layer = _gradient(layer).view(n_heads, units + 1, units)
+                torch.bmm(inputs, hidden.mT, out=of_layer[:, :-1])
+                torch.sum(hidden, dim=2, out=of_layer[:, -1])
+                weight = layer.view(n_heads, units + 1, units)[:, :-1]
+                out = self._buffer(f"gradient_hidden{index}", n_heads, units, n_rows)
+                hidden = _rectify(torch.bmm(weight, hidden, out=out), inputs)
+        hidden = hidden.view(n_groups, -1, n_rows)
         if heads.bias.requires_grad:
-            torch.sum(hidden.view(*heads.bias.shape[:2], n_rows, units), 2, out=heads.bias.grad)
-        of_first = torch.bmm(hidden.mT, self.read).view(heads.columns.shape)
+            torch.sum(hidden, dim=2, out=_gradient(heads.bias).view(n_groups, -1))
+        of_first = torch.bmm(hidden, latents).view(heads.columns.shape)
         # Only the part across a direction changes it; the part along it is that of the mask.
         along = _dot(of_first, self.directions, dim=2)
         torch.mul(along[:, :, 0], self.allowed, out=self.module.mask.grad)
         of_first = of_first.sub_(self.directions * along).mul_(self.entries)
         torch.div(of_first, self.norms, out=heads.columns.grad)
-        of_latents = torch.bmm(
-            hidden, self.first, out=self._buffer("read_gradient", *self.read.shape)
-        )
-        return of_latents.view(n_groups, heads.n_tasks, n_rows, width).sum(dim=1)
+        return torch.bmm(hidden.mT, self.first)
 
     def _backward_importance(self, gradient: torch.Tensor) -> None:
         """Overwrite the gradient of the importance of the steps."""

@@ -96,7 +96,11 @@ class StepData(Dataset):
             "folds": self.folds[index],
             "row_weights": self.row_weights[index],
         }
-        return {"X": self.X[index], "step_weights": self.step_weights[index]}, truth
+        shared = self.step_weights.stride(0) == 0
+        weights = (
+            self.step_weights[:1].expand(len(index), -1, -1) if shared else self.step_weights[index]
+        )
+        return {"X": self.X[index], "step_weights": weights}, truth
 
     @classmethod
     def from_arrays(
