@@ -61,7 +61,7 @@ train, test = (
 layers = {"pixels": None, "convolution": "2", "hidden units": "5", "output": "6"}
 pipelines = {}
 for name, layer in layers.items():
-    states = TorchGeneralist(network, layer=layer, input_shape=(1, 8, 8))
+    states = TorchGeneralist(network, layers=layer, input_shape=(1, 8, 8))
     pipelines[name] = SpecialistPipeline(
         generalist=PCA(10) if layer is None else make_pipeline(states, PCA(10, random_state=0)),
         encoder=SparseMultiTaskSelector(heads="linear", sparsity=0.0, max_epochs=5),

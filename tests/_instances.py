@@ -89,7 +89,7 @@ SLOW_INSTANCES = [
         cv=2,
         random_state=0,
     ),
-    TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layer="0", batch_size=7),
+    TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layers="0", batch_size=7),
     FeatureGroupRanker(method="shapley", n_groups=1, cv=3, max_permutations=4, random_state=0),
     SelTaskBaseline(n_iter=40, random_state=0),
 ]

@@ -87,7 +87,7 @@ def find_layer(module: Callable[..., Any], name: str) -> nn.Module:
     owner = owner_of(module)
     if owner is None:
         raise ValueError(
-            f"layer={name!r} needs a torch.nn.Module, or a method of one, but module is a "
+            f"layers={name!r} needs a torch.nn.Module, or a method of one, but module is a "
             f"{type(module).__name__}."
         )
     layers = dict(owner.named_modules(remove_duplicate=False))
@@ -95,7 +95,7 @@ def find_layer(module: Callable[..., Any], name: str) -> nn.Module:
         near = get_close_matches(name, layers, n=5, cutoff=0.4)
         names = near or [child for child, _ in owner.named_children()]
         raise ValueError(
-            f"module has no layer={name!r}; {'near' if near else 'some'} names are: "
+            f"layers: module has no layer {name!r}; {'near' if near else 'some'} names are: "
             f"{', '.join(map(repr, names)) or 'none'}."
         )
     return layers[name]

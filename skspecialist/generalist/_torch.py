@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .._base.estimator import ReferenceMixin, all_or_nothing
@@ -55,10 +57,11 @@ class TorchGeneralist(
         Function of a batch of steps, with the steps on the first axis of its output. A
         method of a module (``model.encode_image``) or a partial of one is treated as the
         module; any other callable is called as it is.
-    layer : str, default=None
+    layers : str or list of str, default=None
         Name of the part of the module whose output is used, as in
-        :meth:`torch.nn.Module.named_modules`. None uses the output of the module. If a
-        layer runs several times, its last output is used.
+        :meth:`torch.nn.Module.named_modules`. Of several parts the outputs are joined, in one
+        run of the module. None uses the output of the module. If a layer runs several times,
+        its last output is used.
     pooling : {"mean", "first", "last"} or callable, default=None
         Pooling of the tokens of a step to one vector. Outputs of three axes are
         (n_steps, n_tokens, n_features); of more, (n_steps, n_channels, positions ...). Where
@@ -84,6 +87,8 @@ class TorchGeneralist(
     ----------
     n_features_out_ : int
         Number of features of a represented step.
+    feature_groups_ : dict of {str: ndarray of int}
+        Columns of each layer, for :class:`FeatureGroupRanker`; "output" without layers.
     n_features_in_ : int
         Number of features of a step.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -92,6 +97,7 @@ class TorchGeneralist(
     See Also
     --------
     SpecialistPipeline : Accepts this as its ``generalist``.
+    FeatureGroupRanker : Ranks layers by their use for tasks.
     sklearn.frozen.FrozenEstimator : Keeps a fitted scikit-learn transformer as it is.
 
     Notes
@@ -119,13 +125,15 @@ class TorchGeneralist(
     >>> steps = np.random.default_rng(0).normal(size=(100, 6))
     >>> TorchGeneralist(module).fit_transform(steps).shape
     (100, 2)
-    >>> TorchGeneralist(module, layer="1").fit_transform(steps).shape
+    >>> TorchGeneralist(module, layers="1").fit_transform(steps).shape
     (100, 32)
+    >>> TorchGeneralist(module, layers=["1", "2"]).fit(steps).get_feature_names_out()[-3:]
+    array(['1_31', '2_0', '2_1'], dtype=object)
     """
 
     _parameter_constraints: dict = {
         "module": [callable],
-        "layer": [str, None],
+        "layers": [str, list, None],
         "pooling": [StrOptions({"mean", "first", "last"}), callable, None],
         "input_shape": [tuple, None],
         "preprocess": [callable, None],
@@ -138,7 +146,7 @@ class TorchGeneralist(
         self,
         module: Callable[..., Any],
         *,
-        layer: str | None = None,
+        layers: str | list[str] | None = None,
         pooling: str | Callable[[Any], Any] | None = None,
         input_shape: tuple[int, ...] | None = None,
         preprocess: Callable[[Any], Any] | None = None,
@@ -147,7 +155,7 @@ class TorchGeneralist(
         verbose: int = 0,
     ) -> None:
         self.module = module
-        self.layer = layer
+        self.layers = layers
         self.pooling = pooling
         self.input_shape = input_shape
         self.preprocess = preprocess
@@ -183,13 +191,17 @@ class TorchGeneralist(
         steps = X.reshape(-1, X.shape[-1])[:N_TRIED]
         try:
             with module_at_work(owner_of(self.module), self._device_name) as place:
-                self.n_features_out_ = self._batch(steps, place).shape[1]
+                states = self._batch(steps, place)
         except (RuntimeError, TypeError, LookupError, AttributeError, AssertionError) as error:
             raise ValueError(
                 f"module does not work on steps of {X.shape[-1]} features, or one of "
                 "input_shape, preprocess and pooling does not fit it. "
                 f"{type(error).__name__}: {error}"
             ) from error
+        ends = np.cumsum([part.shape[1] for part in states.values()])
+        columns = np.split(np.arange(ends[-1]), ends[:-1])
+        self.feature_groups_ = dict(zip(states, columns, strict=True))
+        self.n_features_out_ = int(ends[-1])
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -221,10 +233,11 @@ class TorchGeneralist(
         )
         with module_at_work(owner_of(self.module), self._device_name) as place:
             for start in starts:
-                batch = self._batch(steps[start : start + self.batch_size], place)
+                parts = self._batch(steps[start : start + self.batch_size], place)
+                batch = np.hstack(list(parts.values()))
                 if batch.shape[1] != self.n_features_out_:
                     raise ValueError(
-                        f"{self._source} returned {batch.shape[1]} features for each row, but "
+                        f"module returned {batch.shape[1]} features for each row, but "
                         f"{self.n_features_out_} in fit. If tokens are padded to the longest row "
                         "of a batch, set pooling, or pad to a fixed length."
                     )
@@ -239,35 +252,55 @@ class TorchGeneralist(
     def _n_features_out(self) -> int:
         return self.n_features_out_
 
-    @property
-    def _source(self) -> str:
-        return "module" if self.layer is None else f"layer={self.layer!r}"
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features: layer and number where there are several layers.
 
-    def _batch(self, rows: np.ndarray, place: str) -> np.ndarray:
-        """Return the hidden states of one batch, on the device ``place``."""
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str of shape (n_features_out_,)
+            Such as "blocks.3_17", or "torchgeneralist17".
+        """
+        if not isinstance(self.layers, list):
+            names: np.ndarray = super().get_feature_names_out(input_features)
+            return names
+        check_is_fitted(self, "feature_groups_")
+        sizes = {layer: len(columns) for layer, columns in self.feature_groups_.items()}
+        return np.array([f"{k}_{j}" for k, n in sizes.items() for j in range(n)], dtype=object)
+
+    def _batch(self, rows: np.ndarray, place: str) -> dict[str, np.ndarray]:
+        """Return the hidden states of one batch by layer, on the device ``place``."""
         inputs = self._inputs(rows, place)
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        found: list[np.ndarray] = []
+        layers = [self.layers] if isinstance(self.layers, str) else self.layers or []
+        found: dict[str, np.ndarray] = {}
 
-        def keep(output: Any) -> None:
+        def keep(name: str, source: str, output: Any) -> None:
             # The last of several runs of a layer replaces the earlier ones.
-            found[:] = [self._flattened(output, mask, len(rows)).astype(rows.dtype)]
+            found[name] = self._flattened(output, mask, len(rows), source).astype(rows.dtype)
 
-        layer = None if self.layer is None else find_layer(self.module, self.layer)
-        with nullcontext() if layer is None else watched(layer, keep):
+        with ExitStack() as hooks:
+            for name in layers:
+                layer = find_layer(self.module, name)
+                hooks.enter_context(watched(layer, partial(keep, name, f"layer {name!r}")))
             output = call(self.module, inputs)
-        if layer is None:
-            keep(output)
-        if not found:
-            raise ValueError(f"module did not run its {self._source} on these rows.")
-        n_bad = np.sum(~np.isfinite(found[0]).all(axis=1))
-        if n_bad:
-            raise ValueError(
-                f"{self._source} returned NaN or infinite values in {n_bad} of {len(rows)} rows. "
-                "Numbers overflow easily in half precision, or if rows are not scaled as the "
-                "module expects."
-            )
-        return found[0]
+        if not layers:
+            keep("output", "module", output)
+        for name in layers or ["output"]:
+            if name not in found:
+                raise ValueError(f"module did not run its layer {name!r} on these rows.")
+            n_bad = np.sum(~np.isfinite(found[name]).all(axis=1))
+            if n_bad:
+                raise ValueError(
+                    f"{'module' if not layers else f'layer {name!r}'} returned NaN or infinite "
+                    f"values in {n_bad} of {len(rows)} rows. Numbers overflow easily in half "
+                    "precision, or if rows are not scaled as the module expects."
+                )
+        return {name: found[name] for name in layers or found}
 
     def _inputs(self, rows: np.ndarray, place: str) -> Any:
         """Return the arguments of the module."""
@@ -286,12 +319,14 @@ class TorchGeneralist(
         prepared = batch if self.preprocess is None else self.preprocess(batch)
         return placed(prepared, place, dtype)
 
-    def _flattened(self, output: Any, mask: torch.Tensor | None, n_rows: int) -> np.ndarray:
+    def _flattened(
+        self, output: Any, mask: torch.Tensor | None, n_rows: int, source: str
+    ) -> np.ndarray:
         """Return an output as one vector per row."""
-        tensor = self._tensor(self.pooling(output) if callable(self.pooling) else output)
+        tensor = self._tensor(self.pooling(output) if callable(self.pooling) else output, source)
         if not tensor.ndim or len(tensor) != n_rows:
             raise ValueError(
-                f"{self._source} returned shape {tuple(tensor.shape)} for a batch of {n_rows} rows"
+                f"{source} returned shape {tuple(tensor.shape)} for a batch of {n_rows} rows"
                 f"{' (after pooling)' if callable(self.pooling) else ''}; "
                 "the first axis must be the rows (batch_first=True in torch's own layers)."
             )
@@ -302,7 +337,8 @@ class TorchGeneralist(
         # A copy, because later layers may work in place.
         return tensor.reshape(n_rows, -1).to("cpu", copy=True).numpy()
 
-    def _tensor(self, output: Any) -> torch.Tensor:
+    @staticmethod
+    def _tensor(output: Any, source: str) -> torch.Tensor:
         """Return the tensor of an output."""
         tensor = output
         if isinstance(output, Mapping):
@@ -314,7 +350,7 @@ class TorchGeneralist(
             return torch.as_tensor(tensor)
         keys = f" with the keys {list(output)}" if isinstance(output, Mapping) else ""
         raise ValueError(
-            f"{self._source} returned a {type(output).__name__}{keys}, which has no unique "
+            f"{source} returned a {type(output).__name__}{keys}, which has no unique "
             "tensor: select it with a callable as pooling, such as operator.itemgetter('name')."
         )
 

@@ -1,5 +1,6 @@
 """Displays of fitted estimators, drawn with matplotlib."""
 
+from ._attribution import AttributionDisplay
 from ._feature_groups import FeatureGroupDisplay
 from ._latent_traversal import LatentTraversalDisplay
 from ._mask import MaskDisplay
@@ -11,6 +12,7 @@ from ._task_structure import TaskStructureDisplay
 from ._task_timeline import TaskTimelineDisplay
 
 __all__ = [
+    "AttributionDisplay",
     "FeatureGroupDisplay",
     "LatentTraversalDisplay",
     "MaskDisplay",

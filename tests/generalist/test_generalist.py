@@ -19,7 +19,12 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 from torch.nn import functional as F
 
-from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TorchGeneralist
+from skspecialist import (
+    FeatureGroupRanker,
+    SparseSpecialistEncoder,
+    SpecialistPipeline,
+    TorchGeneralist,
+)
 from skspecialist.networks.training import seeded
 
 N_FEATURES, N_TOKENS, WIDTH = 6, 5, 8
@@ -107,7 +112,7 @@ def test_the_output_of_the_module_in_evaluation_mode(mlp, steps):
 
 
 def test_the_output_of_a_layer_precedes_later_work_in_place(mlp, steps):
-    found = TorchGeneralist(mlp, layer="first").fit_transform(steps)
+    found = TorchGeneralist(mlp, layers="first").fit_transform(steps)
     assert_allclose(found, forward(mlp.first, steps), rtol=1e-6)
     assert found.min() < 0
 
@@ -123,8 +128,8 @@ def test_modules_that_work_in_place_leave_the_data_alone(steps):
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
 def test_batches_give_the_same_as_all_at_once(mlp, steps, layer, batch_size):
     mlp.double()
-    all_at_once = TorchGeneralist(mlp, layer=layer).fit_transform(steps)
-    found = TorchGeneralist(mlp, layer=layer, batch_size=batch_size).fit_transform(steps)
+    all_at_once = TorchGeneralist(mlp, layers=layer).fit_transform(steps)
+    found = TorchGeneralist(mlp, layers=layer, batch_size=batch_size).fit_transform(steps)
     assert_allclose(found, all_at_once, rtol=1e-12, atol=1e-12)
 
 
@@ -173,7 +178,7 @@ def test_one_number_for_each_row_is_one_feature(steps):
 @pytest.mark.parametrize("wrap", [partial, lambda method: method], ids=["partial", "method"])
 def test_methods_of_modules_are_treated_as_the_module(mlp, steps, wrap):
     mlp.train()
-    generalist = TorchGeneralist(wrap(mlp.encode), layer="first").fit(steps)
+    generalist = TorchGeneralist(wrap(mlp.encode), layers="first").fit(steps)
     assert_allclose(generalist.transform(steps), forward(mlp.first, steps), rtol=1e-6)
 
 
@@ -186,7 +191,7 @@ def test_tokens_that_are_padding_do_not_count(token_model, tokens, layer):
 
     def pooled(pooling):
         generalist = TorchGeneralist(
-            token_model, layer=layer, preprocess=tokenized, pooling=pooling, batch_size=7
+            token_model, layers=layer, preprocess=tokenized, pooling=pooling, batch_size=7
         )
         return generalist.fit_transform(tokens)
 
@@ -201,7 +206,7 @@ def test_tokens_that_are_padding_do_not_count(token_model, tokens, layer):
 
 def test_layers_inside_a_fused_block_are_seen(token_model, tokens):
     generalist = TorchGeneralist(
-        token_model, layer="blocks.layers.1.linear1", preprocess=tokenized, pooling="mean"
+        token_model, layers="blocks.layers.1.linear1", preprocess=tokenized, pooling="mean"
     )
     assert generalist.fit_transform(tokens).shape == (30, 16)
 
@@ -240,7 +245,7 @@ def test_modes_weights_and_torchs_generator_stay_as_they_were(mlp, steps):
     mlp.dropout.eval()
     before, weights, state = modes(mlp), copy.deepcopy(mlp.state_dict()), torch.get_rng_state()
     addresses = [weight.data_ptr() for weight in mlp.parameters()]
-    TorchGeneralist(mlp, layer="act", device="cpu").fit_transform(steps)
+    TorchGeneralist(mlp, layers="act", device="cpu").fit_transform(steps)
     assert modes(mlp) == before
     assert hooks(mlp) == 0
     assert all(torch.equal(weights[name], value) for name, value in mlp.state_dict().items())
@@ -250,7 +255,7 @@ def test_modes_weights_and_torchs_generator_stay_as_they_were(mlp, steps):
 
 
 def test_the_module_is_restored_after_an_error(mlp, steps):
-    generalist = TorchGeneralist(mlp, layer="first").fit(steps)
+    generalist = TorchGeneralist(mlp, layers="first").fit(steps)
     mlp.second = nn.Linear(4, 3)
     mlp.train()
     before, state = modes(mlp), torch.get_rng_state()
@@ -278,7 +283,7 @@ def test_threads_do_not_disturb_each_other(mlp, steps):
     found = [None] * len(inputs)
 
     def work(i):
-        generalist = TorchGeneralist(mlp, layer="first", batch_size=4)
+        generalist = TorchGeneralist(mlp, layers="first", batch_size=4)
         found[i] = generalist.fit(inputs[i]).transform(inputs[i])
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
@@ -299,7 +304,7 @@ def test_outputs_in_other_threads_are_not_read(mlp, steps):
 
     expected = forward(mlp.first, steps)
     mlp.act.register_forward_hook(intrude)
-    found = TorchGeneralist(mlp, layer="first").fit_transform(steps)
+    found = TorchGeneralist(mlp, layers="first").fit_transform(steps)
     assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -323,7 +328,7 @@ def test_clones_share_the_module(mlp, steps):
             return rows
 
     tokenizer = Tokenizer()
-    generalist = TorchGeneralist(mlp, layer="act", preprocess=tokenizer, batch_size=9).fit(steps)
+    generalist = TorchGeneralist(mlp, layers="act", preprocess=tokenizer, batch_size=9).fit(steps)
     generalist.set_output(transform="pandas")
     twin = clone(SpecialistPipeline(generalist=generalist)).generalist
     assert twin.module is mlp
@@ -336,7 +341,7 @@ def test_clones_share_the_module(mlp, steps):
 
 
 def test_pickles_predict_the_same(mlp, steps):
-    generalist = TorchGeneralist(mlp, layer="act").fit(steps)
+    generalist = TorchGeneralist(mlp, layers="act").fit(steps)
     twin = pickle.loads(pickle.dumps(generalist))
     assert_array_equal(twin.transform(steps), generalist.transform(steps))
     assert twin.module is not mlp
@@ -351,7 +356,7 @@ def sequences_and_task():
 
 def pipeline(module, **params):
     return SpecialistPipeline(
-        generalist=TorchGeneralist(module, layer="first"),
+        generalist=TorchGeneralist(module, layers="first"),
         estimator=Ridge(),
         random_state=0,
         **params,
@@ -371,7 +376,7 @@ def test_the_pipeline_reads_the_hidden_states(mlp, strategy):
 
 
 def search(mlp, backend):
-    grid = {"generalist__layer": ["first", "second"]}
+    grid = {"generalist__layers": ["first", "second"]}
     X, y = sequences_and_task()
     with parallel_config(backend, n_jobs=2):
         return GridSearchCV(pipeline(mlp, strategy="generalist"), grid, cv=2).fit(X, y)
@@ -379,7 +384,7 @@ def search(mlp, backend):
 
 def test_a_search_finds_the_layer(mlp):
     found = search(mlp, "threading")
-    assert found.best_params_ == {"generalist__layer": "first"}
+    assert found.best_params_ == {"generalist__layers": "first"}
     assert found.best_estimator_.generalist_.module is mlp
     assert hooks(mlp) == 0
 
@@ -412,10 +417,10 @@ def nan_in_two_rows(x):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"layer": "frist"}, r"no layer='frist'; near names are: 'first'"),
-        ({"layer": "zzz"}, r"some names are: 'first', 'act', 'dropout', 'second', 'unused'"),
-        ({"layer": "unused"}, r"did not run its layer='unused'"),
-        ({"module": torch.tanh, "layer": "first"}, r"needs a torch.nn.Module"),
+        ({"layers": "frist"}, r"no layer 'frist'; near names are: 'first'"),
+        ({"layers": "zzz"}, r"some names are: 'first', 'act', 'dropout', 'second', 'unused'"),
+        ({"layers": "unused"}, r"did not run its layer 'unused'"),
+        ({"module": torch.tanh, "layers": "first"}, r"needs a torch.nn.Module"),
         ({"input_shape": (2, 4)}, r"input_shape=\(2, 4\) has 8 numbers, but a row has 6"),
         ({"pooling": "mean"}, r"needs an axis of tokens.*shape is \(2, 3\)"),
         ({"device": "nowhere"}, r"device='nowhere' is not available"),
@@ -461,3 +466,20 @@ def test_states_too_large_for_single_precision_are_an_error(steps):
     assert np.isfinite(generalist.fit_transform(steps)).all()
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="NaN or infinite"):
         generalist.fit(steps.astype(np.float32))
+
+
+def test_several_layers_are_joined_in_one_run_with_names():
+    torch.manual_seed(0)
+    mlp, steps = Mlp(), np.random.default_rng(0).normal(size=(30, N_FEATURES))
+    both = TorchGeneralist(mlp, layers=["second", "first"]).fit(steps)
+    singles = [TorchGeneralist(mlp, layers=name).fit_transform(steps) for name in both.layers]
+    assert_array_equal(both.transform(steps), np.hstack(singles))
+    assert {name: len(columns) for name, columns in both.feature_groups_.items()} == {
+        "second": 3,
+        "first": 16,
+    }
+    assert both.get_feature_names_out()[[0, 3, -1]].tolist() == ["second_0", "first_0", "first_15"]
+    frame = both.set_output(transform="pandas").transform(steps)
+    ranker = FeatureGroupRanker(n_groups=1, random_state=0).fit(frame, singles[1][:, 0])
+    assert list(ranker.feature_groups_) == both.layers
+    assert ranker.get_feature_names_out()[0] == "first_0"

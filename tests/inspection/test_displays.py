@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from skspecialist import SpecialistPipeline
 from skspecialist.inspection import (
+    AttributionDisplay,
     MaskDisplay,
     SequenceDisplay,
     SpecialistGainDisplay,
@@ -62,6 +63,7 @@ DISPLAYS = {
         FOUND, true_step_tasks=TRUTH, confidence=CONFIDENCE
     ),
     "mask": lambda: MaskDisplay(MASK),
+    "attribution": lambda: AttributionDisplay(MASK.T, base=[0.0, 0.5]),
     "images": lambda: SequenceDisplay(IMAGES, FOUND),
     "gain": lambda: SpecialistGainDisplay([0.3, -0.1], [0.1, 0.2]),
     "curves": lambda: SequenceDisplay(IMAGES.reshape(2, 5, 12), FOUND),
@@ -87,7 +89,12 @@ def test_plot_makes_a_figure_or_uses_the_axes_given(make):
     display = make()
     assert display.plot() is display
     assert display.ax_.figure is display.figure_
-    assert display.ax_.get_xlabel().split(" in ")[0] in ("time step", "latent", "gain")
+    assert display.ax_.get_xlabel().split(" in ")[0] in (
+        "time step",
+        "latent",
+        "gain",
+        "contribution to the prediction",
+    )
 
     _, ax = plt.subplots()
     n_figures = len(plt.get_fignums())
@@ -169,6 +176,15 @@ def test_mask_tints_every_value_but_exact_zeros():
 def test_mask_of_zeros_and_mask_without_zeros():
     assert MaskDisplay(np.zeros((2, 3))).plot().ax_.get_legend() is not None
     assert MaskDisplay(np.ones((2, 3))).plot().ax_.get_legend() is None
+
+
+def test_bars_of_a_task_have_the_signs_and_ratios_of_its_contributions():
+    contributions = np.array([[2.0, 0.0], [-1.0, 0.0], [0.1, 0.0]])
+    display = AttributionDisplay(contributions, base=[1.0, 0.0], class_names=["yes", None]).plot()
+    lengths = np.array([bar.get_width() for bar in display.ax_.patches]).reshape(2, 3)
+    np.testing.assert_allclose(lengths[0] / lengths[0, 0], contributions[:, 0] / 2)
+    assert not lengths[1].any()
+    assert labels(display.ax_.xaxis)[0] == "P(task0 = yes)\n2.10, base 1.00"
 
 
 def test_gains_have_bars_and_tasks_without_one_a_reason():

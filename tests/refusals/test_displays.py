@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from skspecialist.inspection import (
+    AttributionDisplay,
     FeatureGroupDisplay,
     LatentTraversalDisplay,
     MaskDisplay,
@@ -95,6 +96,21 @@ for argument, values in {
         values,
     )
 
+refusals.add("AttributionDisplay", "contributions", AttributionDisplay, WEIGHTS)
+for argument, values in {
+    "base": [[0.1], 0.1, "ab", [[0.1] * 3], [NAN, 0.1, 0.1]],
+    "scale": [[0.1], 0.1, "ab", [INF, 0.1, 0.1]],
+    "part_names": NAMES,
+    "task_names": NAMES,
+    "class_names": [["a"], ["a"] * 4],
+}.items():
+    refusals.add(
+        "AttributionDisplay",
+        argument,
+        lambda v, argument=argument: AttributionDisplay(SQUARE, **{argument: v}),
+        values,
+    )
+
 # ------------------------------------------------------------------ axes
 
 PAIRS = np.ones((3, 3, 2))
@@ -105,6 +121,7 @@ for display in (
     SpecialistGainDisplay(**gains),
     TaskStructureDisplay(SQUARE, confidence=SQUARE),
     TaskTimelineDisplay(SQUARE),
+    AttributionDisplay(SQUARE),
     PairEvidenceDisplay(PAIRS, PAIRS, PAIRS[0]),
 ):
     refusals.add(

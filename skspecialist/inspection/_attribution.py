@@ -1,0 +1,217 @@
+"""Display of the contributions to one prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from . import _drawing as drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+_HALF = 0.4  # length of the longest bar, of the distance between two tasks
+_LONGEST_NAME = 60  # characters of the name of a part, such as a sentence
+
+
+class AttributionDisplay:
+    """Contributions of steps or columns to the predictions of one sequence.
+
+    Each task has a column of bars, one per part: to the right where the part raises the
+    prediction, to the left where it lowers it. Every task has a scale of its own; the larger
+    contributions are labeled with their values. Contributions add up to the difference
+    between the prediction and that for the mean sequence (base), both of which are
+    above the bars.
+
+    Parameters
+    ----------
+    contributions : array-like of shape (n_parts, n_tasks)
+        Contribution of each step or column to the prediction of each task.
+    base : array-like of shape (n_tasks,), default=None
+        Predictions for the mean sequence. None omits predictions.
+    scale : array-like of shape (n_tasks,), default=None
+        Contribution of each task with a bar of full length, such as the standard deviation of
+        its values; a larger contribution takes its place. None is the largest contribution.
+    part_names : sequence of str, default=None
+        Names of the parts, such as the texts of the steps. None numbers them.
+    task_names : sequence of str, default=None
+        Names of the tasks. None numbers them.
+    class_names : sequence of (str or None), default=None
+        Of a task with class labels, the class whose probability is attributed.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    Raises
+    ------
+    ValueError
+        If ``contributions`` is not a matrix of finite numbers, or the other arguments do not
+        match its shape.
+
+    See Also
+    --------
+    TaskStructureDisplay : The steps of each task, in all sequences.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skspecialist.inspection import AttributionDisplay
+    >>> display = AttributionDisplay([[0.5, 0.0], [-0.2, 0.3]], base=[1.0, 0.2]).plot()
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        contributions: ArrayLike,
+        *,
+        base: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        part_names: Sequence[str] | None = None,
+        task_names: Sequence[str] | None = None,
+        class_names: Sequence[str | None] | None = None,
+    ) -> None:
+        self.contributions = drawing.check_matrix(contributions, argument="contributions")
+        n_parts, n_tasks = self.contributions.shape
+        self.base = None if base is None else _check_per_task(base, n_tasks, argument="base")
+        largest = np.abs(self.contributions).max(axis=0)
+        if scale is not None:
+            largest = np.maximum(largest, _check_per_task(scale, n_tasks, argument="scale"))
+        self.scale = np.where(largest > 0, largest, 1.0)
+        self.part_names = drawing.check_names(
+            part_names, n=n_parts, prefix="step", argument="part_names"
+        )
+        self.task_names = drawing.check_names(
+            task_names, n=n_tasks, prefix="task", argument="task_names"
+        )
+        self.class_names = [None] * n_tasks if class_names is None else list(class_names)
+        if len(self.class_names) != n_tasks:
+            raise ValueError(
+                f"class_names must have {n_tasks} entries, got {len(self.class_names)}."
+            )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        pipeline: Any,
+        X: Any,
+        *,
+        by: str = "steps",
+        part_names: Sequence[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the contributions to the predictions of a fitted pipeline for one sequence.
+
+        Parameters
+        ----------
+        pipeline : SpecialistPipeline
+            Fitted estimator.
+        X : array-like
+            One sequence, as in its ``predict``: the first one of several is drawn.
+        by : {"steps", "columns"}, default="steps"
+            Parts: the steps, or the columns at all steps.
+        part_names : sequence of str, default=None
+            Names of the parts, such as the texts of the steps. None numbers them.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : AttributionDisplay
+            The display, drawn.
+        """
+        drawing.check_fitted(pipeline, "tasks_", argument="pipeline", kind="SpecialistPipeline")
+        explanation = pipeline.explain(X[:1], by=by)
+        predictions = [prediction[0] for prediction in explanation.predictions]
+        outputs = [int(prediction.argmax()) for prediction in predictions]
+        return cls(
+            explanation.to_frame(),
+            base=[start[k] for start, k in zip(explanation.base, outputs, strict=True)],
+            # Standard deviations: that of a label is at most one half.
+            scale=[0.5 if t.is_classification else t.scale for t in pipeline.tasks_.tasks],
+            part_names=explanation.part_names if part_names is None else part_names,
+            task_names=explanation.task_names,
+            class_names=[
+                str(task.classes[k]) if task.is_classification else None
+                for task, k in zip(pipeline.tasks_.tasks, outputs, strict=True)
+            ],
+        ).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw the contributions.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure whose size follows parts and tasks.
+
+        Returns
+        -------
+        self : AttributionDisplay
+            The display, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        n_parts, n_tasks = self.contributions.shape
+        names = [shorten(name, _LONGEST_NAME, placeholder=" ...") for name in self.part_names]
+        longest = max(map(len, names))
+        width = 1.0 + 1.5 * n_tasks + 0.07 * longest
+        ax = drawing.make_axes(self, ax, width=width, height=1.2 + 0.27 * n_parts)
+        lengths = _HALF * self.contributions / self.scale
+        rows = np.arange(n_parts)
+        for column, (values, bars) in enumerate(zip(self.contributions.T, lengths.T, strict=True)):
+            colors = np.where(bars >= 0, drawing.BLUE, drawing.VERMILLION)
+            ax.barh(rows, bars, left=column, height=0.7, color=colors)
+            ax.axvline(column, color="0.6", lw=0.8)
+            # Values of bars that are not too short to compare.
+            for row in np.flatnonzero(np.abs(bars) > 0.25 * _HALF):
+                right = bars[row] < 0  # on the side without the bar
+                ax.annotate(
+                    f"{values[row]:+.2g}",
+                    (column, row),
+                    xytext=(3 if right else -3, 0),
+                    textcoords="offset points",
+                    ha="left" if right else "right",
+                    va="center",
+                    fontsize="small",
+                    color="0.25",
+                )
+        ax.hlines(rows[1:] - 0.5, -0.5, n_tasks - 0.5, color="0.92", lw=0.6, zorder=0)
+        drawing.label_ticks(ax.yaxis, names, inches=drawing.axes_inches(ax)[1], each=0.18)
+        ax.set(xlim=(-0.5, n_tasks - 0.5), ylim=(n_parts - 0.5, -0.5))
+        ax.set_xticks(range(n_tasks), [self._title(i) for i in range(n_tasks)])
+        ax.xaxis.tick_top()
+        ax.set_xlabel("contribution to the prediction")
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _title(self, task: int) -> str:
+        """Return the name of a task, and its prediction beside that for the mean sequence."""
+        name, label = self.task_names[task], self.class_names[task]
+        title = name if label is None else f"P({name} = {label})"
+        if self.base is None:
+            return title
+        base = self.base[task]
+        return f"{title}\n{base + self.contributions[:, task].sum():.2f}, base {base:.2f}"
+
+
+def _check_per_task(values: ArrayLike, n_tasks: int, *, argument: str) -> np.ndarray:
+    numbers = drawing.check_floats(values, argument=argument)
+    if numbers.shape != (n_tasks,) or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"{argument} must have one finite number for each of {n_tasks} tasks, "
+            f"got {numbers.tolist()}."
+        )
+    return numbers
