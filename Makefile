@@ -107,6 +107,7 @@ bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
 	$(ONE_THREAD) $(PY) benchmarks/specialize.py
 	$(ONE_THREAD) $(PY) benchmarks/feature_groups.py
+	$(ONE_THREAD) $(PY) benchmarks/spaces.py
 
 bench-shift: $(VENV)/.installed-dev ## Measure the effect of distribution shift
 	$(ONE_THREAD) $(PY) benchmarks/shift.py

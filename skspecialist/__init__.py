@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .encoder._encoder import SparseSpecialistEncoder
     from .encoder._encoder_cv import SparseSpecialistEncoderCV
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
+    from .generalist._aligner import SpaceAligner
     from .generalist._ranker import FeatureGroupRanker
+    from .generalist._relative import RelativeRepresentation
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
@@ -20,6 +22,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "FeatureGroupRanker",
+    "RelativeRepresentation",
+    "SpaceAligner",
     "SparseMultiTaskSelector",
     "SparseMultiTaskSelectorCV",
     "SparseSpecialistEncoder",
@@ -38,6 +42,8 @@ __all__ = [
 # Torch takes seconds to import: these names are imported when they are first used.
 _LAZY = {
     "FeatureGroupRanker": "generalist",
+    "RelativeRepresentation": "generalist",
+    "SpaceAligner": "generalist",
     "SparseMultiTaskSelector": "encoder",
     "SparseMultiTaskSelectorCV": "encoder",
     "SparseSpecialistEncoder": "encoder",

@@ -5,6 +5,8 @@ from torch import nn
 
 from skspecialist import (
     FeatureGroupRanker,
+    RelativeRepresentation,
+    SpaceAligner,
     SparseMultiTaskSelector,
     SparseMultiTaskSelectorCV,
     SparseSpecialistEncoder,
@@ -52,6 +54,8 @@ INSTANCES = [
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
     FeatureGroupRanker(cv=3, random_state=0),
+    RelativeRepresentation(5, metric=["cosine", "euclidean"], random_state=0),
+    SpaceAligner(),
     CCABaseline(),
     GroupLassoBaseline(cv=2),
     GraphicalLassoBaseline(),
@@ -90,6 +94,8 @@ SLOW_INSTANCES = [
         random_state=0,
     ),
     TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layers="0", batch_size=7),
+    RelativeRepresentation(5, selection="farthest", random_state=0),
+    SpaceAligner("affine"),
     FeatureGroupRanker(method="shapley", n_groups=1, cv=3, max_permutations=4, random_state=0),
     SelTaskBaseline(n_iter=40, random_state=0),
 ]

@@ -1,10 +1,12 @@
-"""Generalist representations from pretrained modules, and the groups of columns that matter."""
+"""Generalist representations: pretrained modules, groups of columns, shared spaces."""
 
 from typing import Any
 
+from ._aligner import SpaceAligner
 from ._ranker import FeatureGroupRanker
+from ._relative import RelativeRepresentation
 
-__all__ = ["FeatureGroupRanker", "TorchGeneralist"]
+__all__ = ["FeatureGroupRanker", "RelativeRepresentation", "SpaceAligner", "TorchGeneralist"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,209 @@
+"""Representation of samples by their similarity to anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.metrics import pairwise_distances
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .._base.estimator import ReferenceMixin, all_or_nothing
+from .._base.sklearn_compat import Interval, StrOptions, fit_context
+from .._data.validation import as_array, validate_steps
+from ..exceptions import warn
+
+__all__ = ["RelativeRepresentation"]
+
+METRICS = ("cosine", "euclidean", "manhattan", "chebyshev")
+
+
+class RelativeRepresentation(
+    ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    r"""Represent samples by their similarity to anchors, which other encoders share.
+
+    A sample x becomes :math:`(s(x, a_1), \dots, s(x, a_k))` for the anchors :math:`a_j`, samples
+    of the same space [1]_. Encoders of the same data that differ in initialization often differ
+    by a map that keeps angles, or distances. Representations relative to the *same* samples are
+    then alike, and models that are fitted to one encoder work with another.
+
+    Parameters
+    ----------
+    anchors : int or array-like of int, default=100
+        Number of anchors, or the samples in ``fit`` that are the anchors: for a second encoder
+        those of the first, its ``anchor_indices_``.
+    metric : str or list of str, default="cosine"
+        "cosine" is the cosine similarity, which rotations and a scale leave unchanged;
+        "euclidean", "manhattan" and "chebyshev" are distances, in units of their mean between
+        anchors, and the first of them is unchanged by rotations, a scale and a shift. Several
+        are put side by side [2]_, where the map between encoders is not known.
+    selection : {"random", "farthest"}, default="random"
+        Selection of a number of anchors. "farthest" begins with a random sample and adds the one
+        that is farthest from all anchors so far, in Euclidean distance.
+    random_state : int, RandomState instance or None, default=None
+        Selection of the anchors.
+
+    Attributes
+    ----------
+    anchor_indices_ : ndarray of int of shape (n_anchors,)
+        The anchors among the samples, or steps, of ``fit``.
+    anchors_ : ndarray of shape (n_anchors, n_features_in_)
+        The anchors.
+    scales_ : ndarray of shape (n_metrics,), float64
+        Mean distance between anchors; 1 for "cosine".
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the features, where ``X`` had names.
+
+    See Also
+    --------
+    SpaceAligner : Maps one space onto another.
+    skspecialist.metrics.stitching_score : Loss by a change of the encoder.
+
+    References
+    ----------
+    .. [1] Moschella, Maiorca, Fumero, Norelli, Locatello and Rodolà, Relative representations
+       enable zero-shot latent space communication, ICLR 2023.
+    .. [2] Cannistraci, Moschella, Fumero, Maiorca and Rodolà, From bricks to bridges: product
+       of invariances to enhance latent space communication, ICLR 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skspecialist import RelativeRepresentation
+    >>> rng = np.random.default_rng(0)
+    >>> first = rng.normal(size=(50, 4))
+    >>> rotation, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    >>> relative = RelativeRepresentation(20, random_state=0)
+    >>> one, other = relative.fit_transform(first), relative.fit_transform(3 * first @ rotation)
+    >>> bool(np.allclose(one, other))
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "metric": [StrOptions(set(METRICS)), list],
+        "selection": [StrOptions({"random", "farthest"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        anchors: Any = 100,
+        *,
+        metric: str | list[str] = "cosine",
+        selection: str = "random",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.anchors = anchors
+        self.metric = metric
+        self.selection = selection
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Select the anchors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_sequences, n_timesteps, n_features)
+            Samples, or sequences whose steps are the samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : RelativeRepresentation
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` has NaN or infinite values, an anchor is not among the samples, all anchors
+            are equal and the metric is a distance, or a metric does not exist.
+        """
+        if not self._metrics or not set(self._metrics) <= set(METRICS):
+            raise ValueError(f"metric must be of {list(METRICS)}, got {self.metric!r}.")
+        X = validate_steps(self, X, ensure_min_samples=2)
+        X = X.reshape(-1, X.shape[-1])
+        self.anchor_indices_ = self._select(X)
+        self.anchors_ = X[self.anchor_indices_]
+        self.scales_ = np.ones(len(self._metrics))
+        for k, metric in enumerate(self._metrics):
+            if metric != "cosine":
+                self.scales_[k] = pairwise_distances(self.anchors_, metric=metric).mean()
+        if not self.scales_.all():
+            raise ValueError("anchors are all equal: distances to them have no unit.")
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Return similarities or distances to the anchors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_sequences, n_timesteps, n_features)
+            Samples, or sequences of them.
+
+        Returns
+        -------
+        relative : ndarray of shape (..., n_metrics * n_anchors)
+            All anchors by the first metric, then by the next.
+        """
+        check_is_fitted(self)
+        X = validate_steps(self, X, reset=False)
+        rows = X.reshape(-1, X.shape[-1])
+        relative = np.hstack(list(self._compare(rows))).astype(X.dtype)
+        return relative.reshape(*X.shape[:-1], relative.shape[1])
+
+    @property
+    def _metrics(self) -> list[str]:
+        return [self.metric] if isinstance(self.metric, str) else self.metric
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.anchors_) * len(self._metrics)
+
+    def _compare(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        for metric, scale in zip(self._metrics, self.scales_, strict=True):
+            if metric == "cosine":
+                yield cosine_similarity(rows, self.anchors_)
+            else:
+                yield pairwise_distances(rows, self.anchors_, metric=metric) / scale
+
+    def _select(self, X: np.ndarray) -> np.ndarray:
+        if not isinstance(self.anchors, Integral):
+            indices = as_array(self.anchors, "anchors")
+            if indices.ndim != 1 or not len(indices) or indices.dtype.kind not in "iu":
+                raise ValueError(f"anchors must be a number or indices, got {self.anchors!r}.")
+            if indices.min() < 0 or indices.max() >= len(X):
+                raise ValueError(f"anchors must be indices from 0 to {len(X) - 1}.")
+            return indices
+        rng = check_random_state(self.random_state)
+        n_anchors = min(int(self.anchors), len(X))
+        if n_anchors < int(self.anchors):
+            warn(f"anchors={self.anchors}, but X has {len(X)} samples, which all become anchors.")
+        if self.selection == "random":
+            return rng.permutation(len(X))[:n_anchors]
+        chosen = [int(rng.randint(len(X)))]
+        distances = np.full(len(X), np.inf)
+        while len(chosen) < n_anchors:
+            newest = pairwise_distances(X, X[chosen[-1:]])[:, 0]
+            distances = np.minimum(distances, newest)
+            chosen.append(int(distances.argmax()))
+        return np.array(chosen)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Sequences may have 3 dimensions."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
