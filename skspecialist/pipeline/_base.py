@@ -30,9 +30,8 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import warn
 from ..structure._identifier import TaskStructureIdentifier
-from ..structure._segments import at_mean
-from ._candidates import check_candidates, reads_latents, task_candidates
-from ._comparison import NewRepresentation, clone_with_seed
+from ._candidates import check_candidates, clone_with_seed, reads_latents, task_candidates
+from ._comparison import NewRepresentation
 from ._decision import TaskModel, fit_tasks
 from ._report import ReportMixin
 from ._representation import Representation, Stage, features_of
@@ -183,7 +182,6 @@ class BaseSpecialist(
             self.structure_, self.encoder_ = representation.structure, representation.encoder_
             self.n_generalist_features_ = representation.n_generalist
             self.n_timesteps_ = X.shape[1]
-            self._mean_sequence = at_mean(X.reshape(len(X), -1)).mean(axis=0).reshape(X.shape[1:])
             self.tasks_ = tasks
             self.step_mask_, self.mask_ = representation.steps, representation.mask
             self._set_models(models)

@@ -1,37 +1,30 @@
-"""Candidate estimators of a task, and the features that they read.
-
-Every candidate is an ordinary estimator on columns of the representation: the transformers
-of this module take a row as ``n_timesteps`` equal blocks, the steps that a candidate reads.
-"""
+"""Candidates of a task: ordinary estimators on columns of the representation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import clone, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import LabelBinarizer, StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.validation import has_fit_parameter
 
-from .._base.sklearn_compat import Interval
 from .._data.tasks import Task
+from ..exceptions import warn
+from ._heads import KernelMean, StepMoments, column_head, kernel_head
 from ._representation import Representation
 
 __all__ = [
     "BUILT_IN",
     "Candidate",
-    "KernelMean",
-    "RidgeTunedLogisticRegression",
-    "StepMoments",
     "check_candidates",
+    "clone_with_seed",
+    "fit_estimator",
     "null_estimator",
+    "pinball_quantile",
+    "predict_scores",
     "reads_latents",
     "task_candidates",
 ]
@@ -52,19 +45,6 @@ BUILT_IN = (
 
 # Parts of the representation that a candidate may read.
 PARTS = ("generalist", "steps", "latents")
-
-# Strengths of ridge regressions on standardized columns, and on kernel features, whose squares
-# sum to at most one: from next to no shrinkage to nearly the mean.
-COLUMN_ALPHAS = np.logspace(-2, 5, 15)
-KERNEL_ALPHAS = np.logspace(-4, 2, 13)
-# Width of the kernel in multiples of the median squared distance: around the median heuristic.
-WIDTHS = (0.5, 1.0, 2.0, 4.0)
-# Landmarks while scaling and width are chosen: their order changes little with more.
-N_TRIED = 100
-# Multiples of C, the inverse strength: weaker shrinkage than that of the ridge regression.
-WEAKER = (1.0, 10.0, 100.0)
-# Rows among which the median distance is taken: its error is then a few per cent.
-N_DISTANCES = 400
 
 
 @dataclass(frozen=True)
@@ -185,8 +165,9 @@ def _built_in(
     representation: Representation, parts: dict[str, np.ndarray], task: Task, estimator: Any
 ) -> list[Candidate]:
     everything = parts["generalist"]
-    head = _column_head(task) if estimator is None else estimator
-    kernel_head = _kernel_head(task) if estimator is None else estimator
+    head, smooth = estimator, estimator
+    if estimator is None:
+        head, smooth = column_head(task.is_classification), kernel_head(task.is_classification)
     n_timesteps = len(representation.steps)
     candidates = [Candidate(name, columns, head, name) for name, columns in parts.items()]
     candidates.insert(1, Candidate("null", np.arange(0), null_estimator(task)))
@@ -196,7 +177,7 @@ def _built_in(
     if representation.selects_stable:
         # Means and kernels mix stable columns with others.
         return candidates
-    kernel = make_pipeline(KernelMean(1), kernel_head)
+    kernel = make_pipeline(KernelMean(1), smooth)
     candidates.append(Candidate("kernel", everything, kernel, is_curved=True))
     if n_timesteps == 1:
         return candidates
@@ -209,7 +190,7 @@ def _built_in(
         own = parts[reads]
         n_steps = len(own) * n_timesteps // representation.n_generalist
         mean = make_pipeline(StepMoments(n_steps), head)
-        own_kernel = make_pipeline(KernelMean(n_steps), kernel_head)
+        own_kernel = make_pipeline(KernelMean(n_steps), smooth)
         candidates += [
             *([Candidate("steps_mean", own, mean, reads)] if n_steps > 1 else []),
             Candidate("steps_kernel", own, own_kernel, reads, is_curved=True),
@@ -217,223 +198,103 @@ def _built_in(
     return candidates
 
 
-def _column_head(task: Task) -> Any:
-    head = RidgeTunedLogisticRegression() if task.is_classification else RidgeCV(COLUMN_ALPHAS)
-    return make_pipeline(StandardScaler(), head)
-
-
-def _kernel_head(task: Task) -> Any:
-    if task.is_classification:
-        return RidgeTunedLogisticRegression(alphas=KERNEL_ALPHAS)
-    return RidgeCV(KERNEL_ALPHAS)
-
-
-class StepMoments(TransformerMixin, BaseEstimator):
-    """Mean, last and largest value of every column over the steps of a sequence.
-
-    Parameters
-    ----------
-    n_timesteps : int
-        Number of steps of a row.
-    statistics : tuple of {"mean", "last", "max"}, default=("mean",)
-        Statistics of each column, in this order.
-    """
-
-    _REDUCE = {
-        "mean": lambda steps: steps.mean(axis=1),
-        "last": lambda steps: steps[:, -1],
-        "max": lambda steps: steps.max(axis=1),
-    }
-
-    def __init__(self, n_timesteps: int, statistics: tuple[str, ...] = ("mean",)) -> None:
-        self.n_timesteps = n_timesteps
-        self.statistics = statistics
-
-    def fit(self, X: np.ndarray, y: Any = None) -> Self:
-        """Do nothing: nothing is estimated."""
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Return the statistics, shape (n_sequences, n_statistics * n_features)."""
-        steps = X.reshape(len(X), self.n_timesteps, -1)
-        return np.hstack([self._REDUCE[name](steps) for name in self.statistics])
-
-
-class KernelMean(TransformerMixin, BaseEstimator):
-    """Mean over steps of random kernel features of each step.
-
-    A ridge regression on these features is one with the set kernel
-    :math:`k(x, x') = T^{-2} \\sum_{t, t'} \\exp(-\\gamma ||x_t - x'_{t'}||^2)` [1]_, in the
-    Nystroem approximation [2]_: the task is a sum, over the steps, of one smooth function of
-    the state. The width of the kernel, and whether columns are standardized first, are those
-    of the ridge regression of least leave-one-out error.
-
-    Parameters
-    ----------
-    n_timesteps : int
-        Number of steps of a row.
-    n_components : int, default=300
-        Largest number of landmarks. 1,000 are slightly better on embeddings of text and
-        speech, at several times the cost.
-    random_state : int or None, default=None
-        Seed of the landmarks.
-
-    References
-    ----------
-    .. [1] T. Gärtner, P. Flach, A. Kowalczyk and A. Smola, "Multi-instance kernels", ICML 2002.
-    .. [2] C. Williams and M. Seeger, "Using the Nyström method to speed up kernel machines",
-       NeurIPS 2000.
-    """
-
-    _parameter_constraints: dict = {
-        "n_timesteps": [Interval(Integral, 1, None, closed="left")],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-    }
-
-    def __init__(
-        self, n_timesteps: int, n_components: int = 300, random_state: int | None = None
-    ) -> None:
-        self.n_timesteps = n_timesteps
-        self.n_components = n_components
-        self.random_state = random_state
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Choose scaling and width, and draw the landmarks.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_sequences, n_timesteps * n_features)
-            Steps side by side.
-        y : ndarray of shape (n_sequences,)
-            Amounts, or class labels.
-        """
-        rows = X.reshape(len(X) * self.n_timesteps, -1).astype(np.float64)
-        scalers = [StandardScaler(with_std=False).fit(rows), StandardScaler().fit(rows)]
-        scaled = [scaler.transform(rows) for scaler in scalers]
-        medians = [self._median_distance(values) for values in scaled]
-        target = _ridge_target(y)
-        # Coordinate search: the scaling at the median width, then the width.
-        pairs = zip(medians, scaled, strict=True)
-        errors = [self._error(median, values, target) for median, values in pairs]
-        best = int(np.argmin(errors))
-        self.scaler_, median, values = scalers[best], medians[best], scaled[best]
-        errors = [
-            min(errors) if width == 1.0 else self._error(width * median, values, target)
-            for width in WIDTHS
-        ]
-        self.width_ = WIDTHS[int(np.argmin(errors))]
-        self.nystroem_ = self._nystroem(self.width_ * median, values, self.n_components)
-        return self
-
-    def _median_distance(self, rows: np.ndarray) -> float:
-        """Return the median squared distance of different rows, in a sample."""
-        rng = np.random.default_rng(self.random_state)
-        sample = rows[rng.permutation(len(rows))[:N_DISTANCES]]
-        distances = euclidean_distances(sample, squared=True)
-        return float(np.median(distances[distances > 0])) if distances.any() else 1.0
-
-    def _error(self, width: float, rows: np.ndarray, target: np.ndarray) -> float:
-        """Return the leave-one-out error of the best ridge regression on fewer landmarks."""
-        nystroem = self._nystroem(width, rows, min(self.n_components, N_TRIED))
-        features = self._features(nystroem, rows)
-        return -float(np.mean(RidgeCV(alphas=KERNEL_ALPHAS).fit(features, target).best_score_))
-
-    def _nystroem(self, width: float, rows: np.ndarray, n_components: int) -> Nystroem:
-        return Nystroem(
-            gamma=1 / width,
-            n_components=min(n_components, len(rows)),
-            random_state=self.random_state,
-        ).fit(rows)
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Return the features, shape (n_sequences, n_components)."""
-        rows = X.reshape(len(X) * self.n_timesteps, -1).astype(np.float64)
-        return self._features(self.nystroem_, self.scaler_.transform(rows))
-
-    def _features(self, nystroem: Nystroem, rows: np.ndarray) -> np.ndarray:
-        kernel = rbf_kernel(rows, nystroem.components_, gamma=nystroem.gamma)
-        # The projection onto the features of the landmarks is linear: the mean comes first.
-        means = kernel.reshape(-1, self.n_timesteps, kernel.shape[1]).mean(axis=1)
-        return np.asarray(means @ nystroem.normalization_.T)
-
-
-class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
-    r"""Logistic regression whose strength starts from the best ridge regression on indicators.
-
-    Leave-one-out errors of ridge regressions have a closed form. Near the solution the log loss
-    has the curvature :math:`p (1 - p)` in place of the squared error's one: both shrink alike
-    for :math:`C = 1 / (\alpha \overline{p (1 - p)})`. Indicators of ordered classes are not
-    linear, and are shrunk too much: weaker strengths are compared with it on held-out samples.
-
-    Parameters
-    ----------
-    alphas : array-like, default=COLUMN_ALPHAS
-        Strengths of the ridge regression.
-    max_iter : int, default=300
-        Iterations of the logistic regression.
-    """
-
-    _parameter_constraints: dict = {
-        "alphas": ["array-like"],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(self, alphas: Any = COLUMN_ALPHAS, max_iter: int = 300) -> None:
-        self.alphas = alphas
-        self.max_iter = max_iter
-
-    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any = None) -> Self:
-        """Choose the strength, and fit the logistic regression."""
-        w = sample_weight
-        ridge = RidgeCV(alphas=self.alphas).fit(X, _ridge_target(y), w)
-        codes = np.unique(y, return_inverse=True)[1]
-        shares = np.bincount(codes, w) / (len(y) if w is None else np.sum(w))
-        variance = (shares * (1 - shares)).mean()
-        self.C_ = self._weakened(X, y, 1 / (ridge.alpha_ * variance), w)
-        self.logistic_ = self._logistic(self.C_).fit(X, y, w)
-        self.classes_ = self.logistic_.classes_
-        return self
-
-    def _weakened(self, X: np.ndarray, y: np.ndarray, C: float, weights: Any) -> float:
-        """Return the multiple of ``C`` of least log loss of a held-out third."""
-        counts = np.unique(y, return_counts=True)[1]
-        if counts.min() < 2 or len(y) < 3 * len(counts):
-            return C  # a class would be missing from one of the parts
-        fit, held_out = train_test_split(
-            np.arange(len(y)), test_size=1 / 3, stratify=y, random_state=0
+def fit_estimator(
+    estimator: Any,
+    task: Task,
+    features: np.ndarray,
+    values: np.ndarray,
+    seed: int,
+    weights: np.ndarray | None = None,
+) -> Any:
+    """Return a fitted clone of the estimator of one task, of the null model for one value."""
+    if task.is_classification and values.dtype == object:
+        values = np.asarray(values.tolist())  # labels that stood beside missing ones
+    if not len(values):
+        # Of a task without any value nothing can be predicted.
+        null = null_estimator(task).fit(np.zeros((1, features.shape[1])), np.zeros(1))
+        null.constant_ = np.full_like(null.constant_, np.nan)
+        return null
+    if (values == values[0]).all():
+        return fit_weighted(null_estimator(task), features, values, weights)
+    if task.is_classification and is_regressor(estimator):
+        warn(
+            f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
+            "y.astype(float) if they are amounts."
         )
-        losses = []
-        for factor in WEAKER:
-            of_fit = None if weights is None else weights[fit]
-            model = self._logistic(factor * C).fit(X[fit], y[fit], of_fit)
-            probabilities = model.predict_proba(X[held_out])
-            codes = np.searchsorted(model.classes_, y[held_out])
-            likelihoods = probabilities[np.arange(len(codes)), codes]
-            logs = -np.log(np.maximum(likelihoods, np.finfo(float).eps))
-            of_held_out = None if weights is None else weights[held_out]
-            losses.append(np.average(logs, weights=of_held_out))
-        return WEAKER[int(np.argmin(losses))] * C
-
-    def _logistic(self, C: float) -> LogisticRegression:
-        return LogisticRegression(C=C, max_iter=self.max_iter)
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the classes, shape (n_samples, n_classes)."""
-        return self.logistic_.predict_proba(X)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the most probable classes."""
-        return self.logistic_.predict(X)
-
-
-def _ridge_target(y: np.ndarray) -> np.ndarray:
-    """Return amounts as they are, and labels as indicators."""
-    if y.dtype.kind == "f":
-        return y
-    return LabelBinarizer().fit_transform(y).astype(float)
+    return fit_weighted(clone_with_seed(estimator, seed), features, values, weights)
 
 
 def null_estimator(task: Task) -> Any:
     """Return the unfitted null model: the mean, or the frequencies of the classes."""
     return DummyClassifier(strategy="prior") if task.is_classification else DummyRegressor()
+
+
+def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarray:
+    """Return amounts (n_samples, 1), or probabilities of the classes (n_samples, n_classes).
+
+    A classifier without ``predict_proba`` gives its class the probability 1. A class that is
+    missing from the data that the estimator was fitted to has the probability 0.
+    """
+    if not task.is_classification or is_regressor(estimator):
+        return np.asarray(estimator.predict(features), dtype=float).reshape(-1, 1)
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
+    probabilities = np.zeros((len(features), task.n_classes))
+    assert task.classes is not None
+    found = np.searchsorted(task.classes, estimator.classes_)
+    probabilities[:, found] = estimator.predict_proba(features)
+    return probabilities
+
+
+def pinball_quantile(estimator: Any) -> float:
+    """Return the ``quantile`` of an estimator or a part of it, the median without one."""
+    values = [
+        value
+        for name, value in estimator.get_params(deep=True).items()
+        if name.split("__")[-1] == "quantile" and value is not None
+    ]
+    return float(values[0]) if values else 0.5
+
+
+def fit_weighted(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Any:
+    """Fit an estimator with weights, which go to all steps of a pipeline that take them.
+
+    Raises
+    ------
+    TypeError
+        If the estimator, or the last step of a pipeline, takes no weights.
+    """
+    if weights is None:
+        return estimator.fit(X, y)
+    last = estimator
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    if not has_fit_parameter(last, "sample_weight"):
+        raise TypeError(
+            "sample_weight needs an estimator whose fit has a parameter of this name, but "
+            f"{type(last).__name__} has none."
+        )
+    return estimator.fit(X, y, **dict.fromkeys(_weight_parameters(estimator), weights))
+
+
+def _weight_parameters(estimator: Any) -> list[str]:
+    """Return the names under which ``fit`` takes the weights, of steps of pipelines too."""
+    if isinstance(estimator, Pipeline):
+        return [f"{n}__{own}" for n, step in estimator.steps for own in _weight_parameters(step)]
+    takes = hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight")
+    return ["sample_weight"] if takes else []
+
+
+def clone_with_seed(part: Any, seed: int) -> Any:
+    """Return a clone, with a seed for every ``random_state`` that is None."""
+    if part is None:
+        return None
+    part = clone(part)
+    seeds = {
+        name: seed
+        for name, value in part.get_params(deep=True).items()
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    if seeds:  # a frozen estimator has no parameters to set
+        part.set_params(**seeds)
+    return part

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import clone, is_regressor
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
 
 from .._data.tasks import Task
 from .._stats.model_comparison import best_sharpness, sample_losses, standard_error
-from ..exceptions import SpecialistWarning, warn
-from ._candidates import Candidate, null_estimator
+from ..exceptions import SpecialistWarning
+from ._candidates import Candidate, fit_estimator, pinball_quantile, predict_scores
+from ._heads import shared_computations
 from ._representation import Representation, Stage
 from ._sequences import LabeledSequences, Split, States, other_environments
 
@@ -28,12 +26,9 @@ __all__ = [
     "NewCandidates",
     "NewRepresentation",
     "add_latents",
-    "clone_with_seed",
     "collect_evidence",
-    "fit_estimator",
     "fit_folds",
     "is_curved",
-    "predict_scores",
     "sharpen",
 ]
 
@@ -74,16 +69,32 @@ class Fold:
         features = self.representation.features(fit.X), self.representation.features(held_out.X)
         if not self.fitted:
             self.fitted = [{} for _ in data.tasks.tasks]
-        for i, task in enumerate(data.tasks.tasks):
-            for candidate in new_candidates(self.representation, i, task):
-                if candidate.name not in self.fitted[i]:
-                    pairs = [
-                        (rows[np.isin(rows, fit.known[i])], others)
-                        for rows, others in other_environments(fit, held_out)
-                    ]
-                    self.fitted[i][candidate.name] = _fit_held_out(
-                        candidate, task, features, (fit, i, pairs), self.split, seed
-                    )
+        jobs = [
+            (i, task, candidate)
+            for i, task in enumerate(data.tasks.tasks)
+            for candidate in new_candidates(self.representation, i, task)
+            if candidate.name not in self.fitted[i]
+        ]
+        # Candidates of one name often read the same columns in all tasks: one after the other
+        # they share their computations.
+        names = list(dict.fromkeys(candidate.name for _, _, candidate in jobs))
+        jobs.sort(key=lambda job: names.index(job[2].name))
+        with shared_computations():
+            for i, task, candidate in jobs:
+                pairs = [
+                    (rows[np.isin(rows, fit.known[i])], others)
+                    for rows, others in other_environments(fit, held_out)
+                ]
+                self.fitted[i][candidate.name] = _fit_held_out(
+                    candidate, task, features, (fit, i, pairs), self.split, seed
+                )
+
+    def drop_latents(self) -> None:
+        """Forget the encoder, and the candidates that read its latents."""
+        self.representation.drop_encoder()
+        for fitted in self.fitted:
+            for name in [name for name, fit in fitted.items() if fit.candidate.reads == "latents"]:
+                del fitted[name]
 
 
 def fit_folds(
@@ -291,100 +302,3 @@ def _final_fit_warns() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecialistWarning)
         yield
-
-
-def fit_estimator(
-    estimator: Any,
-    task: Task,
-    features: np.ndarray,
-    values: np.ndarray,
-    seed: int,
-    weights: np.ndarray | None = None,
-) -> Any:
-    """Return a fitted clone of the estimator of one task, of the null model for one value."""
-    if task.is_classification and values.dtype == object:
-        values = np.asarray(values.tolist())  # labels that stood beside missing ones
-    if not len(values):
-        # Of a task without any value nothing can be predicted.
-        null = null_estimator(task).fit(np.zeros((1, features.shape[1])), np.zeros(1))
-        null.constant_ = np.full_like(null.constant_, np.nan)
-        return null
-    if (values == values[0]).all():
-        return fit_weighted(null_estimator(task), features, values, weights)
-    if task.is_classification and is_regressor(estimator):
-        warn(
-            f"Task {task.name!r} has class labels, but the estimator is a regressor: write "
-            "y.astype(float) if they are amounts."
-        )
-    return fit_weighted(clone_with_seed(estimator, seed), features, values, weights)
-
-
-def predict_scores(estimator: Any, task: Task, features: np.ndarray) -> np.ndarray:
-    """Return amounts (n_samples, 1), or probabilities of the classes (n_samples, n_classes).
-
-    A classifier without ``predict_proba`` gives its class the probability 1. A class that is
-    missing from the data that the estimator was fitted to has the probability 0.
-    """
-    if not task.is_classification or is_regressor(estimator):
-        return np.asarray(estimator.predict(features), dtype=float).reshape(-1, 1)
-    if not hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict(features)[:, None] == task.classes, dtype=float)
-    probabilities = np.zeros((len(features), task.n_classes))
-    assert task.classes is not None
-    found = np.searchsorted(task.classes, estimator.classes_)
-    probabilities[:, found] = estimator.predict_proba(features)
-    return probabilities
-
-
-def pinball_quantile(estimator: Any) -> float:
-    """Return the ``quantile`` of an estimator or a part of it, the median without one."""
-    values = [
-        value
-        for name, value in estimator.get_params(deep=True).items()
-        if name.split("__")[-1] == "quantile" and value is not None
-    ]
-    return float(values[0]) if values else 0.5
-
-
-def fit_weighted(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Any:
-    """Fit an estimator with weights, which go to all steps of a pipeline that take them.
-
-    Raises
-    ------
-    TypeError
-        If the estimator, or the last step of a pipeline, takes no weights.
-    """
-    if weights is None:
-        return estimator.fit(X, y)
-    last = estimator
-    while isinstance(last, Pipeline):
-        last = last.steps[-1][1]
-    if not has_fit_parameter(last, "sample_weight"):
-        raise TypeError(
-            "sample_weight needs an estimator whose fit has a parameter of this name, but "
-            f"{type(last).__name__} has none."
-        )
-    return estimator.fit(X, y, **dict.fromkeys(_weight_parameters(estimator), weights))
-
-
-def _weight_parameters(estimator: Any) -> list[str]:
-    """Return the names under which ``fit`` takes the weights, of steps of pipelines too."""
-    if isinstance(estimator, Pipeline):
-        return [f"{n}__{own}" for n, step in estimator.steps for own in _weight_parameters(step)]
-    takes = hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight")
-    return ["sample_weight"] if takes else []
-
-
-def clone_with_seed(part: Any, seed: int) -> Any:
-    """Return a clone, with a seed for every ``random_state`` that is None."""
-    if part is None:
-        return None
-    part = clone(part)
-    seeds = {
-        name: seed
-        for name, value in part.get_params(deep=True).items()
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    if seeds:  # a frozen estimator has no parameters to set
-        part.set_params(**seeds)
-    return part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from .._stats.model_comparison import (
     prune_weights,
     squared_error_weights,
 )
-from ._candidates import Candidate
+from ._candidates import Candidate, fit_estimator, predict_scores
 from ._comparison import (
     Evidence,
     Fold,
@@ -26,10 +26,8 @@ from ._comparison import (
     NewRepresentation,
     add_latents,
     collect_evidence,
-    fit_estimator,
     fit_folds,
     is_curved,
-    predict_scores,
     sharpen,
 )
 from ._representation import Representation, Stage
@@ -49,6 +47,10 @@ __all__ = [
 TOLERANCE = 0.01
 # Weights below are dropped: with a few hundred sequences their standard error is as large.
 SMALLEST_WEIGHT = 0.02
+
+# Standard errors by which latents must improve some task in the first fold. One is exceeded by
+# chance in one of several tasks, and its weights are fitted to the same sequences.
+RACE_ERRORS = 2.0
 
 # From a representation to its features of the sequences that are predicted.
 Features = Callable[[Representation], np.ndarray]
@@ -142,9 +144,16 @@ def fit_tasks(
         if not encode:
             # The encoder takes most of the time of a fit, and can only add where a task is
             # curved.
-            curved = encode is None and any(is_curved(task) for task in evidence)
-            add_latents(folds, stage, new_candidates, seeds[0], train=curved)
-            if curved:
+            train = encode is None and any(is_curved(task) for task in evidence)
+            add_latents(folds[:1], stage, new_candidates, seeds[0], train)
+            if train and strategy == "stack" and len(folds) > 1:
+                # In a race the first fold decides on the others.
+                first = collect_evidence(folds[:1], data, compared, loss)
+                train = any(latents_improve(task, loss) for task in first)
+                if not train:
+                    folds[0].drop_latents()
+            add_latents(folds[1:], stage, new_candidates, seeds[0], train)
+            if train:
                 evidence = collect_evidence(folds, data, compared, loss)
         missing = folds[-1].representation.missing
         decisions = [Decision({"null": 1.0}, CONSTANT)] * len(data.tasks)
@@ -165,9 +174,9 @@ def fit_tasks(
     for i in np.flatnonzero(~data.tasks.learned).tolist():
         decisions[i] = Decision({"null": 1.0}, "the task has fewer than two values")
     with stage("estimators"):
-        models = _fit_models(
-            data, representation, decisions, folds, new_candidates, seeds[1], reads
-        )
+        # One candidate that was chosen has one fit; combinations are averaged over the folds.
+        bags = folds if strategy == "stack" and data.environments is None else []
+        models = _fit_models(data, representation, decisions, bags, new_candidates, seeds[1], reads)
     return representation, models
 
 
@@ -229,6 +238,31 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     missing : str or None, default=None
         Reason why the last fold found no specialist, if there is none in any.
     """
+    weights, mixed = _best_mixture(loss, evidence)
+    differences = evidence.losses["generalist"] - evidence.sample_losses(loss, mixed)
+    gain, error = float(differences.mean()), evidence.error(differences)
+    reason = None
+    if not evidence.specialists:
+        reason = missing
+    elif not evidence.specialists & set(weights):
+        reason = "no weight of the combination is on steps or latents of this task"
+    return Decision(weights, reason, gain, error, evidence)
+
+
+def latents_improve(evidence: Evidence, loss: Any) -> bool:
+    """Return whether latents lower the loss of the combination by several standard errors."""
+    names = [name for name in evidence.scores if evidence.reads[name] != "latents"]
+    cheap = replace(evidence, scores={name: evidence.scores[name] for name in names})
+    without, with_latents = (
+        evidence.sample_losses(loss, _best_mixture(loss, candidates)[1])
+        for candidates in (cheap, evidence)
+    )
+    differences = without - with_latents
+    return bool(differences.mean() > RACE_ERRORS * evidence.error(differences))
+
+
+def _best_mixture(loss: Any, evidence: Evidence) -> tuple[dict[str, float], np.ndarray]:
+    """Return the weights of the candidates that have some, and the scores of the combination."""
     names = list(evidence.scores)
     scores = np.stack([evidence.scores[name] for name in names], axis=1)
     truth = evidence.truth
@@ -241,16 +275,8 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     else:
         weights = loss_weights(lambda mixed: evidence.sample_losses(loss, mixed).mean(), scores)
     weights = prune_weights(weights, SMALLEST_WEIGHT)
-    mixed = np.einsum("k,nkc->nc", weights, scores)
-    differences = evidence.losses["generalist"] - evidence.sample_losses(loss, mixed)
-    gain, error = float(differences.mean()), evidence.error(differences)
     chosen = {name: float(w) for name, w in zip(names, weights, strict=True) if w > 0}
-    reason = None
-    if not evidence.specialists:
-        reason = missing
-    elif not evidence.specialists & set(chosen):
-        reason = "no weight of the combination is on steps or latents of this task"
-    return Decision(chosen, reason, gain, error, evidence)
+    return chosen, np.einsum("k,nkc->nc", weights, scores)
 
 
 @dataclass
@@ -339,9 +365,9 @@ def _fit_models(
 ) -> list[TaskModel]:
     """Return the model of each task: its candidates fitted to all data, and those of the folds.
 
-    Predictions are averaged over the final fit and the folds, as in bagging, unless one
-    candidate has all the weight. Tasks that are added later read one fitted representation,
-    ``reads``, whose features are those of all of theirs.
+    Predictions are averaged over the final fit and the folds, as in bagging, unless the
+    generalist or the null model has all the weight. Tasks that are added later read one fitted
+    representation, ``reads``, whose features are those of all of theirs.
     """
     features = representation.features(data.X)
     models = []
@@ -349,7 +375,7 @@ def _fit_models(
         candidates = {c.name: c for c in new_candidates(representation, i, task)}
         decision = restrict_to_final(decisions[i], candidates, representation.missing[i])
         members = []
-        bags = [] if data.environments is not None or len(decision.weights) == 1 else folds
+        bags = [] if list(decision.weights) in (["generalist"], ["null"]) else folds
         for name, weight in decision.weights.items():
             columns, rows = candidates[name].columns, data.known[i]
             read, values = features[:, columns], data.values[i]

@@ -27,9 +27,11 @@ DOCS = {
             means over its steps in each sequence, and the number of these steps.
         encoder : estimator or None, default=None
             Estimator of the latents of each task. None is :class:`SparseSpecialistEncoder` with
-            ``heads="linear"``, whose latents a linear estimator can use; it is trained only where
-            a kernel predicts some task better than linear candidates do, since otherwise latents
-            are linear functions of columns that are read already.
+            ``heads="linear"``, whose latents a linear estimator can use. It is then trained only
+            where a kernel predicts some task better than linear candidates do, since otherwise
+            latents are linear functions of columns that are read already; and with
+            ``strategy="stack"`` only if, in the first fold, latents lower the held-out loss of
+            the combination of some task by more than two standard errors.
         estimator : estimator, pair, dict of {str: estimator} or None, default=None
             Head of every built-in candidate, cloned for each: one for all tasks, a pair
             (regressor, classifier), or those of some tasks by name. None is ridge regression
@@ -128,7 +130,8 @@ DOCS = {
         Weights are non-negative least squares for continuous tasks, and expectation maximization
         of the log loss for class labels, whose probabilities are first calibrated by one
         temperature per candidate; weights below 0.02 are dropped. Predictions are averaged over
-        the fits of the folds and the final one, as in bagging.
+        the fits of the folds and the final one, as in bagging, unless the generalist alone, or
+        the null model alone, has weight.
 
         With "best" a task is specialized by the one-standard-error rule: unless that adds more to
         the held-out loss than the standard error of the difference, or more than one per cent of

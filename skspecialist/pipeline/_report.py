@@ -14,7 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.sklearn_compat import Interval, StrOptions, validate_params
-from ._representation import Representation, features_of
+from ._representation import Representation
+from ._sequences import States
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,14 +58,14 @@ class Explanation:
     Attributes
     ----------
     contributions : list of ndarray of shape (n_sequences, n_parts, n_outputs)
-        For each task the contribution of each step or column: to the amount, or to the
-        probability of each class.
+        For each task the contribution of each part: to the amount, or to the probability of
+        each class.
     base : list of ndarray of shape (n_outputs,)
-        Prediction of each task for the mean sequence of the training data.
+        Prediction of each task from the means over the training data.
     predictions : list of ndarray of shape (n_sequences, n_outputs)
         Predicted amounts or probabilities: base plus the sum of the contributions.
     part_names, task_names : list of str
-        Names of the steps or columns, and of the tasks.
+        Names of the steps, columns or latents, and of the tasks.
     """
 
     contributions: list[np.ndarray]
@@ -73,28 +74,35 @@ class Explanation:
     part_names: list[str]
     task_names: list[str]
 
-    def to_frame(self, sequence: int = 0) -> pd.DataFrame:
-        """Return the contributions to the predictions of one sequence. Needs pandas.
+    def to_frame(self, sequence: int | None = 0) -> pd.DataFrame:
+        """Return contributions as a table. Needs pandas.
 
         Parameters
         ----------
-        sequence : int, default=0
-            Index of the sequence.
+        sequence : int or None, default=0
+            Index of the sequence; None is all of them.
 
         Returns
         -------
         frame : pandas.DataFrame
-            One row per step or column, one column per task; of class labels the
-            contributions to the probability of the predicted class.
+            One row per part, one column per task; of class labels the contributions to the
+            probability of the predicted class. For all sequences the rows have an index of
+            two levels, "sequence" and "part".
         """
         import pandas as pd
 
-        chosen = [
-            part[sequence, :, prediction[sequence].argmax()]
+        tables = [
+            np.take_along_axis(part, prediction.argmax(axis=1)[:, None, None], axis=2)[:, :, 0]
             for part, prediction in zip(self.contributions, self.predictions, strict=True)
         ]
-        table = dict(zip(self.task_names, chosen, strict=True))
-        return pd.DataFrame(table, index=self.part_names)
+        index = pd.Index(self.part_names, name="part")
+        if sequence is not None:
+            tables = [table[sequence] for table in tables]
+        else:
+            levels = [range(len(tables[0])), self.part_names]
+            index = pd.MultiIndex.from_product(levels, names=["sequence", "part"])
+        columns = {n: table.ravel() for n, table in zip(self.task_names, tables, strict=True)}
+        return pd.DataFrame(columns, index=index)
 
 
 class ReportMixin:
@@ -103,7 +111,6 @@ class ReportMixin:
     if TYPE_CHECKING:
         _models: list[Any]
         _representation: Representation
-        _mean_sequence: np.ndarray
         _validate: Any
         tasks_: Any
 
@@ -132,7 +139,7 @@ class ReportMixin:
     @validate_params(
         {
             "X": ["array-like"],
-            "by": [StrOptions({"steps", "columns"})],
+            "by": [StrOptions({"steps", "columns", "latents"})],
             "n_permutations": [Interval(Integral, 1, None, closed="left")],
             "random_state": ["random_state"],
         },
@@ -146,19 +153,23 @@ class ReportMixin:
         n_permutations: int = 10,
         random_state: Any = 0,
     ) -> Explanation:
-        """Return the contributions of steps, or of columns, to predictions.
+        """Return the contributions of steps, columns or latents to predictions.
 
-        A part that is left out has the values of the mean sequence of the training data. Its
-        contribution is the change of the prediction when it joins the parts before it, in
-        the mean over random orders and their reverses: the sampled Shapley value [1]_, which
-        adds up to the prediction exactly.
+        A part that is left out has its mean over the training data, in the representation: the
+        generalist runs once, however many parts there are. The contribution of a part is the
+        change of the prediction when it joins the parts before it, in the mean over random
+        orders and their reverses: the sampled Shapley value [1]_, which adds up to the
+        prediction exactly.
 
         Parameters
         ----------
         X : array-like
             Sequences, as in :meth:`fit`.
-        by : {"steps", "columns"}, default="steps"
-            Parts: the steps, or the columns of ``X`` (the features of a step) at all steps.
+        by : {"steps", "columns", "latents"}, default="steps"
+            Parts: the steps; the columns of a step, as the generalist gives them, at all steps
+            (those of ``X`` without a generalist); or the latents of ``encoder_`` at all steps,
+            beside one part for all that is not read through latents, and one for the latents
+            of the fits of the folds, which are others.
         n_permutations : int, default=10
             Number of random orders, each of which is used in both directions. The cost is
             two predictions per order and part.
@@ -170,32 +181,59 @@ class ReportMixin:
         explanation : Explanation
             Contributions; ``explanation.to_frame(i)`` is a table of those in one sequence.
 
+        Raises
+        ------
+        ValueError
+            If ``by="latents"`` and no task is predicted from latents.
+
         References
         ----------
         .. [1] E. Strumbelj and I. Kononenko, "Explaining prediction models and individual
            predictions with feature contributions", Knowledge and Information Systems 41, 2014.
         """
         sequences = self._validate(X)
-        axis = 1 if by == "steps" else 2
-        mean = self._mean_sequence
-        base = [m[0] for m in _scores(self._models, mean[None])]
-        n_parts = sequences.shape[axis]
-        totals = [np.zeros((len(sequences), n_parts, len(start))) for start in base]
-        for order in _orders(n_parts, n_permutations, random_state):
-            before = [np.broadcast_to(start, (len(sequences), len(start))) for start in base]
-            joined = np.zeros(n_parts, dtype=bool)
+        final = self._representation
+        fits = {fit[0] for model in self._models for member in model.members for fit in member.fits}
+        names = _part_names(final, by, fits - {final})
+        states = States(sequences)
+        maskers = {
+            fit: fit.masker(states.of(fit.generalist), by, len(names) - 1 if fit != final else None)
+            for fit in fits
+        }
+
+        def scores(mask: np.ndarray) -> list[np.ndarray]:
+            features = {fit: masked(mask) for fit, masked in maskers.items()}
+            return [model.scores(features.__getitem__) for model in self._models]
+
+        start = scores(np.zeros(len(names), dtype=bool))
+        totals = [np.zeros((len(sequences), len(names), part.shape[1])) for part in start]
+        for order in _orders(len(names), n_permutations, random_state):
+            joined, before = np.zeros(len(names), dtype=bool), start
             for part in order:
                 joined[part] = True
-                mask = joined[None, :, None] if axis == 1 else joined
-                after = _scores(self._models, np.where(mask, sequences, mean))
+                after = scores(joined)
                 for total, new, old in zip(totals, after, before, strict=True):
                     total[:, part] += new - old
                 before = after
         contributions = [total / (2 * n_permutations) for total in totals]
+        base = [part[0] for part in start]
         predictions = [b + c.sum(axis=1) for b, c in zip(base, contributions, strict=True)]
-        prefix = "step" if by == "steps" else "column"
-        names = [f"{prefix}{i}" for i in range(n_parts)]
         return Explanation(contributions, base, predictions, names, list(self.tasks_.names))
+
+
+def _part_names(final: Representation, by: str, others: set[Representation]) -> list[str]:
+    """Return the names of the parts of the explanations, the last those of other fits."""
+    if by == "steps":
+        return [f"step{t}" for t in range(len(final.steps))]
+    if by == "columns":
+        return [f"column{j}" for j in range(final.n_generalist // len(final.steps))]
+    if final.encoder_ is None:
+        raise ValueError(
+            "by='latents' needs tasks that are predicted from latents, but encoder_ is None: use "
+            "by='steps' or by='columns'."
+        )
+    names = ["generalist", *(f"latent{j}" for j in range(final.mask.shape[1]))]
+    return [*names, "latents of folds"] if any(fit.encoder_ for fit in others) else names
 
 
 def _orders(n_parts: int, n_permutations: int, random_state: Any) -> Iterator[np.ndarray]:
@@ -205,11 +243,6 @@ def _orders(n_parts: int, n_permutations: int, random_state: Any) -> Iterator[np
         order = rng.permutation(n_parts)
         yield order
         yield order[::-1]
-
-
-def _scores(models: list[Any], X: np.ndarray) -> list[np.ndarray]:
-    features = features_of(X)
-    return [model.scores(features) for model in models]
 
 
 def _task_row(pipeline: Any, index: int) -> dict[str, Any]:

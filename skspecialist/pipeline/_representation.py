@@ -16,6 +16,7 @@ from .._data.ragged import repeat_steps
 from .._data.weights import weighted_means
 from ..exceptions import warn
 from ..structure._evidence import TooFewSequencesError
+from ..structure._segments import at_mean
 from ._sequences import LabeledSequences, States, observed_rows
 
 __all__ = ["Representation", "Stage", "features_of"]
@@ -57,6 +58,8 @@ class Representation:
         Steps of each task, in any of the sequences.
     mask : ndarray of shape (n_tasks, n_latents), float
         Weights of the latents in the tasks.
+    mean_states : ndarray of shape (n_timesteps, n_states)
+        Mean of the states over the sequences.
     encoder_ : estimator or None
         Fitted encoder, None where no latents are used.
     columns : list of dict of {"latents", "steps"} to ndarray of int
@@ -99,6 +102,8 @@ class Representation:
                 self.generalist.fit(observed_rows(data.X[rows]), None)
             data = replace(data, X=states.of(self.generalist))
         part = data.take(rows)
+        means = at_mean(part.X.reshape(len(part), -1)).mean(axis=0)
+        self.mean_states = means.reshape(part.X.shape[1:])
         with stage("structure", self.structure):
             weights = self._fit_structure(part)
         self.n_generalist = part.X.shape[1] * part.X.shape[2]
@@ -131,6 +136,12 @@ class Representation:
         self._assign_columns("latents", data)
         return self
 
+    def drop_encoder(self) -> None:
+        """Forget the encoder and its latents."""
+        self.encoder_, self.mask = None, self.mask[:, :0]
+        for columns in self.columns:
+            columns.pop("latents", None)
+
     def features(self, states: np.ndarray) -> np.ndarray:
         """Return the features of states of sequences, shape (n_sequences, n_features)."""
         weights = None if self.aligned else self._weights(states)
@@ -138,6 +149,40 @@ class Representation:
         latents = states[..., :0] if self.encoder_ is None else self._latents(states)
         rest = latents if weights is None else _pooled(states, latents, weights)
         return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
+
+    def masker(
+        self, states: np.ndarray, by: str, latents_part: int | None = None
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the features as a function of the parts that are not at their means.
+
+        Parameters
+        ----------
+        states : ndarray of shape (n_sequences, n_timesteps, n_states)
+            States of the generalist.
+        by : {"steps", "columns", "latents"}
+            Parts, as in ``SpecialistPipeline.explain``.
+        latents_part : int, default=None
+            Part of all latents, for ``by="latents"``. None: 1, 2, ... in their order.
+        """
+        if by == "columns" or (by == "steps" and not self.aligned):
+            mean = self.mean_states
+            return lambda mask: self.features(
+                np.where(mask if by == "columns" else mask[None, :, None], states, mean)
+            )
+        # Features of a step are functions of its state: they are computed once.
+        features, means = self.features(states), self.features(self.mean_states[None])
+        n_timesteps, n_latents = len(self.steps), 0 if self.encoder_ is None else self.mask.shape[1]
+        if by == "steps":
+            widths = np.repeat([self._n_states, n_latents], n_timesteps)
+            parts = np.repeat(np.tile(np.arange(n_timesteps), 2), widths)
+        else:
+            parts = np.zeros(features.shape[1], dtype=int)
+            blocks = n_timesteps if self.aligned else self._n_tasks
+            last = parts[len(parts) - blocks * n_latents :]
+            last[:] = 1 + np.tile(np.arange(n_latents), blocks)
+            if latents_part is not None:
+                last[:] = latents_part
+        return lambda mask: np.where(mask[parts], features, means)
 
     def _repeated(self, states: np.ndarray) -> np.ndarray:
         """Return states for estimators and encoder: shorter sequences repeat their steps."""

@@ -12,13 +12,9 @@ from sklearn.svm import LinearSVC
 
 from skspecialist._data.tasks import Task, TaskTargets
 from skspecialist._stats.model_comparison import best_sharpness, sample_losses
-from skspecialist.pipeline._candidates import _column_head
-from skspecialist.pipeline._comparison import (
-    fit_estimator,
-    pinball_quantile,
-    predict_scores,
-    sharpen,
-)
+from skspecialist.pipeline._candidates import fit_estimator, pinball_quantile, predict_scores
+from skspecialist.pipeline._comparison import sharpen
+from skspecialist.pipeline._heads import column_head
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 3))
@@ -118,5 +114,5 @@ def test_a_callable():
 
 def test_the_default_is_for_the_kind_of_task():
     amounts, labels = TaskTargets(Y).tasks[0], TaskTargets(LABELS).tasks[0]
-    assert hasattr(fit_estimator(_column_head(labels), labels, X, LABELS, 0), "predict_proba")
-    assert fit_estimator(_column_head(amounts), amounts, X, Y, 0).score(X, Y) > 0.5
+    assert hasattr(fit_estimator(column_head(True), labels, X, LABELS, 0), "predict_proba")
+    assert fit_estimator(column_head(False), amounts, X, Y, 0).score(X, Y) > 0.5

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import FunctionTransformer
 
 from skspecialist import SpecialistClassifier, SpecialistPipeline
 
@@ -37,6 +39,45 @@ def test_contributions_add_up_to_probabilities():
     assert_allclose(total, classifier.predict_proba(X[:20]), atol=1e-6)
     frame = explanation.to_frame(3)
     assert frame.shape == (4, 1)
+
+
+def test_the_generalist_runs_once_for_all_parts():
+    class Counting(FunctionTransformer):
+        n_calls = 0
+
+        def transform(self, X):
+            Counting.n_calls += 1
+            return super().transform(X)
+
+    model = SpecialistPipeline(Counting(), strategy="generalist").fit(X, Y)
+    before = Counting.n_calls
+    model.explain(X[:3])
+    assert Counting.n_calls == before + 1
+
+
+def test_contributions_of_latents():
+    model = fit(candidates=["latents", "steps_kernel"], encoder=FirstColumns(), cv=2)
+    explanation = model.explain(X[:5], by="latents", n_permutations=1)
+    assert explanation.part_names == ["generalist", "latent0", "latent1", "latents of folds"]
+    assert_allclose(np.hstack(explanation.predictions), model.predict(X[:5]), atol=1e-6)
+    # Without a comparison there are no fits of folds: latents are all that is read.
+    model = fit(strategy="specialist", encoder=FirstColumns(), candidates="auto", cv=3)
+    frame = model.explain(X[:5], by="latents", n_permutations=1).to_frame(None)
+    assert list(frame.index.get_level_values("part")[:3]) == ["generalist", "latent0", "latent1"]
+    assert_allclose(frame.xs("generalist", level="part"), 0, atol=1e-9)
+    with pytest.raises(ValueError, match="encoder_ is None"):
+        SpecialistPipeline(strategy="generalist").fit(X, Y).explain(X[:5], by="latents")
+
+
+class FirstColumns(BaseEstimator):
+    """The columns as latents, of which every task uses all."""
+
+    def fit(self, X, y, step_weights=None):
+        self.mask_ = np.ones((np.shape(y)[1], X.shape[-1]))
+        return self
+
+    def latents(self, X):
+        return X
 
 
 def test_contributions_to_a_linear_model_are_its_terms():

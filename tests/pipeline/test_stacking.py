@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 
 from skspecialist import SpecialistPipeline, TaskStructureIdentifier
-from skspecialist.pipeline._candidates import KernelMean, RidgeTunedLogisticRegression, StepMoments
+from skspecialist.pipeline._heads import KernelMean, RidgeTunedLogisticRegression, StepMoments
 
 ONE_STEP = TaskStructureIdentifier(1)
 
@@ -33,11 +33,12 @@ def test_mean_features_are_those_of_the_mean_kernel():
     # With every step as a landmark the Nystroem features reproduce the set kernel exactly.
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 3 * 2)), rng.normal(size=30)
-    features = KernelMean(3, n_components=90, random_state=0).fit(X, y)
-    scaled = features.scaler_.transform(X.reshape(-1, 2)).reshape(30, 3, 2)
+    features = KernelMean(3, n_components=90, random_state=0)
+    found = features.fit_transform(X, y)
+    scaled = features.landmarks_.scaler.transform(X.reshape(-1, 2)).reshape(30, 3, 2)
     distances = ((scaled[:, None, :, None] - scaled[None, :, None, :]) ** 2).sum(axis=-1)
-    expected = np.exp(-features.nystroem_.gamma * distances).mean(axis=(2, 3))
-    found = features.transform(X)
+    expected = np.exp(-features.landmarks_.gamma * distances).mean(axis=(2, 3))
+    np.testing.assert_allclose(features.transform(X), found, atol=1e-9)
     np.testing.assert_allclose(found @ found.T, expected, atol=1e-6)
 
 
@@ -110,7 +111,7 @@ def test_probabilities_of_a_mixture():
 def test_noise_costs_next_to_nothing():
     # A task of nothing: the combination is nearly the null model.
     rng = np.random.default_rng(1)
-    X, y = rng.normal(size=(300, 4, 3)), rng.normal(size=(300, 2))
+    X, y = rng.normal(size=(1200, 4, 3)), rng.normal(size=(1200, 2))
     fitted = pipeline(encoder=NoLatents()).fit(X[:200], y[:200])
     assert fitted.score(X[200:], y[200:]) > -0.08
 
