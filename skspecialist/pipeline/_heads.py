@@ -87,7 +87,7 @@ class Values:
 
 @contextmanager
 def shared_computations() -> Iterator[None]:
-    """Forget what is shared at the end: it is of the size of the data."""
+    """Forget shared results at the end: they are of the size of the data."""
     try:
         yield
     finally:
