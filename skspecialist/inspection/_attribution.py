@@ -105,6 +105,7 @@ class AttributionDisplay:
         *,
         by: str = "steps",
         part_names: Sequence[str] | None = None,
+        task_names: Sequence[str] | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Draw the contributions to the predictions of a fitted pipeline for one sequence.
@@ -119,6 +120,8 @@ class AttributionDisplay:
             Parts: the steps, or the columns at all steps.
         part_names : sequence of str, default=None
             Names of the parts, such as the texts of the steps. None numbers them.
+        task_names : sequence of str, default=None
+            Names of the tasks. None is those of the columns of ``y``.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
 
@@ -131,13 +134,16 @@ class AttributionDisplay:
         explanation = pipeline.explain(X[:1], by=by)
         predictions = [prediction[0] for prediction in explanation.predictions]
         outputs = [int(prediction.argmax()) for prediction in predictions]
+        contributions = [
+            parts[0, :, k] for parts, k in zip(explanation.contributions, outputs, strict=True)
+        ]
         return cls(
-            explanation.to_frame(),
+            np.column_stack(contributions),
             base=[start[k] for start, k in zip(explanation.base, outputs, strict=True)],
             # Standard deviations: that of a label is at most one half.
             scale=[0.5 if t.is_classification else t.scale for t in pipeline.tasks_.tasks],
             part_names=explanation.part_names if part_names is None else part_names,
-            task_names=explanation.task_names,
+            task_names=explanation.task_names if task_names is None else task_names,
             class_names=[
                 str(task.classes[k]) if task.is_classification else None
                 for task, k in zip(pipeline.tasks_.tasks, outputs, strict=True)
@@ -174,7 +180,7 @@ class AttributionDisplay:
             ax.barh(rows, bars, left=column, height=0.7, color=colors)
             ax.axvline(column, color="0.6", lw=0.8)
             # Values of bars that are not too short to compare.
-            for row in np.flatnonzero(np.abs(bars) > 0.25 * _HALF):
+            for row in np.flatnonzero(np.abs(bars) > 0.1 * _HALF):
                 right = bars[row] < 0  # on the side without the bar
                 ax.annotate(
                     f"{values[row]:+.2g}",
@@ -184,9 +190,8 @@ class AttributionDisplay:
                     ha="left" if right else "right",
                     va="center",
                     fontsize="small",
-                    color="0.25",
                 )
-        ax.hlines(rows[1:] - 0.5, -0.5, n_tasks - 0.5, color="0.92", lw=0.6, zorder=0)
+        ax.hlines(rows[1:] - 0.5, -0.5, n_tasks - 0.5, color="0.5", alpha=0.2, lw=0.6, zorder=0)
         drawing.label_ticks(ax.yaxis, names, inches=drawing.axes_inches(ax)[1], each=0.18)
         ax.set(xlim=(-0.5, n_tasks - 0.5), ylim=(n_parts - 0.5, -0.5))
         ax.set_xticks(range(n_tasks), [self._title(i) for i in range(n_tasks)])
