@@ -7,10 +7,10 @@ from numbers import Integral
 from typing import Self
 
 import numpy as np
+from scipy.stats import sem
 from sklearn.model_selection import KFold
 
 from .._base.sklearn_compat import Interval
-from .._stats.model_comparison import standard_error
 from ._base import BaseBaseline, StructureProblem
 
 __all__ = ["GroupLassoBaseline"]
@@ -167,7 +167,5 @@ def _one_standard_error(errors: np.ndarray) -> np.ndarray:
     """Return the first penalty (axis 1) within a standard error of the best, per target."""
     mean = errors.mean(axis=0)
     best = mean.argmin(axis=0)
-    bound = np.take_along_axis(
-        mean + standard_error(np.moveaxis(errors, 0, -1)), best[None], axis=0
-    )
+    bound = np.take_along_axis(mean + sem(errors, axis=0), best[None], axis=0)
     return (mean <= bound).argmax(axis=0)

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils import Bunch
 
-from .._stats.probes import cross_fitted_r2
+from .._stats.agreement import cross_fitted_r2
 from ..networks.training import StepData, Trainer
 from ._search import SparsityPath, search_penalty
 from ._training import Build, SpecialistAutoencoder, noise_of, train_bottlenecks

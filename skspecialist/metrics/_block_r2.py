@@ -9,7 +9,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import StrOptions, validate_params
 from .._data.validation import check_numbers, check_same_length, refuse_huge
-from .._stats.probes import cross_fitted_r2
+from .._stats.agreement import cross_fitted_r2
 from ._inputs import check_flags
 
 __all__ = ["block_r2"]

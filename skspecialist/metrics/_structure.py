@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import matthews_corrcoef
 from sklearn.utils import Bunch
 
-from ..structure._segments import match_tasks
+from .._stats.agreement import match_tasks
 from ._inputs import check_cells
 
 __all__ = ["match_columns", "structure_scores"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -26,7 +25,6 @@ __all__ = [
     "collider_sets",
     "evidence_blocks",
     "make_segments",
-    "match_tasks",
     "resolve_segment_steps",
     "resolve_segments",
     "tested_steps",
@@ -250,31 +248,6 @@ def at_mean(
         counts = w @ ~missing
         means = w @ np.where(missing, 0.0, X) / np.where(counts > 0, counts, 1.0)
     return np.where(missing, means, X)
-
-
-def match_tasks(reference: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Return the tasks found in the order of the reference tasks that they agree with most.
-
-    Parameters
-    ----------
-    reference : ndarray of bool of shape (n_segments, n_tasks)
-        Structure whose tasks give the order.
-    found : ndarray of bool of shape (n_segments, n_found)
-        Structure whose tasks have no order.
-
-    Returns
-    -------
-    matched : ndarray of bool of shape (n_segments, max(n_tasks, n_found))
-        The tasks of ``found``; a task without a partner is last, a reference task without
-        a partner is matched with an empty one.
-    """
-    width = max(reference.shape[1], found.shape[1])
-    reference, found = (
-        np.pad(structure, ((0, 0), (0, width - structure.shape[1])))
-        for structure in (reference, found)
-    )
-    agreement = (reference[:, :, None] == found[:, None, :]).sum(axis=0)
-    return found[:, linear_sum_assignment(agreement, maximize=True)[1]]
 
 
 class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, TransformerMixin):

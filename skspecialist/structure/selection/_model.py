@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ..._stats.agreement import match_tasks
 from ...independence._moments import Moments, complementary_halves
-from .._segments import match_tasks
 from ._gaussian import Layout, Problem
 from ._search import Search, Tests
 

@@ -1,8 +1,9 @@
-"""Nonlinear probes: the variance of columns that others predict."""
+"""Agreement of estimates with a reference: matched tasks, and nonlinear probes."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import r2_score
@@ -11,7 +12,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["cross_fitted_r2"]
+__all__ = ["cross_fitted_r2", "match_tasks"]
 
 MAX_TRAIN = 2000  # rows that a probe learns from: kernel ridge takes their cube in time
 
@@ -67,3 +68,28 @@ def _build_probe(kind: str, n_latents: int, seed: int) -> TransformedTargetRegre
     return TransformedTargetRegressor(
         make_pipeline(StandardScaler(), regressor), transformer=StandardScaler()
     )
+
+
+def match_tasks(reference: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the tasks found in the order of the reference tasks that they agree with most.
+
+    Parameters
+    ----------
+    reference : ndarray of bool of shape (n_segments, n_tasks)
+        Structure whose tasks give the order.
+    found : ndarray of bool of shape (n_segments, n_found)
+        Structure whose tasks have no order.
+
+    Returns
+    -------
+    matched : ndarray of bool of shape (n_segments, max(n_tasks, n_found))
+        The tasks of ``found``; a task without a partner is last, a reference task without
+        a partner is matched with an empty one.
+    """
+    width = max(reference.shape[1], found.shape[1])
+    reference, found = (
+        np.pad(structure, ((0, 0), (0, width - structure.shape[1])))
+        for structure in (reference, found)
+    )
+    agreement = (reference[:, :, None] == found[:, None, :]).sum(axis=0)
+    return found[:, linear_sum_assignment(agreement, maximize=True)[1]]
