@@ -17,6 +17,7 @@ from .validation import (
     check_numbers,
     check_same_length,
     n_dimensions,
+    unstack_steps,
     validate_sequences,
     validate_steps,
 )
@@ -29,6 +30,7 @@ class RaggedSequences:
     """Sequences in one array, each padded to the longest by repetition of its own steps.
 
     Padding with repeated steps keeps the statistics of a batch near those of the observed steps.
+    Steps that are missing (all NaN) are left out, wherever they are.
 
     Attributes
     ----------
@@ -39,12 +41,20 @@ class RaggedSequences:
     layout : {"array", "list", "rows"}
         Form of the input: an array, a list of arrays, or the steps of all sequences one below
         the other.
+    order : ndarray of int or None
+        Order of the rows of the input that puts them one sequence after the other.
+    present : ndarray of bool or None
+        Steps of the input, one sequence after the other, that are not missing; None if all are.
+    sizes : ndarray of int or None
+        Number of steps of each sequence, with those that are missing.
     """
 
     X: np.ndarray
     lengths: np.ndarray
     layout: str
-    order: np.ndarray | None = None  # of the rows
+    order: np.ndarray | None = None
+    present: np.ndarray | None = None
+    sizes: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -64,7 +74,8 @@ class RaggedSequences:
             Gets ``n_features_in_`` if ``reset``, and is checked against otherwise.
         X : array-like of shape (n_sequences, n_timesteps, n_features), or list of array-like \
                 of shape (n_timesteps, n_features), or array-like of shape (n_steps, n_features)
-            Sequences. In an array, steps at the end of a sequence may be all NaN.
+            Sequences. Steps that are all NaN are missing, such as those after the end of shorter
+            sequences in an array.
         groups : array-like of shape (n_steps,), default=None
             With a 2-D ``X``, the sequence of each row.
         n_timesteps : int, default=None
@@ -79,37 +90,42 @@ class RaggedSequences:
         """
         if is_ragged_list(X):
             lengths = np.array([_n_steps(part, k) for k, part in enumerate(X)])
-            rows = validate_steps(estimator, _stacked(X), reset=reset)
-            return cls(_fill(rows, lengths), lengths, "list")
+            return cls._from_steps(estimator, _stacked(X), lengths, "list", reset)
         if n_dimensions(X) == 3:
-            return cls._from_padded(estimator, as_array(X, "X"), reset)
+            X = as_array(X, "X")
+            if not X.shape[2]:
+                raise ValueError(f"X has no features: its shape is {X.shape}.")
+            lengths = np.full(len(X), X.shape[1])
+            return cls._from_steps(estimator, X.reshape(-1, X.shape[2]), lengths, "array", reset)
         if groups is None:
             X = validate_sequences(estimator, X, n_timesteps=n_timesteps, reset=reset)
             return cls(X, np.full(len(X), X.shape[1]), "array")
-        rows = validate_steps(estimator, X, reset=reset)
-        check_same_length(X=rows, groups=groups)
+        check_same_length(X=X, groups=groups)
         codes = check_labels(groups, "groups")
         order, lengths = np.argsort(codes, kind="stable"), np.bincount(codes)
-        return cls(_fill(rows[order], lengths), lengths, "rows", order)
+        return cls._from_steps(estimator, X, lengths, "rows", reset, order)
 
     @classmethod
-    def _from_padded(cls, estimator: Any, X: np.ndarray, reset: bool) -> Self:
-        if not X.shape[2]:
-            raise ValueError(f"X has no features: its shape is {X.shape}.")
-        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True, ensure_all_finite="allow-nan")
-        missing = np.isnan(X[:, :, 0]) & np.isnan(X).all(axis=2)
-        lengths = X.shape[1] - missing.sum(axis=1)
-        if not missing.any():
-            return cls(validate_steps(estimator, X, reset=reset), lengths, "array")
-        if not np.array_equal(missing, np.arange(X.shape[1]) >= lengths[:, None]):
-            raise ValueError(
-                "X has sequences with missing steps before their end: leave these steps out, or "
-                "fill them in."
-            )
-        if not lengths.all():
-            raise ValueError(f"X has {np.sum(lengths == 0)} sequences without any step.")
-        rows = validate_steps(estimator, X[~missing], reset=reset)
-        return cls(_fill(rows, lengths, X.shape[1]), lengths, "array")
+    def _from_steps(
+        cls,
+        estimator: Any,
+        rows: Any,
+        lengths: np.ndarray,
+        layout: str,
+        reset: bool,
+        order: np.ndarray | None = None,
+    ) -> Self:
+        """Build from the steps of all sequences, which ``order`` puts one after the other."""
+        rows = validate_steps(estimator, rows, reset=reset, ensure_all_finite="allow-nan")
+        rows = rows if order is None else rows[order]
+        if not np.isnan(rows).any():
+            return cls(_fill(rows, lengths), lengths, layout, order)
+        present = ~np.isnan(rows).all(axis=1)
+        counts = np.add.reduceat(present, np.cumsum(lengths) - lengths, dtype=int)
+        if not counts.all():
+            raise ValueError(f"X has {np.sum(counts == 0)} sequences without any step.")
+        rows = check_numbers(rows[present], "X", dtype=FLOATS)
+        return cls(_fill(rows, counts, max(lengths)), counts, layout, order, present, lengths)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -141,14 +157,19 @@ class RaggedSequences:
 
     def restore_layout(self, values: np.ndarray, fill: Any = np.nan) -> Any:
         """Return values (n_sequences, n_timesteps, ...) of the steps in the layout of the input."""
+        if self.layout == "array" and self.present is None:
+            return values
+        steps, sizes = values[self.observed], self.lengths
+        if self.present is not None and self.sizes is not None:
+            dtype = np.result_type(steps, np.asarray(fill))
+            every = np.full((len(self.present), *steps.shape[1:]), fill, dtype=dtype)
+            every[self.present] = steps
+            steps, sizes = every, self.sizes
         if self.layout == "array":
-            shaped = self.observed.reshape(self.observed.shape + (1,) * (values.ndim - 2))
-            return values if self.observed.all() else np.where(shaped, values, fill)
-        parts = [part[:length] for part, length in zip(values, self.lengths, strict=True)]
+            return steps.reshape(len(self), -1, *steps.shape[1:])
         if self.layout == "list":
-            return parts
-        rows = np.concatenate(parts)
-        return rows[np.argsort(np.asarray(self.order))]
+            return np.split(steps, np.cumsum(sizes)[:-1])
+        return steps[np.argsort(np.asarray(self.order))]
 
 
 def is_ragged_list(X: Any) -> bool:
@@ -160,7 +181,7 @@ def is_ragged_list(X: Any) -> bool:
 def pad_list(X: Any, n_timesteps: int | None = None) -> Any:
     """Return separate sequences of unequal lengths as an array, NaN after the end of shorter ones.
 
-    Everything else stays as it is.
+    So are tables whose rows have two index levels. Everything else stays as it is.
 
     Parameters
     ----------
@@ -175,7 +196,7 @@ def pad_list(X: Any, n_timesteps: int | None = None) -> Any:
         If a sequence has no steps, more than ``n_timesteps``, or other features than others.
     """
     if not is_ragged_list(X):
-        return X
+        return unstack_steps(X)
     lengths = np.array([_n_steps(part, k) for k, part in enumerate(X)])
     longest = lengths.max() if n_timesteps is None else n_timesteps
     if (lengths == longest).all():

@@ -26,6 +26,7 @@ __all__ = [
     "refuse_dates",
     "refuse_huge",
     "split_indices",
+    "unstack_steps",
     "validate_sequences",
     "validate_steps",
 ]
@@ -326,9 +327,23 @@ def split_indices(
         raise ValueError(f"{argument}={cv!r} cannot split the data: {error}") from error
 
 
-def is_dask(X: Any) -> bool:
-    """Return whether this is a Dask array, without importing Dask."""
-    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(X, "ndim")
+def unstack_steps(X: Any) -> Any:
+    """Return a table whose rows have two index levels, sequence and step, as a 3-D array.
+
+    Both are in the order of their sorted labels, and NaN where a row is missing. Everything else
+    than such a table of pandas is returned as it is.
+    """
+    index: Any = getattr(X, "index", None)
+    if getattr(index, "nlevels", 1) != 2 or not hasattr(X, "columns"):
+        return X
+    sequence, step = (check_labels(index.get_level_values(k), f"level {k} of X") for k in (0, 1))
+    values = as_array(check_convertible(X, "X"), "X", dtype=np.float64)
+    shape = sequence.max() + 1, step.max() + 1
+    if len(np.unique(sequence * shape[1] + step)) < len(values):
+        raise ValueError("X has several rows with the same index (sequence, step).")
+    unstacked = np.full((*shape, values.shape[1]), np.nan)
+    unstacked[sequence, step] = values
+    return unstacked
 
 
 def n_dimensions(X: Any) -> int:
@@ -348,7 +363,8 @@ def validate_sequences(
         ``feature_names_in_`` when ``reset`` is True; is checked against otherwise.
     X : array-like of shape (n_sequences, n_timesteps, n_features) or \
             (n_sequences, n_timesteps * n_features)
-        The sequences. The columns of a flat ``X`` are the steps in time order.
+        The sequences. The columns of a flat ``X`` are the steps in time order; the rows of a
+        table of pandas with two index levels are the steps of sequences.
     n_timesteps : int, default=None
         Number of steps. None takes it from a 3-D ``X``; the columns of a flat ``X``
         are then one step each.
@@ -367,6 +383,7 @@ def validate_sequences(
     ValueError or TypeError
         If ``X`` does not hold numbers, or the number of steps does not fit the array.
     """
+    X = unstack_steps(X)
     if n_dimensions(X) == 3:
         X = as_array(X, "X")
         if n_timesteps is not None and X.shape[1] != n_timesteps:

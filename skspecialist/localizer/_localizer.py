@@ -16,7 +16,7 @@ from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_conte
 from .._base.sklearn_compat import CallbackSupportMixin, Interval, StrOptions, fit_context
 from .._data.ragged import RaggedSequences, is_ragged_list
 from .._data.tasks import TaskTargets
-from .._data.validation import check_same_length, n_dimensions
+from .._data.validation import check_same_length, n_dimensions, unstack_steps
 from ..exceptions import warn
 from ..networks.layers import only_group
 from ..networks.training import seeded
@@ -253,9 +253,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         ----------
         X : array-like of shape (n_sequences, n_timesteps, n_features), or list of array-like \
                 of shape (n_timesteps, n_features), or array-like of shape (n_steps, n_features)
-            Sequences. In an array of three dimensions shorter ones end with steps that are
-            all NaN. Two dimensions are the steps of all sequences if there are ``groups``;
-            otherwise each row is a sequence, its columns ``n_timesteps`` equal blocks.
+            Sequences. Steps that are all NaN are left out, such as those after the end of
+            shorter sequences in an array. Two dimensions are the steps of all sequences if there
+            are ``groups``; otherwise each row is a sequence, its columns ``n_timesteps`` blocks.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Weak labels of the sequences: whether a task occurs (two classes, of which the
             larger label is yes), which one does (more classes), or its amount (floats). NaN
@@ -463,6 +463,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     def _read(self, X: Any, groups: Any, reset: bool = False) -> RaggedSequences:
         if not reset:
             check_is_fitted(self)
+        X = unstack_steps(X)
         rows = not is_ragged_list(X) and n_dimensions(X) != 3
         sequences = RaggedSequences.read(
             self, X, groups if rows else None, n_timesteps=self.n_timesteps, reset=reset

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._data.tasks import TaskTargets
-from .._data.validation import check_numbers, is_dask, refuse_huge
+from .._data.validation import check_numbers, refuse_huge
 from ..independence._moments import FoldedMoments
 from ._known import KnownTasks, task_columns
-from ._segments import resolve_segments
+from ._segments import is_dask, resolve_segments
 
 __all__ = ["read_batch", "read_dask"]
 

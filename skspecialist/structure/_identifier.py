@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.tasks import TaskTargets
-from .._data.validation import check_labels, check_same_length, is_dask
+from .._data.validation import check_labels, check_same_length
 from .._data.weights import validate_sample_weight
 from ..independence._base import BaseIndependenceTest
 from ..independence._moments import FoldedMoments
@@ -28,7 +28,7 @@ from ._evidence import (
 )
 from ._growing import read_batch, read_dask
 from ._known import KnownTasks, SegmentedData, TaskGain, choose_segments, task_columns
-from ._segments import AlignedStructureMixin, resolve_segments
+from ._segments import AlignedStructureMixin, is_dask, resolve_segments
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,6 +24,7 @@ __all__ = [
     "at_mean",
     "collider_sets",
     "evidence_blocks",
+    "is_dask",
     "make_segments",
     "resolve_segment_steps",
     "resolve_segments",
@@ -224,6 +225,11 @@ def tested_steps(steps: np.ndarray, informative: np.ndarray, n_timesteps: int) -
         for task, weights in enumerate(informative.T):
             counts[:, task] += np.bincount(column, weights, minlength=n_timesteps + 1)
     return counts[1:] > 0
+
+
+def is_dask(X: Any) -> bool:
+    """Return whether this is a Dask array, without importing Dask."""
+    return type(X).__module__.partition(".")[0] in ("dask", "dask_expr") and hasattr(X, "ndim")
 
 
 def to_columns(steps: np.ndarray, n_features: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -272,3 +272,42 @@ def test_an_estimator_that_supports_missing_values_reads_them():
     assert_array_equal(fitted.predict(GAPS)[:, 0], expected)
     with pytest.raises(ValueError, match=r"X contains NaN.*imputer as generalist"):
         new_pipeline().fit(GAPS, Y)
+
+
+def test_rows_of_two_index_levels_are_the_steps_of_sequences():
+    rng = np.random.default_rng(0)
+    sequences = rng.normal(size=(50, 3, 2))
+    y = sequences[:, 1, 0] + 0.2 * rng.normal(size=50)
+    index = pd.MultiIndex.from_product([range(50), ["a", "b", "c"]], names=["visit", "step"])
+    table = pd.DataFrame(sequences.reshape(-1, 2), index=index, columns=["u", "v"])
+    table = table.sample(frac=1, random_state=0)
+    for estimator in (TaskStructureIdentifier(), new_localizer(), new_pipeline()):
+        one, other = clone(estimator).fit(table, y), clone(estimator).fit(sequences, y)
+        method = "step_weights" if hasattr(one, "step_weights") else "predict"
+        assert_array_equal(getattr(one, method)(table), getattr(other, method)(sequences))
+    # A row less is a missing step.
+    sequences[7, 2] = np.nan
+    rows = table.drop((7, "c"))
+    one, other = (TaskStructureIdentifier().fit(X, y).pvalues_ for X in (rows, sequences))
+    assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"several rows with the same index"):
+        TaskStructureIdentifier().fit(pd.concat([table, table]), y)
+
+
+def test_a_missing_step_is_left_out_by_the_localizer():
+    rng = np.random.default_rng(0)
+    sequences = rng.normal(size=(30, 4, 2))
+    y = sequences[:, 1, 0]
+    gap, without = sequences.copy(), list(sequences)
+    gap[3, 2] = np.nan
+    without[3] = np.delete(sequences[3], 2, axis=0)
+    localizer = new_localizer()
+    found = clone(localizer).fit(gap, y).contributions(gap)
+    expected = clone(localizer).fit(without, y).contributions(without)
+    assert np.isnan(found[3, 2]).all()
+    assert_allclose(np.delete(found[3], 2, axis=0), expected[3])
+    of_list = clone(localizer).fit(list(gap), y).contributions(list(gap))
+    assert_array_equal(np.stack(of_list), found)
+    gap[4, 1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"contains NaN"):
+        localizer.fit(gap, y)

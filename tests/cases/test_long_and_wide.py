@@ -106,3 +106,15 @@ def test_more_columns_than_sequences_fall_back_to_the_generalist():
     assert "too few for every test" in pipeline.fallback_reason_[0]
     pipeline.set_params(strategy="generalist", structure=None).fit(wide, Y[:40])
     assert pipeline.score(wide, Y[:40]) > 0.5
+
+
+def test_wide_steps_are_refused_by_a_linear_test_where_they_determine_each_other():
+    rng = np.random.default_rng(0)
+    few = rng.normal(size=(40, 3, 2))
+    y = few[:, 1, 0] + 0.1 * rng.normal(size=40)
+    identifier = TaskStructureIdentifier(independence_test="wilks")
+    with pytest.raises(ValueError, match=r"40 sequences, which are too few for every test"):
+        identifier.fit(rng.normal(size=(40, 3, 200)), y)
+    # The same number of columns, which are combinations of two.
+    wide = few @ rng.normal(size=(2, 200))
+    assert identifier.fit(wide, y).structure_.ravel().tolist() == [False, True, False]

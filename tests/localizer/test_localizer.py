@@ -294,7 +294,6 @@ def test_grid_search_with_groups(as_list):
         (np.ones((5, 4)), [0, 1, 0, 1, 0], {"n_timesteps": 3}, "n_timesteps"),
         ([np.ones((2, 3)), np.ones((0, 3))], [0, 1], {}, "Sequence 1 of X"),
         ([np.ones((2, 3)), np.ones((2, 4))], [0, 1], {}, "X"),
-        (np.where(np.arange(3)[:, None] == 1, np.nan, np.ones((4, 3, 2))), [0, 1, 0, 1], {}, "X"),
         (np.full((4, 3, 2), np.nan), [0, 1, 0, 1], {}, "X"),
         (np.ones((5, 3, 2)), [0, 1, 0, 1, 0], {"pooling": "max"}, "pooling"),
         (np.ones((5, 3, 2)), [0, 1, 0, 1, 0], {"device": "nowhere"}, "device"),

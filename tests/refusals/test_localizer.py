@@ -77,8 +77,6 @@ NO_ARRAY = {
 }
 ENDS = changed(X, (slice(None, 20), slice(2, None)), NAN)  # shorter sequences
 PADDED = {
-    "nan in the middle": changed(X, (3, 1), NAN),
-    "nan at the start": changed(X, (3, 0), NAN),
     "nan in one feature": changed(X, (3, 1, 0), NAN),
     "nan in one feature of a last step": changed(X, (3, 3, 0), NAN),
     "nan in one feature of shorter ones": changed(ENDS, (3, 0, 0), NAN),
@@ -168,7 +166,7 @@ WIDTHS = {
     "list with fewer features": [part[:, :1] for part in X],
     "list with more features": [np.tile(part, 2) for part in X],
 }
-BROKEN = {name: PADDED[name] for name in ("nan in the middle", "inf", "words", "no sequences")}
+BROKEN = {name: PADDED[name] for name in ("nan in one feature", "inf", "words", "no sequences")}
 for method in ("predict", "predict_proba", "contributions", "step_weights", "transform"):
     refusals.add(
         method, "X", lambda X, method=method: getattr(localizer(), method)(X), WIDTHS | BROKEN
