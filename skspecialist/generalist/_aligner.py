@@ -126,14 +126,15 @@ class SpaceAligner(
         if self.method == "affine":
             alphas = max((source**2).sum(), np.finfo(float).tiny) * PENALTIES
             model = RidgeCV(alphas, fit_intercept=False).fit(source, target)
-            self.coef_ = model.coef_.reshape(target.shape[1], -1).T
+            self.coef_ = np.where(_varies(target), model.coef_.reshape(target.shape[1], -1).T, 0.0)
             return self
         n = max(source.shape[1], target.shape[1])
         filled = [np.pad(Z, [(0, 0), (0, n - Z.shape[1])]) for Z in (source, target)]
         self.rotation_, total = orthogonal_procrustes(*filled)
         # The scale of least squared error, given the rotation: trace(R' X' Y) / trace(X' X).
         self.scale_ = float(total / max((source**2).sum(), np.finfo(float).tiny))
-        self.coef_ = self.scale_ * self.rotation_[: source.shape[1], : target.shape[1]]
+        coef = self.scale_ * self.rotation_[: source.shape[1], : target.shape[1]]
+        self.coef_ = np.where(_varies(target), coef, 0.0)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -186,3 +187,13 @@ class SpaceAligner(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _varies(target: np.ndarray) -> np.ndarray:
+    """Return the columns that vary by more than rounding in single precision.
+
+    Others keep their mean: foundation models have columns of size 1e-32, whose standardization
+    in a model of the target would turn rounding errors of the map into huge numbers.
+    """
+    spread = target.std(axis=0)
+    return np.asarray(spread > np.finfo(np.float32).eps * spread.max())

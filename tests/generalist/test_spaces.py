@@ -83,3 +83,11 @@ def test_stitching_loses_nothing_by_a_rotation_and_everything_by_noise(y, aligne
     assert abs(scores.loss) < 0.02
     assert scores.own > 0.85
     assert stitching_score(RNG.normal(size=(80, 4)), OLD, y, aligner=aligner).score < 0.7
+
+
+@pytest.mark.parametrize("method", ["orthogonal", "affine"])
+def test_dead_columns_of_the_target_keep_their_mean(method):
+    dead = np.c_[OLD, 1e-33 * RNG.normal(size=80)]
+    with_dead = stitching_score(NEW, dead, AMOUNT, aligner=SpaceAligner(method))
+    without = stitching_score(NEW, OLD, AMOUNT, aligner=SpaceAligner(method))
+    assert_allclose(with_dead.score, without.score, rtol=1e-3)
