@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .._data.tasks import TaskTargets
 from ..exceptions import warn
@@ -243,6 +244,8 @@ def _warn_of_traits(traits: np.ndarray, untested: np.ndarray, task_names: list[s
     warn(f"Tasks {names} do not vary within groups: they {how}.")
 
 
+# Its products are small: a second thread costs more than it saves, and changes the last bits.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def robust_tests(
     data: SegmentedData, blocks: np.ndarray, identifier: Any
 ) -> tuple[IndependenceResult, str, np.ndarray]:

@@ -38,7 +38,7 @@ def latents(heads):
 
 
 CALLS = {
-    "direct": (lambda: TaskStructureIdentifier().fit(X, Y).statistics_, 1e-12),
+    "direct": (lambda: TaskStructureIdentifier().fit(X, Y).statistics_, 0.0),
     "collider": (
         lambda: TaskStructureIdentifier(criterion="collider").fit(X, Y).statistics_,
         1e-12,
