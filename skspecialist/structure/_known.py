@@ -14,7 +14,15 @@ from tqdm import tqdm
 from .._data.tasks import TaskTargets, pad_columns
 from .._data.weights import as_counts
 from .._stats.model_comparison import tolerated_loss
-from ..independence._moments import FoldedMoments, Moments, WideMoments, fold_moments, fold_of
+from ..independence._moments import (
+    FoldedMoments,
+    Moments,
+    WideMoments,
+    fold_moments,
+    fold_of,
+    ridge_in_eigenbasis,
+    ridge_path,
+)
 from ._segments import at_mean, make_segments, to_columns
 
 __all__ = [
@@ -53,7 +61,8 @@ def task_columns(identifier: Any, y: Any, X: np.ndarray, *, held_out: bool = Fal
         return np.empty((len(X), 0))
     if y is None:
         raise TaskTargets.missing(identifier)
-    targets.split(y, like=X)
+    if held_out:
+        targets.split(y, like=X)
     return targets.to_columns(y, held_out=held_out)[0]
 
 
@@ -365,34 +374,35 @@ class GaussianGain:
     def fit(self, moments: Any) -> Self:
         """Fit from the statistics of the training data."""
         n = moments.n
-        total, unit, values, vectors, projected = self._spectrum(moments)
+        total, unit, values, projected, solve, back = self._spectrum(moments)
 
         best = np.inf
         self.coef_ = np.zeros((len(self.predictors), len(self.responses)))
         self.covariance_, freedom = total / max(n - 1, 1), 0.0
         mean = values.sum() / max(len(self.predictors), 1)
         for penalty in PENALTIES * mean if len(values) else ():
-            # In the eigenbasis of the scatter the ridge solution is diagonal.
-            shrunk = 1.0 / (values + max(penalty, 1e-300))
-            coef = shrunk[:, None] * projected
-            cross = projected.T @ coef
-            residual = total - 2 * cross + coef.T @ (values[:, None] * coef)
+            penalty = max(penalty, 1e-300)
+            # Residuals of ridge coefficients c: Y'Y - (X'Y)'c - penalty c'c.
+            coef = solve(penalty)
+            residual = total - projected.T @ coef - penalty * (coef.T @ coef)
             # n minus the trace of the hat matrix, one of which is the mean's.
-            freedom = n - 1 - (values * shrunk).sum()
+            freedom = n - 1 - (values / (values + penalty)).sum()
             if freedom <= 1.0:
                 continue
             # Generalized cross-validation [1], up to a constant.
             criterion = np.trace(residual) / freedom**2
             if criterion < best:
-                best = criterion
-                self.coef_ = unit[:, None] * (vectors @ coef)
+                best, chosen = criterion, coef
                 self.covariance_ = residual / freedom
+        if best < np.inf:
+            self.coef_ = unit[:, None] * back(chosen)
         self.null_covariance_ = total / max(n - 1, 1)
         return self
 
-    def _spectrum(self, moments: Any) -> tuple[np.ndarray, ...]:
+    def _spectrum(self, moments: Any) -> tuple[Any, ...]:
         """Set the means, and return the scatter of the task's columns, the scales of the
-        predictors, the eigenvalues and eigenvectors of their scatter, and the projected task.
+        predictors, the eigenvalues of their scatter, and their products with the task in a basis
+        in which ridge regression is quick, with functions that solve it and that map back.
         """
         if isinstance(moments, WideMoments) and moments.n < len(self.predictors):
             # With fewer sequences than predictors, their Gram matrix has the same spectrum.
@@ -407,15 +417,15 @@ class GaussianGain:
             kept = values > 1e-12 * max(values[-1], 1e-300)
             values, U = values[kept], U[:, kept]
             roots = np.sqrt(values)
-            return Y.T @ Y, unit, values, (A.T @ U) / roots, roots[:, None] * (U.T @ Y)
+            path = ridge_in_eigenbasis(values, (A.T @ U) / roots, roots[:, None] * (U.T @ Y))
+            return Y.T @ Y, unit, *path
         moments, x, y = self._own(moments)
         self.mean_ = moments.mean
         # Predictors have unit variance, so that the penalty does not depend on their units.
         unit = _inverse(np.sqrt(np.diag(moments.scatter)[x] / moments.n))
-        values, vectors = np.linalg.eigh(moments.scatter[np.ix_(x, x)] * unit[:, None] * unit)
-        projected = vectors.T @ (moments.scatter[np.ix_(x, y)] * unit[:, None])
-        total = moments.scatter[np.ix_(y, y)]
-        return total, unit, np.maximum(values, 0.0), vectors, projected
+        scatter = moments.scatter[np.ix_(x, x)] * unit[:, None] * unit
+        products = moments.scatter[np.ix_(x, y)] * unit[:, None]
+        return moments.scatter[np.ix_(y, y)], unit, *ridge_path(scatter, products)
 
     def gain(self, moments: Any) -> float:
         """Return the mean gain of held-out samples, from their statistics."""

@@ -29,7 +29,6 @@ __all__ = [
 
 # Groups below which a task that groups determine is not tested between them.
 MIN_GROUPS_BETWEEN = 30
-
 # Standard deviation of a standardized column below which a combination of others is left.
 TOLERANCE = 1e-3
 # Products of pairs of columns outnumber what they test beyond this many columns per step.
@@ -47,7 +46,7 @@ LEARNED_STRENGTHS, N_FOLDS = np.logspace(-4, 1, 11), 5
 # Frequencies of the learned functions, in radians per standard deviation.
 FREQUENCIES: tuple[float, ...] = (1.0, 2.0, 3.0)
 # Features of the learned functions, over all steps; the cost grows with their cube.
-MAX_FEATURES = 600
+MAX_FEATURES = 480
 # With more features per step the first ones, which are principal components, come first.
 MAX_FEATURES_ALIKE = 8
 
@@ -83,7 +82,7 @@ def principal_components(
     n_components : int
         Number of components.
     weights : ndarray of shape (n_sequences,), default=None
-        Weights of the sequences, equal by default.
+        Equal by default.
 
     Returns
     -------
@@ -229,7 +228,8 @@ def normal_scores(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarra
     """Return normal scores of the values of each column that are not NaN, by their midranks."""
     if weights is None:
         counts = np.maximum(np.isfinite(x).sum(axis=0), 1)
-        return ndtri((rankdata(x, axis=0, nan_policy="omit") - 0.5) / counts)
+        policy = "omit" if np.isnan(x.sum()) else "propagate"
+        return ndtri((rankdata(x, axis=0, nan_policy=policy) - 0.5) / counts)
     scores = np.full((len(x), x[0].size), np.nan)
     for score, column in zip(scores.T, x.reshape(len(x), -1).T, strict=True):
         observed = np.isfinite(column)
@@ -264,8 +264,7 @@ def center(
 def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the sum of each group's rows."""
     order = np.argsort(groups, kind="stable")
-    starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
-    return np.add.reduceat(A[order], starts, axis=0)
+    return np.add.reduceat(A[order], np.searchsorted(groups[order], np.unique(groups)), axis=0)
 
 
 def is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
@@ -477,11 +476,13 @@ def _leave_one_out(
 def invert(A: np.ndarray) -> np.ndarray:
     """Return the inverse of a symmetric positive definite matrix, in half of the time."""
     lower, info = lapack.dpotrf(A, lower=1)
-    inverse, failed = lapack.dpotri(lower, lower=1)
-    if info or failed:
+    if info:
         return np.linalg.inv(A)
-    lower = np.tril(inverse)
-    return lower + np.tril(inverse, -1).T
+    inverse = lapack.dpotri(lower, lower=1)[0]
+    # The factorization leaves zeros above the diagonal.
+    full = inverse + inverse.T
+    np.fill_diagonal(full, inverse.diagonal())
+    return full
 
 
 def _mean(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -49,8 +49,7 @@ STRENGTHS = np.array([0.003, 0.03, 0.3, 3.0, 30.0, 1e4])
 JITTER = 1e-8
 # Share of a standardized column's variance that the other steps leave at least.
 RESIDUAL_TOLERANCE = 1e-6
-# The share of a sequence's variance that is left after leverage is at least this.
-MIN_VARIANCE = 0.05
+MIN_VARIANCE = 0.05  # least share of a sequence's variance that is left after leverage
 # Bound of p-values in Cauchy's rule: one of 1 would outweigh all others.
 MAX_PVALUE = 0.99
 OWN, BASIS, LEARNED = range(3)
@@ -62,15 +61,12 @@ class RobustScores:
 
     Attributes
     ----------
-    pvalues : ndarray
-        Combined p-values; 1 where nothing was tested.
-    statistics : ndarray
-        Their normal scores.
+    pvalues, statistics : ndarray
+        Combined p-values, 1 where nothing was tested, and their normal scores.
     effect_sizes : ndarray
-        Partial correlation of the block's basis and the task, less its mean under
-        independence.
+        Partial correlation of the block's basis and the task, less its mean if independent.
     tested : ndarray of bool
-        Whether there was anything to test.
+        Whether anything was tested.
     parts : ndarray of shape (3, n_blocks, n_columns)
         P-values of the tests of features, basis and learned function for each column; or NaN.
     conditioning : str
@@ -116,12 +112,13 @@ class _Units:
     @classmethod
     def of(cls, weights: np.ndarray, groups: np.ndarray | None) -> _Units:
         """Return those of weights above zero; groups of one sequence each are none."""
-        counts, are_counts = as_counts(weights)
+        are_equal = (weights == 1).all()
+        counts, are_counts = (weights, True) if are_equal else as_counts(weights)
         n = float(counts.sum())
         if groups is not None:
             groups = np.unique(groups, return_inverse=True)[1].ravel()
             groups = groups if len(groups) and groups.max() + 1 < n else None
-        if (counts == 1).all():
+        if are_equal or (counts == 1).all():
             return cls(n, groups)
         return cls(n, groups, counts, counts if are_counts else 1.0)
 
@@ -165,31 +162,25 @@ def robust_scores(
 
     - of the block's features, by the trace of A, which is stable in small samples;
     - of all its basis functions, by :math:`U^\top A^{-1} U`;
-    - one-sided, of a function of the block learned in other folds: the projected
-      covariance measure [3]_.
+    - one-sided, of a function learned in other folds: the projected covariance measure [3]_.
 
     Parameters
     ----------
     X : ndarray of shape (n_sequences, n_timesteps, n_features)
-        Sequences, float64; a missing step is NaN and is imputed by its linear prediction
-        from all others.
+        Sequences; a missing step is NaN and is imputed by its linear prediction from all others.
     Y : ndarray of shape (n_sequences, n_columns)
-        Columns of the tasks: an amount, or one-against-rest contrasts of labels. NaN
-        where a task is missing.
+        Amounts, or one-against-rest contrasts of labels; NaN where a task is missing.
     blocks : sequence of ndarray of int, default=None
         Steps that are tested together, in increasing order. None tests every step.
     task_columns : ndarray of int of shape (n_tasks, width), default=None
         Columns of each task, -1 where it has fewer. None is one column per task.
     groups : ndarray of shape (n_sequences,), default=None
-        Group of each sequence, such as the subject. Everything is centered within groups;
-        a task that groups determine is tested on their means, with 30 groups or more.
+        Groups within which everything is centered; tasks that they determine have their means.
     weights : ndarray of shape (n_sequences, n_columns), default=None
         Weights of the values of the tasks, zero where they do not count: numbers of equal
         sequences if they are integers, importance weights otherwise.
     n_components : int, None or "auto", default="auto"
-        Principal components of the steps to be tested. None keeps all features. "auto"
-        keeps up to eight, and reduces more to a quarter of the sequences per step, at
-        most 16.
+        Principal components of the steps to be tested, as in the identifier.
     conditioning : {"auto", "all"}, default="auto"
         All other steps or, with too few sequences, the nearest ones; or always all.
 
@@ -197,12 +188,6 @@ def robust_scores(
     -------
     scores : RobustScores
         Results for each block and task.
-
-    Notes
-    -----
-    With fewer than three sequences per column of all steps, only the features are used
-    and the ridge penalizes them too; with fewer than 1.4, a block is tested given the
-    nearest steps only. All tests come from one inverse per strength of the ridge.
 
     References
     ----------
@@ -289,8 +274,7 @@ def _test_columns(
     starts = [blocks[k][0] // chunk for k in order]
     for start in np.unique(starts):
         ks = order[starts == start]
-        low = min(blocks[k][0] for k in ks)
-        high = max(blocks[k][-1] for k in ks) + 1
+        low, high = min(blocks[k][0] for k in ks), max(blocks[k][-1] for k in ks) + 1
         margin = max((width - (high - low)) // 2, 1)
         window = slice(max(low - margin, 0), min(high + margin, T))
         local = [blocks[k] - window.start for k in ks]
@@ -326,7 +310,7 @@ def _given_all(
 ) -> _Columns:
     """Test blocks given all other steps of X."""
     design = make_design(X, static, units.groups, lift, n_lifted, units.weights)
-    contributions, inflation = None, np.ones(len(blocks))
+    contributions, inflation = np.zeros((len(X), X.shape[1], Y.shape[1])), np.ones(len(blocks))
     if X.shape[2]:
         features = step_features(X[:, :, :n_lifted], None if lift else 0, units.weights)
         features = center(features, units.groups, units.weights)
@@ -344,7 +328,7 @@ def _score(
     units: _Units,
     blocks: Sequence[np.ndarray],
     enough: np.ndarray,
-    contributions: np.ndarray | None,
+    contributions: np.ndarray,
     inflation: np.ndarray,
     lift: bool,
 ) -> _Columns:
@@ -358,15 +342,17 @@ def _score(
     parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
     effect_sizes = np.zeros(parts.shape[1:])
     columns = [np.flatnonzero(np.isin(design.step, block[enough[block]])) for block in blocks]
-    for strength in np.unique(strengths):
-        js = np.flatnonzero((strengths == strength) & Y.any(axis=0))
+    varied = Y.any(axis=0)
+    for strength in np.unique(strengths[varied]):
+        js = np.flatnonzero((strengths == strength) & varied)
         # Q is the inverse of the penalized Gram matrix; D Q D' maps tasks to fits.
         Q = invert(gram + np.diag(n * (strength * penalized + JITTER)))
         V, B = D @ Q, Q @ products[:, js]
         E, leverage = Y[:, js] - D @ B, np.einsum("ij,ij->i", V, D)
         free = n - leverage.sum() - units.n_means
-        for k, (block, own) in enumerate(zip(blocks, columns, strict=True)):
-            if not len(own) or not len(js):
+        learned, loadings, spread = _learned(contributions, D, V, Q, blocks, js, units)
+        for k, own in enumerate(columns):
+            if not len(own):
                 continue
             # Block inversion: without the block's own columns the fit has the residuals
             # e = E + R B and the leverage H - diag(R V'), and R = V M, M the inverse of
@@ -388,23 +374,37 @@ def _score(
                     parts[part, k, j] = _pvalue(Z, u, s, units.groups, free, whole=part == BASIS)
                 effect = _effect(scores, (e * e).sum(axis=0), n, free)
                 effect_sizes[k, js] = np.maximum(effect_sizes[k, js], effect)
-            if contributions is None:
-                continue
-            # What the other steps' basis functions explain of the learned one is taken out.
-            u = contributions[:, block][:, :, js].sum(axis=1)
-            u = units.scaled(center(u, units.groups, units.weights))
-            spread = np.sqrt((u * u).sum(axis=0) / n)
-            u = u / np.maximum(spread, 1e-300)
-            rest = D.T @ u
-            rest = Q @ rest - Q[:, own] @ (M @ (Q[own] @ rest))
-            u = u - D @ rest
-            has_own = (spread > 1e-12) & ((u * u).sum(axis=0) / n > RESIDUAL_TOLERANCE)
+            # The same inversion leaves of the learned function what other steps do not explain.
+            u = learned[:, k] + R @ loadings[own, k]
+            has_own = (spread[k] > 1e-12) & ((u * u).sum(axis=0) / n > RESIDUAL_TOLERANCE)
             for i in np.flatnonzero(has_own):
                 score = u[:, i] @ e[:, i : i + 1]
                 error = inflation[k] ** 0.5 * scaled[:, i]
                 p = _pvalue(u[:, i : i + 1], score, error, units.groups, free, whole=True)
                 parts[LEARNED, k, js[i]] = p / 2 if score[0] > 0 else 1 - p / 2
     return _Columns(parts, effect_sizes)
+
+
+def _learned(
+    contributions: np.ndarray,
+    D: np.ndarray,
+    V: np.ndarray,
+    Q: np.ndarray,
+    blocks: Sequence[np.ndarray],
+    js: np.ndarray,
+    units: _Units,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return learned functions of unit variance less their fit, its coefficients, and scales.
+
+    Their last two axes are blocks and tasks.
+    """
+    u = np.stack([contributions[:, block][:, :, js].sum(axis=1) for block in blocks], axis=1)
+    u = units.scaled(center(u.reshape(len(u), -1), units.groups, units.weights))
+    spread = np.sqrt((u * u).sum(axis=0) / units.n)
+    u, shape = u / np.maximum(spread, 1e-300), (len(blocks), len(js))
+    products = D.T @ u
+    left = (u - V @ products).reshape(-1, *shape)
+    return left, (Q @ products).reshape(-1, *shape), spread.reshape(shape)
 
 
 def _choose_strengths(
