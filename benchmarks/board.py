@@ -43,7 +43,7 @@ NOT_RIVALS = [OURS, ALWAYS, CHANCE, TRUTH]
 def losses(y, prediction):
     """Return the loss of each row and task: 1 minus its mean is R2, or the accuracy."""
     columns = []
-    for name, predicted in zip(y, prediction.T, strict=True):
+    for name, predicted in zip(y, np.asarray(prediction, dtype=object).T, strict=True):
         truth = y[name].to_numpy()
         columns.append(
             truth != predicted

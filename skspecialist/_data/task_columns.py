@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Hashable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
@@ -14,6 +16,7 @@ from ..exceptions import warn
 from .validation import as_array, is_missing, refuse_huge
 
 __all__ = [
+    "TableForm",
     "as_floats",
     "class_labels",
     "of_kind",
@@ -71,6 +74,50 @@ def read_tasks(y: Any) -> Any:
         return pd.DataFrame({name: read_tasks(column) for name, column in columns.items()})
     except ValueError as error:
         raise ValueError(f"y must have one value per sample in each column: {error}") from error
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """Columns of a table of tasks, in whose form predictions are returned.
+
+    Attributes
+    ----------
+    library : {"pandas", "polars"}
+        Library of the table.
+    names : list
+        Labels of the columns.
+    dtypes : list
+        Their types.
+    """
+
+    library: str
+    names: list[Any]
+    dtypes: list[Any]
+
+    @classmethod
+    def of(cls, y: Any) -> Self | None:
+        """Return the form of a table, None for anything else."""
+        library = type(y).__module__.partition(".")[0]
+        if library not in ("pandas", "polars") or not hasattr(y, "columns"):
+            return None
+        return cls(library, list(y.columns), list(y.dtypes))
+
+    def build(self, columns: list[np.ndarray], are_labels: list[bool], index: Any = None) -> Any:
+        """Return a table. Amounts that were integers are floats, since means are not integers."""
+        series = import_module(self.library).Series
+        cast = "cast" if self.library == "polars" else "astype"
+        table = {}
+        for place, (values, dtype, is_label) in enumerate(
+            zip(columns, self.dtypes, are_labels, strict=True)
+        ):
+            column = series(values.tolist() if values.dtype == object else values)
+            keeps = dtype is not None and (is_label or "float" in str(dtype).lower())
+            table[str(place)] = getattr(column, cast)(dtype) if keeps else column
+        frame = import_module(self.library).DataFrame(table)
+        frame.columns = self.names
+        if index is not None and self.library == "pandas":
+            frame.index = index
+        return frame
 
 
 def split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:

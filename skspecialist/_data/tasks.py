@@ -14,6 +14,7 @@ from sklearn.metrics import r2_score
 
 from ..exceptions import SpecialistWarning, warn
 from .task_columns import (
+    TableForm,
     as_floats,
     class_labels,
     of_kind,
@@ -196,6 +197,7 @@ class TaskTargets:
     ) -> None:
         self.allow_missing = allow_missing
         columns, names, self.is_1d = split_columns(y, allow_missing)
+        self.table = TableForm.of(read_tasks(y))
         if classes is None:
             counts = [None] * len(columns) if weights is None else list(weights.T)
             kinds = resolve_kinds(task_types, names)
@@ -243,6 +245,10 @@ class TaskTargets:
             for i, task in enumerate(other.tasks)
         ]
         both.tasks, both.is_1d = [*self.tasks, *further], False
+        if self.table is not None:
+            dtypes = [None] * len(further) if other.table is None else other.table.dtypes
+            labels = [*self.table.names, *(task.name for task in further)]
+            both.table = replace(self.table, names=labels, dtypes=self.table.dtypes + dtypes)
         return both
 
     @property
@@ -329,10 +335,11 @@ class TaskTargets:
         placed[self.learned] = rows
         return placed
 
-    def decode(self, outputs: Sequence[np.ndarray], n_samples: int) -> np.ndarray:
+    def decode(self, outputs: Sequence[np.ndarray], n_samples: int, like: Any = None) -> Any:
         """Return predictions from the outputs of the tasks that were learned.
 
-        Standardized values, or scores of the classes of shape (n_samples, n_classes).
+        Standardized values, or scores of the classes of shape (n_samples, n_classes). The rest
+        is as in :meth:`join`.
         """
         rest = iter(outputs)
         columns = []
@@ -342,23 +349,26 @@ class TaskTargets:
                 continue
             output = next(rest)
             columns.append(task.decode(output if output.ndim == 1 else output.argmax(axis=1)))
-        return self.join(columns)
+        return self.join(columns, like)
 
-    def join(self, columns: list[np.ndarray]) -> np.ndarray:
-        """Return predictions, one array a task, in the form that ``y`` had."""
+    def join(self, columns: list[np.ndarray], like: Any = None) -> Any:
+        """Return predictions in the form of ``y``; those of a table have the index of ``like``."""
         if self.is_1d:
             return columns[0]
+        if self.table is not None:
+            labels = [task.is_classification for task in self.tasks]
+            return self.table.build(columns, labels, like.index if hasattr(like, "iloc") else None)
         kinds = {column.dtype.kind for column in columns}
         dtype = None if len(kinds) == 1 else object
         return np.column_stack([column.astype(dtype or column.dtype) for column in columns])
 
-    def score(self, y: Any, prediction: np.ndarray, sample_weight: Any = None) -> float:
+    def score(self, y: Any, prediction: Any, sample_weight: Any = None) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
 
         Tasks without a value in ``y`` do not count.
         """
         truths = self.split(y, like=prediction)
-        columns = [prediction] if self.is_1d else list(prediction.T)
+        columns = [prediction] if self.is_1d else split_columns(prediction, True)[0]
         weights: list[Any] = [None] * len(self)
         if sample_weight is not None:
             shape = (len(prediction), len(self))

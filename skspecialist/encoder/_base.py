@@ -431,8 +431,8 @@ class BaseSparseSpecialist(
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_tasks)
-            Values and class labels, as ``y`` was in ``fit``.
+        y : ndarray or DataFrame of shape (n_samples,) or (n_samples, n_tasks)
+            Values and class labels, as ``y`` was in ``fit``: a table if that was one.
 
         Raises
         ------
@@ -440,7 +440,7 @@ class BaseSparseSpecialist(
             If ``step_weights`` is needed, or does not fit ``X``.
         """
         check_is_fitted(self)
-        X = validate_steps(self, X, reset=False)
+        given, X = X, validate_steps(self, X, reset=False)
         if step_weights is None and X.ndim == 3 and self._weights_given:
             step_weights = self._fitted_step_mask(X.shape[1])
         weights = validate_step_weights(step_weights, X, len(self.tasks_))
@@ -452,7 +452,7 @@ class BaseSparseSpecialist(
             )
         weights = weights_of_tasks(weights, self.tasks_.learned)
         scaled = as_sequences(self._scale(X))
-        return self.tasks_.decode(predict_tasks(self.module_, scaled, weights), len(X))
+        return self.tasks_.decode(predict_tasks(self.module_, scaled, weights), len(X), given)
 
     def _fitted_step_mask(self, n_timesteps: int) -> np.ndarray:
         if self.step_mask_ is None:

@@ -41,6 +41,7 @@ from ._sequences import (
     merge_sequences,
     read_sequences,
     split_sequences,
+    weigh_classes,
 )
 
 __all__ = ["BaseSpecialist"]
@@ -63,8 +64,9 @@ class BaseSpecialist(
 ):
     """Base of the pipelines, which differ in the kinds of their tasks."""
 
-    # A parameter of the pipeline of all kinds; fixed for those of one kind.
+    # Parameters of the pipeline of all kinds, and of that of class labels.
     task_types: Any = None
+    class_weight: Any = None
 
     _parameter_constraints: dict = {
         "generalist": [HasMethods(["fit", "transform"]), None],
@@ -267,7 +269,7 @@ class BaseSpecialist(
         features = features_of(X)(self._representation)
         return features[:, self._kept].astype(X.dtype, copy=False)
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> Any:
         """Predict every task.
 
         Parameters
@@ -277,13 +279,12 @@ class BaseSpecialist(
 
         Returns
         -------
-        y : ndarray of shape (n_sequences,) or (n_sequences, n_tasks)
-            Predictions, with the dimensions of the ``y`` of :meth:`fit`; of dtype object for
-            continuous tasks beside class labels.
+        y : ndarray or DataFrame of shape (n_sequences,) or (n_sequences, n_tasks)
+            Predictions, in the form of the ``y`` of :meth:`fit`: a table with the types of its
+            columns, or an array, of dtype object for continuous tasks beside class labels.
         """
-        X = self._validate(X)
-        features = features_of(X)
-        return self.tasks_.join([model.predict(features) for model in self._models])
+        features = features_of(self._validate(X))
+        return self.tasks_.join([model.predict(features) for model in self._models], X)
 
     @available_if(lambda self: self.task_types != "amount")
     def predict_proba(self, X: ArrayLike) -> Any:
@@ -330,8 +331,7 @@ class BaseSpecialist(
         score : float
             Mean of the scores of the tasks, at most 1.
         """
-        prediction = self.predict(X)
-        return self.tasks_.score(y, prediction, sample_weight)
+        return self.tasks_.score(y, self.predict(X), sample_weight)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features of :meth:`transform`.
@@ -364,6 +364,8 @@ class BaseSpecialist(
         """Return the sequences with their tasks and weights, and the splits of these."""
         if y is None:
             raise TaskTargets.missing(self)
+        if self.class_weight is not None:
+            sample_weight = weigh_classes(self.class_weight, y, sample_weight)
         X, y, labels, weights, cv = merge_sequences(X, y, labels, sample_weight, self.cv)
         tasks = TaskTargets(y, allow_missing=True, weights=weights, task_types=task_types)
         return LabeledSequences.validated(X, y, tasks, weights, **labels), cv

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -274,7 +275,9 @@ def fit_weighted(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarr
             "sample_weight needs an estimator whose fit has a parameter of this name, but "
             f"{type(last).__name__} has none."
         )
-    return estimator.fit(X, y, **dict.fromkeys(_weight_parameters(estimator), weights))
+    # The weights are addressed to the steps: requests of metadata would refuse these names.
+    with config_context(enable_metadata_routing=False):
+        return estimator.fit(X, y, **dict.fromkeys(_weight_parameters(estimator), weights))
 
 
 def _weight_parameters(estimator: Any) -> list[str]:

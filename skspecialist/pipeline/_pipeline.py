@@ -249,6 +249,11 @@ class SpecialistClassifier(ClassifierMixin, BaseSpecialist):
     Parameters
     ----------
     {parameters}
+    class_weight : "balanced", dict, list or None, default=None
+        Weights of the classes, which multiply ``sample_weight`` in the encoder, in the
+        estimators and in their comparison: "balanced" is inversely proportional to the
+        frequencies, a dictionary has the weights by label (others are one), and a list has one
+        entry per task. Probabilities are those of the weighted classes. None is equal weights.
     {seeds}
 
     Attributes
@@ -290,6 +295,44 @@ class SpecialistClassifier(ClassifierMixin, BaseSpecialist):
     task_types = "label"
     # The mixin's score is for a single task.
     score = BaseSpecialist.score
+
+    _parameter_constraints: dict = {
+        **BaseSpecialist._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
+    def __init__(
+        self,
+        generalist: Any = None,
+        structure: Any = None,
+        encoder: Any = None,
+        estimator: Any = None,
+        *,
+        candidates: Any = "auto",
+        strategy: str = "stack",
+        task_features: str = "structure",
+        cv: Any = 3,
+        loss: str | Callable[..., Any] = "auto",
+        n_timesteps: int | None = None,
+        class_weight: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            generalist,
+            structure,
+            encoder,
+            estimator,
+            candidates=candidates,
+            strategy=strategy,
+            task_features=task_features,
+            cv=cv,
+            loss=loss,
+            n_timesteps=n_timesteps,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
 
     @property
     def classes_(self) -> Any:

@@ -11,11 +11,12 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.utils.class_weight import compute_sample_weight
 
 from .._base.estimator import pinned_settings
 from .._base.sklearn_compat import safe_indexing
 from .._data.ragged import after_the_end, pad_list
-from .._data.task_columns import read_tasks
+from .._data.task_columns import of_kind, read_tasks
 from .._data.tasks import TaskTargets
 from .._data.validation import (
     check_labels,
@@ -38,6 +39,7 @@ __all__ = [
     "read_sequences",
     "split_sequences",
     "varied_tasks",
+    "weigh_classes",
 ]
 
 # Draws of a random split, until no class is missing where it is needed. A class of two
@@ -173,6 +175,32 @@ def read_sequences(
                 "strategy='generalist'."
             )
     return X
+
+
+def weigh_classes(class_weight: Any, y: Any, sample_weight: Any) -> np.ndarray:
+    """Return weights of the values, shape (n_sequences, n_tasks), with those of their classes.
+
+    Parameters
+    ----------
+    class_weight : "balanced", dict or list of these
+        Parameter of :class:`SpecialistClassifier`.
+    y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
+        Class labels, which may be missing.
+    sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks) or None
+        Weights of the sequences, which are multiplied.
+    """
+    columns = TaskTargets.columns(y)
+    given = class_weight if isinstance(class_weight, list) else [class_weight] * len(columns)
+    if len(given) != len(columns):
+        raise ValueError(f"class_weight has {len(given)} entries, but y has {len(columns)} tasks.")
+    weights = np.ones((len(columns[0]), len(columns)))
+    for weight, own, values in zip(weights.T, given, columns, strict=True):
+        known = ~is_missing(values)
+        labels = of_kind(values[known], "label", "y")
+        if len(labels):
+            weight[known] = compute_sample_weight(own, np.asarray(labels.tolist()))
+    merged = validate_sample_weight(sample_weight, weights.shape)
+    return weights if merged is None else weights * merged
 
 
 def merge_sequences(

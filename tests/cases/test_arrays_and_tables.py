@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
+from sklearn.metrics import accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -168,9 +169,13 @@ def test_tables_of_pyarrow_keep_names_and_kinds():
 
 def test_a_table_of_tasks_keeps_their_names_and_kinds():
     tasks = pd.DataFrame({"speed": Y[:, 0], "won": LABELS[:, 1].astype(int)})
-    predicted = new_pipeline().fit(X, tasks).predict(X)
-    assert predicted.shape == (120, 2)
-    assert set(predicted[:, 1]) <= {0, 1}
+    rows = pd.DataFrame(X.reshape(120, -1), index=range(7, 127))
+    fitted = new_pipeline(n_timesteps=X.shape[1]).fit(rows, tasks)
+    predicted = fitted.predict(rows)
+    assert predicted.dtypes.equals(tasks.dtypes)
+    assert predicted.index.equals(rows.index)
+    assert accuracy_score(tasks["won"], predicted["won"]) > 0.5
+    assert fitted.add_task(rows, tasks["won"]).predict(rows).columns[-1] == "task0"
 
 
 def test_a_generalist_with_names_of_its_own_is_kept_in_the_pipeline():

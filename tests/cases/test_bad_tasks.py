@@ -101,9 +101,9 @@ def test_one_bad_task_changes_no_other_in_structure_and_encoder(bad, kind):
         encoder = small_encoder().fit(X, both, step_weights=weights)
     reference = small_encoder().fit(X, alone, step_weights=weights[:, 1:])
     assert_array_equal(encoder.mask_, np.vstack([np.zeros(2), reference.mask_[0]]))
-    assert_array_equal(encoder.predict(X)[:, 1], reference.predict(X)[:, 0])
+    assert_array_equal(encoder.predict(X).iloc[:, 1], reference.predict(X).iloc[:, 0])
     assert encoder.step_weights_.shape == (6, 2)
-    assert [str(v) for v in encoder.predict(X)[:, 0]] == [str(values[0])] * 120
+    assert [str(v) for v in encoder.predict(X).iloc[:, 0]] == [str(values[0])] * 120
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
@@ -158,8 +158,8 @@ def test_bad_tasks_change_no_other_in_the_pipeline(strategy):
     with pytest.warns(SpecialistWarning, match="'one class' of y has one class only"):
         pipeline.fit(X, both)
     alone = clone(pipeline).fit(X, both[["good"]])
-    assert_array_equal(pipeline.predict(X)[:, -1], alone.predict(X)[:, 0])
+    assert_array_equal(pipeline.predict(X).iloc[:, -1], alone.predict(X).iloc[:, 0])
     assert pipeline.predicted_from_[:-1] == ["null"] * 4
-    assert [str(v) for v in pipeline.predict(X)[0, :-1]] == ["0.0", "a", "nan", "1.0"]
+    assert [str(v) for v in pipeline.predict(X).iloc[0, :-1]] == ["0.0", "a", "nan", "1.0"]
     assert "fewer than two values" in pipeline.fallback_reason_[0]
     assert pipeline.weights_[-1] == alone.weights_[0]

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GroupKFold
+from numpy.testing import assert_array_equal
+from sklearn import config_context
+from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from skspecialist import (
     SparseSpecialistEncoder,
     SparseSpecialistEncoderCV,
+    SpecialistClassifier,
     SpecialistPipeline,
+    SpecialistRegressor,
     TaskLocalizer,
 )
 
@@ -39,3 +43,23 @@ def test_groups_reach_the_splitter_of_an_encoder_in_a_pipeline():
     pipeline = SpecialistPipeline(encoder=encoder, strategy="specialist", random_state=0)
     y = X[:, 1, 0] + 0.3 * RNG.normal(size=240)
     assert pipeline.fit(X, y, groups=RECORDINGS).encoder_ is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [SpecialistClassifier, SpecialistRegressor])
+def test_a_grid_search_in_two_workers_routes_groups_and_weights(kind):
+    rng = np.random.default_rng(0)
+    X, groups = rng.normal(size=(90, 4, 2)), np.arange(90) // 3
+    y = X[:, 1, 0] + 0.1 * rng.normal(size=90)
+    y = y if kind is SpecialistRegressor else np.where(y > 0, "up", "down")
+    weights = rng.integers(1, 3, 90).astype(float)
+    params = {"candidates": ["steps"], "random_state": 0}
+    with config_context(enable_metadata_routing=True):
+        model = kind(**params).set_fit_request(groups=True, sample_weight=True)
+        model.set_score_request(sample_weight=True)
+        search = GridSearchCV(model, {"cv": [2, 3]}, cv=GroupKFold(2), n_jobs=2)
+        search.fit(X, y, groups=groups, sample_weight=weights)
+    alone = kind(**params, cv=search.best_params_["cv"])
+    expected = alone.fit(X, y, groups=groups, sample_weight=weights).predict(X)
+    assert_array_equal(search.predict(X), expected)
+    assert search.best_score_ > 0.8

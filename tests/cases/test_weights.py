@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from skspecialist import (
     SparseSpecialistEncoder,
+    SpecialistClassifier,
     SpecialistPipeline,
     SpecialistRegressor,
     TaskStructureIdentifier,
@@ -46,6 +47,19 @@ def test_an_integer_weight_is_repetition_and_zero_is_absence(params, kind):
     one = clone(pipeline).fit(X, y, sample_weight=COUNTS)
     other = clone(pipeline).fit(X[REPEATED], y[REPEATED])
     assert_array_equal(one.predict(X), other.predict(X))
+
+
+def test_class_weights_are_sample_weights():
+    y = np.column_stack([Y[:, 0] > 1, Y[:, 1] > 0]).astype(int)
+    balanced = np.column_stack([compute_sample_weight("balanced", labels) for labels in y.T])
+    new = {"strategy": "generalist", "random_state": 0}
+    weighted = SpecialistClassifier(**new).fit(X, y, sample_weight=2 * balanced).predict_proba(X)
+    for class_weight in ("balanced", ["balanced", "balanced"]):
+        found = SpecialistClassifier(**new, class_weight=class_weight).fit(X, y).predict_proba(X)
+        assert_allclose(found, weighted, atol=1e-6)
+    assert weighted[0][:, 1].mean() > 1.5 * y[:, 0].mean()
+    with pytest.raises(ValueError, match="class_weight has 3 entries, but y has 2 tasks"):
+        SpecialistClassifier(**new, class_weight=[None] * 3).fit(X, y)
 
 
 def test_given_splits_are_those_of_the_repeated_sequences():

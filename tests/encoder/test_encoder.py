@@ -209,8 +209,8 @@ def test_class_labels_and_both_kinds_of_tasks(data):
     y = pd.DataFrame({"label": labels, "value": data.y[:, 1]})
     prediction = quick().fit(data.X, y).predict(data.X)
     assert prediction.shape == (300, 2)
-    assert set(prediction[:, 0]) <= {"high", "low"}
-    assert prediction[:, 1].astype(float).std() >= 0
+    assert set(prediction.iloc[:, 0]) <= {"high", "low"}
+    assert prediction.iloc[:, 1].std() >= 0
 
 
 class Interrupt(Callback):

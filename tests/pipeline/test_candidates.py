@@ -94,7 +94,7 @@ def test_an_estimator_by_name_of_the_task():
     # Heads of the other tasks stay the default ones.
     other = fit(pd.DataFrame(BOTH), candidates=["steps"], estimator={"amount": Ridge()})
     default = fit(pd.DataFrame(BOTH), candidates=["steps"])
-    assert_array_equal(other.predict(X)[:, 1], default.predict(X)[:, 1])
+    assert_array_equal(other.predict(X)["label"], default.predict(X)["label"])
 
 
 @pytest.mark.parametrize(
