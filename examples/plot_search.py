@@ -12,7 +12,7 @@ selects the one with the fewest features.
 # Data
 # ----
 #
-# Thirty persons with ten sequences each. A step consists of eight principal components of the
+# Forty persons with ten sequences each. A step consists of eight principal components of the
 # image of a handwritten digit, and an offset that depends on the person. Three tasks depend on
 # segments of three steps.
 
@@ -27,10 +27,10 @@ from skspecialist.datasets import make_digit_sequences
 from skspecialist.metrics import structure_scores
 from skspecialist.model_selection import one_standard_error_rule
 
-data = make_digit_sequences(300, n_timesteps=24, n_tasks=3, segment_length=3, random_state=0)
-person = np.arange(300) // 10
-offset = 0.2 * np.random.default_rng(0).normal(size=(30, 1, 8))
-X = PCA(8).fit_transform(data.X.reshape(-1, 64)).reshape(300, 24, 8) + offset[person]
+data = make_digit_sequences(400, n_timesteps=24, n_tasks=3, segment_length=3, random_state=0)
+person = np.arange(400) // 10
+offset = 0.2 * np.random.default_rng(0).normal(size=(40, 1, 8))
+X = PCA(8).fit_transform(data.X.reshape(-1, 64)).reshape(400, 24, 8) + offset[person]
 
 # %%
 # Search
@@ -83,7 +83,7 @@ legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, label
 # Comparison with the ground truth
 # --------------------------------
 #
-# Fitted to all sequences and compared with the true steps, the sparser of the two is not worse:
+# Candidates fitted to all sequences, compared with the true steps:
 
 structures = {
     "best": search.estimator.set_params(**results.params[best]).fit(X, data.y).step_mask_,

@@ -43,7 +43,7 @@ TaskStructureDisplay.from_estimator(pipeline.structure_, true_step_tasks=train.s
 # %%
 # The evidence for each task:
 
-print(pipeline.report())
+pipeline.report()
 
 # %%
 # Decisions on new cases
