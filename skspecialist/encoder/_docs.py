@@ -160,9 +160,9 @@ ENCODER_DOCS = {
         input_noise : float or "auto", default="auto"
             Standard deviation of the normal noise that is added to the standardized features
             while the tasks are learned, against overfitting [3]_. "auto" tries 0 and 0.3 with
-            dense networks and takes the one with better held-out predictions: curved
-            tasks with many samples need none, few or noisy samples need some. Without a search
-            "auto" is 0.
+            dense networks, and takes 0.3 if its held-out loss is within one standard error of
+            the best: curved tasks with many samples need none, few or noisy samples some.
+            Without a search "auto" is 0.
         """,
     "latent_attributes": """
         mask_ : ndarray of shape (n_tasks, n_components), float64

@@ -329,13 +329,13 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     ``fit`` takes four steps. (1) *Number of latents*: an encoder into as many latents as the
     tasks have outputs learns the tasks. The rank of its slopes proposes a number of latents,
     and narrower encoders check it: the smallest number is taken that predicts held-out
-    samples about as well as the best, in each task. A mask alone often keeps one latent too
-    many, which then contains what no task uses. (2) *Mask*: the best of these is trained
-    further, now with the penalty on its mask; a proximal step in the metric of Adam [2]_ sets
-    entries to exactly zero. (3) *Refit*: the heads again, without penalty, on the latents they
-    kept. (4) *Reconstruction*: these latents stay fixed while others, made independent of them,
-    learn what else the decoder needs, by default not before they are needed (``decoder``).
-    Reconstruction therefore cannot change the latents of the tasks.
+    samples about as well as the best, in each task and on average. A mask alone often keeps
+    one latent too many, which then contains what no task uses. (2) *Mask*: the best of these
+    is trained further, now with the penalty on its mask; a proximal step in the metric of
+    Adam [2]_ sets entries to exactly zero. (3) *Refit*: the heads again, without penalty, on
+    the latents they kept. (4) *Reconstruction*: these latents stay fixed while others, made
+    independent of them, learn what else the decoder needs, by default not before they are
+    needed (``decoder``). Reconstruction therefore cannot change the latents of the tasks.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from scipy import stats
+from sklearn.linear_model import RidgeCV
 
 from .._base.sklearn_compat import Interval
 from .._stats.model_comparison import standard_error
@@ -31,11 +32,15 @@ __all__ = [
 
 VALIDATION_FRACTION = 0.2  # default
 SEARCH_SHARE = 0.3  # part of the epochs in the search: the best net is trained further
+# Part of the epochs that decides on inputs and noise, which differ early: in trials it made the
+# same choices, and proposed the same numbers of latents, as SEARCH_SHARE.
+SCREEN_SHARE = 0.12
 NO_VARIANCE = 1e-7  # share of the largest variance: principal axes below it are rounding errors
 MAX_RANK_ROWS = 400  # steps at which slopes are compared
 # Share of the largest slope above which a direction counts. It separated the directions that
 # tasks use in trials, where they were known; the proposed number is checked, whatever it is.
 RANK_SHARE = 0.02
+RIDGE_STRENGTHS = np.logspace(-4, 2, 13)  # relative to the number of samples
 LOST_SHARE = 0.1  # of what a linear model explains: a task that loses less is not lost
 
 
@@ -152,8 +157,10 @@ class SparsityPath:
                 if not learn.any():
                     continue
                 mean = values[learn].mean(axis=0)
-                ridge = mean + _ridge(design[learn], values[learn], design[rows])
-                for row, guess in zip(errors, (found[folds == fold], ridge, mean), strict=True):
+                ridge = RidgeCV(RIDGE_STRENGTHS * learn.sum()).fit(design[learn], values[learn])
+                linear = ridge.predict(design[rows]).reshape(len(rows), -1)
+                guesses = found[folds == fold], linear, mean
+                for row, guess in zip(errors, guesses, strict=True):
                     row[folds == fold] = ((guess - values[rows]) ** 2).sum(axis=1)
             errors *= weights[self.rows, task]
             worse = errors[0] - errors[1]
@@ -167,16 +174,20 @@ class SparsityPath:
         It may lose ``tolerance`` of the explained loss, and one standard error (Breiman et al.
         1984, section 3.4.3). That is the error of the difference or, if less, of the best: a
         point that fails in a single fold has a large error of the difference. Numbers of
-        latents are judged task by task, or the latent of one task among many would be lost.
+        latents are also judged task by task, or the latent of one task among many would be
+        lost; the mean over tasks finds a small loss of all of them, such as of class labels,
+        whose losses vary more.
         """
         losses = [self.null_losses, self.best, self.losses[point]]
         # The error over samples shrinks with their number, but the randomness of the
         # training, which differs between folds, does not.
         if self.n_folds > 1:
             losses = [self.by_fold(each, by_task=True) for each in losses]
-        if self.supports:
-            losses = [each.mean(axis=1, keepdims=True) for each in losses]
-        null, best, own = losses
+        means = [each.mean(axis=1, keepdims=True) for each in losses]
+        return all(self._is_near(*each) for each in ([means] if self.supports else [means, losses]))
+
+    def _is_near(self, null: np.ndarray, best: np.ndarray, own: np.ndarray) -> bool:
+        """Compare losses (n_values, n_tasks) with those of the best point, in each column."""
         n_values, n_tasks = own.shape
         # One standard error is exceeded by chance with probability 0.16. This is that of the
         # largest of n_tasks errors: 0.84 ** (1 / n_tasks) is not exceeded in a single one.
@@ -291,6 +302,7 @@ class _Trained(NamedTuple):
     module: Bottlenecks
     groups: list[int]  # of the folds
     noise: float
+    losses: np.ndarray  # of the samples held out
 
 
 def search_width(
@@ -302,10 +314,11 @@ def search_width(
 ) -> tuple[Bottlenecks | None, Inputs]:
     """Add numbers of latents to a path until the chosen one is settled.
 
-    1. Dense networks, of ``max_width`` latents, choose inputs and noise by held-out losses.
-    2. The rank of the slopes of the better one proposes the number of latents: a wide network
+    1. Dense networks, of ``max_width`` latents and trained briefly, choose inputs and noise by
+       held-out losses.
+    2. The rank of the slopes of the best one proposes the number of latents: a wide network
        is trained more reliably than narrow ones.
-    3. Narrow networks of this number, and of one less, are compared with it; further ones, one
+    3. Networks of this number, and of one less, are compared with a dense one; further ones, one
        more first, follow until the chosen number is good and one less is not.
 
     Returns
@@ -318,35 +331,47 @@ def search_width(
     n_folds, trained = path.n_folds, {}
     path.losses[0] = path.null_losses
 
-    def train(of: Inputs, widths: list[int], noises: Sequence[float]) -> None:
-        """Train networks side by side; of those of equal width, the best counts."""
+    def train(
+        of: Inputs, widths: list[int], noises: Sequence[float], share: float = SEARCH_SHARE
+    ) -> list[_Trained]:
+        """Train networks side by side."""
         module = of.build(
             widths * n_folds,
             held_out=np.repeat(np.arange(n_folds), len(widths)).tolist(),
             noise=(np.asarray(noises) / of.scale).tolist() * n_folds,
         )
-        net = train_bottlenecks(of.data, trainer, module, share=SEARCH_SHARE)
+        net = train_bottlenecks(of.data, trainer, module, share=share)
         path.nets.append(net)
-        for place, losses in enumerate(path.held_out_losses(net.module_, of.data.X)):
-            width = widths[place]
-            if width not in path.losses or losses.mean() < path.losses[width].mean():
-                path.losses[width] = losses
-                groups = [fold * len(widths) + place for fold in range(n_folds)]
-                trained[width] = _Trained(of, net.module_, groups, noises[place])
+        losses = path.held_out_losses(net.module_, of.data.X)
+        groups = np.arange(len(widths) * n_folds).reshape(n_folds, -1).T.tolist()
+        each = zip(groups, noises, losses, strict=True)
+        return [_Trained(of, net.module_, *rest) for rest in each]
 
-    for each in inputs:
-        train(each, [max_width] * len(noises), noises)
-    dense = trained[max_width]
+    def best(tried: Sequence[_Trained]) -> _Trained:
+        return min(tried, key=lambda one: one.losses.mean())
+
+    tried = [
+        one
+        for each in inputs
+        for one in train(each, [max_width] * len(noises), noises, SCREEN_SHARE)
+    ]
+    # Noise regularizes: it is preferred within one standard error, over samples, of the best.
+    dense, noisy = best(tried), best([one for one in tried if one.noise == max(noises)])
+    worse = (noisy.losses - dense.losses).mean(axis=1)
+    if worse.mean() <= np.nan_to_num(standard_error(worse)):
+        dense = noisy
     guess = _rank(path, dense)
     # Two starts at the proposed number, since a narrow network can end in a poor optimum.
-    widths = [width for width in (guess - 1, guess, guess) if 0 < width < max_width]
+    widths = [width for width in (guess - 1, guess, guess) if 0 < width < max_width] + [max_width]
     while widths:
-        train(dense.inputs, widths, [dense.noise] * len(widths))
+        new = train(dense.inputs, widths, [dense.noise] * len(widths))
+        for width, one in zip(widths, new, strict=True):
+            trained[width] = best([one, trained.get(width, one)])
+            path.losses[width] = trained[width].losses
         chosen = int(path.chosen)
         below = int(max((width for width in path.losses if width < chosen), default=chosen))
         untried = [below + 1] if chosen == max_width else [chosen - 1]
         widths = untried * 2 if chosen - below > 1 else []
-    chosen = int(path.chosen)
     if chosen == 0:
         return None, dense.inputs
     found = trained[chosen]
@@ -425,24 +450,6 @@ def _add_shares(
     supports = (module.task_mask() > 0).unflatten(0, (path.n_folds, len(shares))).numpy()
     for place, share in enumerate(shares):
         path.losses[share], path.supports[share] = losses[place], supports[:, place]
-
-
-def _ridge(design: np.ndarray, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return predictions, without the mean, by ridge regression of a strength that fits best."""
-    center = design.mean(axis=0)
-    design, values = design - center, values - values.mean(axis=0)
-    roots, axes = np.linalg.eigh(design.T @ design)
-    products = axes.T @ (design.T @ values)
-    best, coefficients = np.inf, np.zeros_like(products)
-    for strength in np.logspace(-4, 2, 13) * max(roots.mean(), 1e-12):
-        shrunk = products / (roots.clip(0)[:, None] + strength)
-        residuals = values - design @ (axes @ shrunk)
-        # Generalized cross-validation (Golub, Heath and Wahba 1979).
-        free = len(design) - 1 - (roots.clip(0) / (roots.clip(0) + strength)).sum()
-        error = (residuals**2).sum() / max(free, 1e-12) ** 2
-        if free > 0 and error < best:
-            best, coefficients = error, shrunk
-    return np.asarray((rows - center) @ (axes @ coefficients))
 
 
 class GivenSparsityMixin:

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -19,6 +20,7 @@ from skspecialist.encoder._search import SparsityPath
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.metrics import block_r2
 from skspecialist.networks.penalties import L1
+from skspecialist.networks.training import StepData
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -355,6 +357,25 @@ def test_a_lost_task_is_learned_again_or_named(data, monkeypatch, n_lost, n_trai
     said = [str(warning.message) for warning in caught if "Lost tasks" in str(warning.message)]
     assert len(said) == (n_lost > 2)
     assert all("task2 " in text and "task1" not in text for text in said)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_size_is_too_small_if_one_task_or_all_lose_more_than_noise(shared):
+    """A loss of all tasks may be too small for each of them alone, as with class labels."""
+    rng = np.random.RandomState(0)
+    n_samples, n_tasks = 400, 6
+    weights = np.ones((n_samples, 1, n_tasks))
+    targets = list(rng.standard_normal((n_tasks, n_samples)))
+    data = StepData.from_arrays(np.zeros((n_samples, 1, 1)), weights, targets)
+    path = SparsityPath(replace(data, folds=torch.zeros(n_samples).long()), [0] * n_tasks, 0.0)
+    noise = rng.standard_normal((n_samples, n_tasks))
+    noise -= noise.mean(axis=0)
+    path.losses = {0: np.full_like(noise, 5.0), 4: 1 + rng.standard_normal(noise.shape)}
+    # In standard errors of a task: 1.9 are not exceeded in any, and 0.4 not by the mean.
+    lost = np.full(n_tasks, 1.2) if shared else 2.3 * (np.arange(n_tasks) == 2)
+    path.losses[3] = path.losses[4] + noise
+    path.losses[2] = path.losses[3] + lost / n_samples**0.5
+    assert (path.is_good(2), path.is_good(3), path.chosen) == (False, True, 3)
 
 
 @pytest.mark.parametrize("labels", [False, True])

