@@ -196,8 +196,8 @@ class RankOne(BaseAggregation):
     Parameters
     ----------
     n_iter : int, default=50
-        Number of power iterations. The test is valid also if the weights have not
-        converged.
+        Number of power iterations; with signed scores they are up to eight Lanczos iterations.
+        The test is valid also if the weights have not converged.
 
     Notes
     -----
@@ -256,6 +256,10 @@ class RankOne(BaseAggregation):
         return sums / np.sqrt(np.maximum(variances, 1.0))
 
 
+# Lanczos iterations converge as the square of as many power iterations do.
+MAX_LANCZOS = 8
+
+
 def _leave_one_out_vectors(scores: np.ndarray, n_iter: int, signed: bool) -> np.ndarray:
     """Return in column k the leading eigenvector of ``scores`` without row and column k.
 
@@ -271,15 +275,47 @@ def _leave_one_out_vectors(scores: np.ndarray, n_iter: int, signed: bool) -> np.
     columns = np.arange(len(scores))
     vectors = scores[:, start].copy()
     vectors[start, columns] = np.sqrt(np.maximum(norms[start, columns], 0.0))
-    for _ in range(n_iter):
-        if not signed:
-            vectors = np.maximum(vectors, 0.0)
-        np.fill_diagonal(vectors, 0.0)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=0), 1e-300)
-        vectors = scores @ vectors
-    if not signed:
-        vectors = np.maximum(vectors, 0.0)
     np.fill_diagonal(vectors, 0.0)
+    if signed:
+        return _lanczos_vectors(scores, _unit(vectors), min(n_iter, MAX_LANCZOS))
+    for _ in range(n_iter):
+        vectors = np.maximum(scores @ _unit(np.maximum(vectors, 0.0)), 0.0)
+        np.fill_diagonal(vectors, 0.0)
+    return _unit(vectors)
+
+
+def _lanczos_vectors(scores: np.ndarray, start: np.ndarray, n_iter: int) -> np.ndarray:
+    """Return the leading eigenvectors by Lanczos' method [1]_, all columns at once.
+
+    References
+    ----------
+    .. [1] C. Lanczos, "An iteration method for the solution of the eigenvalue problem of linear
+       differential and integral operators", Journal of Research of the National Bureau of
+       Standards 45, 1950.
+    """
+    n = len(scores)
+    T = np.zeros((n, n_iter + 1, n_iter + 1))
+    basis, before, size = [start], np.zeros_like(start), np.zeros(n)
+    for j in range(n_iter):
+        product = scores @ basis[j]
+        np.fill_diagonal(product, 0.0)
+        T[:, j, j] = np.einsum("vk,vk->k", product, basis[j])
+        product -= T[:, j, j] * basis[j] + size * before
+        before, size = basis[j], np.linalg.norm(product, axis=0)
+        # An exhausted Krylov space goes on with zeros.
+        size = np.where(size > 1e-9 * np.abs(T[:, : j + 1, : j + 1]).max(axis=(1, 2)), size, 0.0)
+        T[:, j, j + 1] = T[:, j + 1, j] = size
+        basis.append(np.where(size > 0, product / np.where(size > 0, size, 1.0), 0.0))
+    values, vectors = np.linalg.eigh(T[:, :n_iter, :n_iter])
+    leading = np.abs(values).argmax(axis=1)
+    weights = vectors[np.arange(n), :, leading]
+    # The sign is that of an even number of power iterations.
+    weights = weights * np.where(weights[:, 0] < 0, -1.0, 1.0)[:, None]
+    found = sum(column * w for column, w in zip(basis[:n_iter], weights.T, strict=True))
+    return _unit(np.asarray(found))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300)
 
 
