@@ -6,6 +6,7 @@ from ._gaussian import FisherZ, Wilks
 from ._gcm import GCM
 from ._kci import KCI
 from ._moments import Moments
+from ._pcm import PCM
 from ._rcit import RCIT
 from ._stratified import Stratified
 
@@ -13,6 +14,7 @@ __all__ = [
     "CMI",
     "GCM",
     "KCI",
+    "PCM",
     "RCIT",
     "BaseIndependenceTest",
     "FisherZ",
@@ -30,6 +32,7 @@ TESTS: dict[str, type[BaseIndependenceTest]] = {
     "fisher_z": FisherZ,
     "gcm": GCM,
     "kci": KCI,
+    "pcm": PCM,
     "rcit": RCIT,
     "stratified": Stratified,
     "wilks": Wilks,

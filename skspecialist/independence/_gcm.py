@@ -17,7 +17,7 @@ from .._stats.weighted_chi2 import hall_buckley_eagleson
 from ._base import IndependenceResult, ResultFlag
 from ._sampled import SampledTest, answer
 
-__all__ = ["GCM"]
+__all__ = ["GCM", "CrossFit"]
 
 # Beyond this many columns a side's products of pairs would outnumber what it tests.
 MAX_COLUMNS_WITH_PAIRS = 4
@@ -133,7 +133,7 @@ class GCM(SampledTest):
     ) -> IndependenceResult:
         smoother: Any = RidgeSmoother(z, rng)
         if self.regressor is not None and z.shape[1]:
-            smoother = _CrossFit(self.regressor, z, rng)
+            smoother = CrossFit(self.regressor, z, rng)
         quadratic = self.features == "quadratic"
         sides = [_feature_groups(side, smoother, quadratic) for side in (x, y)]
         if not all(sides):
@@ -212,7 +212,7 @@ def _scalar_test(a: Group, b: Group, smoother: Any) -> IndependenceResult:
     return answer(n, statistic, pvalue, correlation, signed=True)
 
 
-class _CrossFit:
+class CrossFit:
     """Residuals of each fold from a regressor fitted to the others."""
 
     def __init__(self, regressor: RegressorMixin, z: np.ndarray, rng: np.random.Generator) -> None:

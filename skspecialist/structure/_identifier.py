@@ -82,8 +82,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         sequences per column for robust tests, and the window of the nearest steps below.
         For tests from one covariance it is "all" from five sequences per column, without
         missing steps and collinear features, and "band" otherwise, as for all other tests.
-    independence_test : {"auto", "robust", "cmi", "fisher_z", "gcm", "kci", "rcit", \
-            "stratified", "wilks"} or BaseIndependenceTest, default="auto"
+    independence_test : {"auto", "robust", "cmi", "fisher_z", "gcm", "kci", "pcm", \
+            "rcit", "stratified", "wilks"} or BaseIndependenceTest, default="auto"
         Conditional independence test. "robust" are score tests of the steps and of curved
         functions of them, valid for variances that change; they take missing steps, wide
         features and groups. They need sequences in memory and the criterion "direct", where

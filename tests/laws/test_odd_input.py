@@ -12,7 +12,7 @@ from skspecialist.baselines import (
     HMMBaseline,
     SelTaskBaseline,
 )
-from skspecialist.independence import CMI, GCM, KCI, RCIT, FisherZ, Stratified, Wilks
+from skspecialist.independence import CMI, GCM, KCI, PCM, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.metrics import block_r2, dci, infomec, mean_correlation_coefficient
 from skspecialist.structure import Selection
 from tests.refusals._refusals import blames
@@ -145,7 +145,9 @@ def test_selection_of_odd_sequences(odd):
     assert_finite_or_refused(lambda: (identifier.fit(ODD_X[odd]).score(ODD_X[odd]),), ["X"])
 
 
-@pytest.mark.parametrize("test", [FisherZ(), Wilks(), GCM(), RCIT(), KCI(), CMI(), Stratified()])
+@pytest.mark.parametrize(
+    "test", [FisherZ(), Wilks(), GCM(), RCIT(), KCI(), CMI(), Stratified(), PCM()]
+)
 @pytest.mark.parametrize("odd", [name for name in ODD_X if name != "one step"])
 def test_odd_samples(test, odd):
     x, y, z = np.asarray(ODD_X[odd], dtype=float)[:, :3, 0].T
