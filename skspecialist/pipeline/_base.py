@@ -402,7 +402,9 @@ class BaseSpecialist(
             splits=splits,
             loss=self.loss,
             new_candidates=partial(
-                task_candidates, estimator=self.estimator, selected=self.candidates
+                task_candidates,
+                estimator=self.estimator,
+                selected=self.candidates if splits else "auto",
             ),
             encode=may_encode if reads_latents(self.candidates) else False,
             reads=reads,

@@ -139,11 +139,18 @@ def check_candidates(estimator: Any, selected: Any, names: list[str]) -> None:
     named = [entry for entry in entries if not isinstance(entry, str)]
     for entry in named:
         is_triple = isinstance(entry, tuple | list) and len(entry) in (2, 3)
-        if not is_triple or entry[0] in BUILT_IN or entry[2:] not in ((), *[(p,) for p in PARTS]):
+        if (
+            not is_triple
+            or entry[0] in BUILT_IN
+            or tuple(entry[2:]) not in ((), *[(p,) for p in PARTS])
+        ):
             raise ValueError(
                 "candidates must have names of the built-in ones, or tuples of a new name, an "
                 f"estimator and, optionally, one of {list(PARTS)}; got {entry!r}."
             )
+    new_names = [entry[0] for entry in named]
+    if len(set(new_names)) < len(new_names):
+        raise ValueError(f"candidates must have different names, got {new_names}.")
     unknown = {e for e in entries if isinstance(e, str)} - {"auto", *BUILT_IN}
     if unknown:
         raise ValueError(

@@ -67,9 +67,9 @@ class Decision:
     reason : str or None
         Reason against specializing, None for specialized tasks.
     gain, standard_error : float
-        Mean held-out loss of the generalist minus that of the combination (of the best
-        specialist, for a task that is not specialized), and its standard error; NaN without
-        a comparison.
+        Mean held-out loss of the generalist minus that of the combination or, if one candidate
+        is chosen, of the best that reads no steps minus that of the best specialist; and its
+        standard error. NaN without a comparison.
     evidence : Evidence or None
         Held-out scores and losses.
     """
@@ -187,12 +187,11 @@ def first_specialist(columns: dict[str, np.ndarray]) -> Decision:
 
 
 def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
-    """Return the specialist unless it loses to the generalist more than next to nothing.
+    """Return the best specialist unless it loses to the best other candidate.
 
-    Next to nothing is at most one standard error of the difference, and at most ``TOLERANCE``
-    of the loss that the generalist saves compared with the null model: the sparser candidate
-    is chosen by the one-standard-error rule [1]_, bounded where few sequences make the
-    standard error large.
+    It may lose one standard error of the difference, and ``TOLERANCE`` of the loss that the
+    other candidate saves compared with the null model: the sparser candidate is chosen by the
+    one-standard-error rule [1]_, bounded where few sequences make the standard error large.
 
     Parameters
     ----------
@@ -207,7 +206,6 @@ def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
        Trees", Wadsworth, 1984, section 3.4.3.
     """
     means = {name: losses.mean() for name, losses in evidence.losses.items()}
-    null = means.pop("null")
     specialists = [name for name in means if name in evidence.specialists]
     reference = min((name for name in means if name not in specialists), key=means.__getitem__)
     if not specialists:
@@ -215,7 +213,7 @@ def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
     best = min(specialists, key=means.__getitem__)
     differences = evidence.losses[reference] - evidence.losses[best]
     gain, error = float(differences.mean()), evidence.error(differences)
-    saved = max(0.0, null - means[reference])
+    saved = max(0.0, means["null"] - means[reference])
     # A NaN of the standard error, of a single group, specializes nothing.
     if gain >= -min(error, TOLERANCE * saved):
         return Decision({best: 1.0}, None, gain, error, evidence)

@@ -105,7 +105,9 @@ DOCS = {
         validation_gain_, validation_gain_se_ : ndarray of shape (n_tasks,)
             Mean held-out loss of the generalist minus that of the combination, and its standard
             error (over groups, where they are given): squared error in units of the task's
-            variance, log loss for class labels. NaN without a comparison.
+            variance, log loss for class labels. With "best", loss of the best candidate that
+            reads neither steps nor latents of the task, minus that of the best specialist. NaN
+            without a comparison.
         fallback_reason_ : list of (str or None)
             Reason why a task is not specialized; None for specialized tasks.
         step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
@@ -131,11 +133,12 @@ DOCS = {
         of the log loss for class labels, whose probabilities are first calibrated by one
         temperature per candidate; weights below 0.02 are dropped. Predictions are averaged over
         the fits of the folds and the final one, as in bagging, unless the generalist alone, or
-        the null model alone, has weight.
+        the null model alone, has weight, or environments are given.
 
         With "best" a task is specialized by the one-standard-error rule: unless that adds more to
-        the held-out loss than the standard error of the difference, or more than one per cent of
-        the loss that the generalist saves compared with the null model.
+        the held-out loss of the best other candidate than the standard error of the difference,
+        or more than one per cent of the loss that this candidate saves compared with the null
+        model.
         """,
     "references": """
         .. [1] Y. Zheng et al., "From Generalist to Specialist Representation", ICML 2026,

@@ -263,7 +263,7 @@ def _task_row(pipeline: Any, index: int) -> dict[str, Any]:
         "predicted_from": pipeline.predicted_from_[index],
         "weights": weights,
         "steps": steps.tolist(),
-        "pvalues": _step_pvalues(pipeline.structure_, steps, index),
+        "pvalues": _step_pvalues(pipeline, steps, index),
         "latents": np.flatnonzero(pipeline.mask_[index] > 0).tolist(),
         "loss": float(combined),
         "generalist_loss": float(losses["generalist"].mean()) if losses else np.nan,
@@ -274,15 +274,17 @@ def _task_row(pipeline: Any, index: int) -> dict[str, Any]:
     }
 
 
-def _step_pvalues(structure: Any, steps: np.ndarray, index: int) -> list[float]:
+def _step_pvalues(pipeline: Any, steps: np.ndarray, index: int) -> list[float]:
     """Return the least adjusted p-value of the segments that hold each step, NaN without one."""
+    structure, varied = pipeline.structure_, pipeline._representation.varied
     pvalues = getattr(structure, "adjusted_pvalues_", None)
     # Tasks that were added later have structures of their own.
-    if pvalues is None or index >= pvalues.shape[1]:
+    if pvalues is None or index >= len(varied) or not varied[index]:
         return [np.nan] * len(steps)
+    column = np.count_nonzero(varied[:index])  # constant tasks are not part of the structure
     first, stop = structure.segments_.T
     return [
-        float(np.min(pvalues[(first <= step) & (step < stop), index], initial=1.0))
+        float(np.min(pvalues[(first <= step) & (step < stop), column], initial=1.0))
         for step in steps
     ]
 

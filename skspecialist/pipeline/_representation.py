@@ -54,6 +54,8 @@ class Representation:
         Whether the steps of the tasks are the same in all sequences.
     n_generalist : int
         Number of generalist features.
+    varied : ndarray of shape (n_tasks,), bool
+        Tasks that the structure was fitted to: those of several values.
     steps : ndarray of shape (n_timesteps, n_tasks), bool
         Steps of each task, in any of the sequences.
     mask : ndarray of shape (n_tasks, n_latents), float
@@ -216,25 +218,26 @@ class Representation:
     def _fit_structure(self, data: LabeledSequences) -> np.ndarray:
         """Return the weights (n_sequences, n_timesteps, n_tasks) of the steps in the tasks."""
         self._n_tasks = len(data.tasks)
+        self.varied = data.varied
         if self.structure is None:
             return np.ones((*data.X.shape[:2], self._n_tasks))
-        self._varied = data.varied
-        if self._varied.any():
+        if self.varied.any():
             try:
                 _fit_part(self.structure, data.X, data)
             except TooFewSequencesError as error:
                 warn(f"The structure is left out: {error}")
-                self._varied, self._too_few = np.zeros_like(self._varied), str(error)
+                self.varied = np.zeros_like(self.varied)
+                self._too_few = "there are too few sequences to test its steps"
         return self._weights(data.X)
 
     def _weights(self, states: np.ndarray) -> np.ndarray:
-        if not self._varied.any():
+        if not self.varied.any():
             return np.zeros((*states.shape[:2], self._n_tasks))
         weights = self.structure.step_weights(states)
-        if not self._varied.all():
+        if not self.varied.all():
             # Tasks that are constant in these sequences have no steps.
             found, weights = weights, np.zeros((*weights.shape[:2], self._n_tasks))
-            weights[:, :, self._varied] = found
+            weights[:, :, self.varied] = found
         if weights.shape[2] != self._n_tasks:
             raise ValueError(
                 f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
@@ -271,7 +274,9 @@ class Representation:
             if len(own) and not np.array_equal(own, everything):
                 columns[kind] = own
         self.missing = [
-            None if columns else self._too_few or _missing_reason(steps, latents)
+            None
+            if columns
+            else self._too_few or _missing_reason(steps, latents, self.selects_stable)
             for columns, steps, latents in zip(self.columns, self.steps.T, used, strict=True)
         ]
 
@@ -352,12 +357,14 @@ def _pooled(states: np.ndarray, latents: np.ndarray, weights: np.ndarray) -> np.
     )
 
 
-def _missing_reason(steps: np.ndarray, latents: np.ndarray) -> str:
+def _missing_reason(steps: np.ndarray, latents: np.ndarray, selects_stable: bool) -> str:
     if not steps.any():
         return "no time step of this task was found"
-    if not latents.any():
+    if len(latents) and not latents.any():
         return "no latent of this task was found"
-    return "no feature of this task is stable across environments"
+    if selects_stable:
+        return "no feature of this task is stable across environments"
+    return "all steps belong to this task"
 
 
 def features_of(X: np.ndarray) -> Callable[[Representation], np.ndarray]:

@@ -104,6 +104,7 @@ def test_an_estimator_by_name_of_the_task():
         ({"candidates": [("steps", FOREST)]}, "candidates must have names"),
         ({"candidates": [("forest", FOREST, "columns")]}, "candidates must have names"),
         ({"candidates": [FOREST]}, "candidates must have names"),
+        ({"candidates": [("forest", FOREST), ("forest", Ridge())]}, "must have different names"),
         ({"estimator": (Ridge(),)}, "estimator must be one estimator, a pair"),
         ({"estimator": {"other": Ridge()}}, "estimator has estimators of .*'other'"),
     ],
@@ -118,3 +119,11 @@ def test_a_classifier_takes_them_too():
         candidates=["auto", ("forest", RandomForestClassifier(20), "steps")], cv=2, random_state=0
     ).fit(X, LABEL)
     assert fitted.score(X, LABEL) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:No latent lowers")
+def test_a_specialist_is_read_whatever_is_compared():
+    params = {"strategy": "specialist", "cv": 3, "encoder": SparseSpecialistEncoder(max_epochs=2)}
+    with pytest.warns(SpecialistWarning, match="candidates has no effect"):
+        fitted = fit(candidates=["pooled"], **params)
+    assert fitted.use_specialist_.all()

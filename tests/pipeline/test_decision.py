@@ -120,9 +120,10 @@ def names_of(decisions):
     return [next(iter(decision.weights)) for decision in decisions]
 
 
-@pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.5)])
+@pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.0)])
 def test_no_gain_specializes_as_often_as_chance_implies(saved, probability):
-    # One standard error is allowed, or nothing where the generalist saves nothing.
+    # One standard error is allowed, or nothing where the generalist saves nothing; where it is
+    # worse than the null model, this is what a specialist is compared with.
     n_tasks = 2000
     gains = np.random.default_rng(1).normal(size=(200, n_tasks, 2))
     gains[..., 1] = np.nan

@@ -117,3 +117,10 @@ def test_a_report_gives_the_reason_of_a_fallback():
 def test_a_report_without_a_comparison():
     frame = SpecialistPipeline(strategy="generalist").fit(X, Y).report().to_frame()
     assert frame["loss"].isna().all()
+
+
+@pytest.mark.filterwarnings("ignore:Task")
+def test_pvalues_belong_to_their_task_beside_a_constant_one(fitted):
+    constant = np.column_stack([np.ones(len(Y)), Y])
+    rows = fit(y=constant).report().to_frame()
+    assert rows["pvalues"].tolist()[1:] == fitted.report().to_frame()["pvalues"].tolist()
