@@ -107,6 +107,7 @@ class GroupRegression:
     ) -> None:
         self.groups = groups
         self.shape = (len(splits), len(Y))
+        self.known: dict[frozenset[int], np.ndarray] = {}  # losses by the set of groups
         self.splits = []
         for tasks, rows in _patterns(Y):
             columns = np.hstack([Y[task] for task in tasks])
@@ -257,8 +258,13 @@ class GroupRegression:
 
     def _marginal(self, order: np.ndarray) -> np.ndarray:
         """Return the gain of each group over those before it, shape (n_tasks, n_groups)."""
+        beginnings = [frozenset(order[:k].tolist()) for k in range(len(order) + 1)]
+        # Few groups have few subsets, which permutations soon repeat.
+        if not self.known.keys() >= set(beginnings):
+            losses = mean_present(self.losses(order), axis=0)
+            self.known.update(zip(beginnings, losses.T, strict=True))
         gains = np.empty((self.shape[1], len(order)))
-        gains[:, order] = -np.diff(mean_present(self.losses(order), axis=0))
+        gains[:, order] = -np.diff([self.known[groups] for groups in beginnings], axis=0).T
         return gains
 
 
