@@ -332,10 +332,14 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     samples about as well as the best, in each task and on average. A mask alone often keeps
     one latent too many, which then contains what no task uses. (2) *Mask*: the best of these
     is trained further, now with the penalty on its mask; a proximal step in the metric of
-    Adam [2]_ sets entries to exactly zero. (3) *Refit*: the heads again, without penalty, on
-    the latents they kept. (4) *Reconstruction*: these latents stay fixed while others, made
-    independent of them, learn what else the decoder needs, by default not before they are
-    needed (``decoder``). Reconstruction therefore cannot change the latents of the tasks.
+    Adam [2]_ sets entries to exactly zero. Linear heads determine latents up to a rotation only:
+    theirs are rotated to where each task reads few of them
+    (:func:`~skspecialist.encoder.sparse_rotation`), and a sparse regression of each task on
+    them selects its row of the mask, which the penalty then hardly affects. (3) *Refit*: the
+    heads again, without penalty, on the latents they kept. (4) *Reconstruction*: these latents
+    stay fixed while others, made independent of them, learn what else the decoder needs, by
+    default not before they are needed (``decoder``). Reconstruction therefore cannot change the
+    latents of the tasks.
 
     Parameters
     ----------
@@ -346,7 +350,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     sparsity : float, default=0.02
         From 0, dense, to 1, empty: the share of its explained loss that each task may lose for
         fewer latents (one standard error is granted in addition). The same
-        share of ``sparsity_max_`` is the weight of the penalty. In trials the last relevant
+        share of ``sparsity_max_`` is the weight of the penalty; without step 1, where the
+        explained loss is not estimated, ``sparsity`` itself is. In trials the last relevant
         latent explained 2.5 % or more, and a superfluous one hardly 1 %. 0 takes as many
         latents as the tasks have outputs, without step 1 or penalty.
     {penalty}
