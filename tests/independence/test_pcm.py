@@ -61,8 +61,8 @@ def test_the_statistic_is_that_of_the_paper():
 
 def test_any_regressor_and_several_columns():
     rng = np.random.default_rng(3)
-    x, z = rng.normal(size=(2, 100, 2))
-    y = np.column_stack([rng.normal(size=100), x[:, 0] + rng.normal(size=100)])
+    x, z = rng.normal(size=(2, 200, 2))
+    y = np.column_stack([rng.normal(size=200), x[:, 0] + rng.normal(size=200)])
     assert PCM(LinearRegression()).test(x, y, z).pvalue < 1e-3
     assert PCM(LinearRegression()).test(x, y[:, 0], z).pvalue > 0.01
     with pytest.raises(ValueError, match="regressor=SVC"):
