@@ -74,6 +74,16 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+# Read the Docs hosts several versions.
+if "READTHEDOCS_VERSION" in os.environ:
+    html_theme_options |= {
+        "navbar_start": ["navbar-logo", "version-switcher"],
+        "switcher": {
+            "json_url": "https://skspecialist.readthedocs.io/en/latest/_static/switcher.json",
+            "version_match": os.environ["READTHEDOCS_VERSION"],
+        },
+        "check_switcher": False,  # the file of a first version is not published yet
+    }
 WIDE_PAGES = ("index", "install", "comparison", "paper", "glossary", "changelog", "contributing")
 html_sidebars = {page: [] for page in WIDE_PAGES}
 

@@ -58,7 +58,7 @@ generalist.fit(train.data, train.target)
 
 def scores(model):
     """Return R2 of numbers and accuracy of labels."""
-    predictions = pd.DataFrame(model.predict(test.data), columns=test.target_names)
+    predictions = model.predict(test.data)
     return {
         name: r2_score(y, predictions[name])
         if y.dtype.kind == "f"
@@ -77,7 +77,7 @@ pd.DataFrame({"pipeline": scores(pipeline), "generalist": scores(generalist)}).T
 # satisfaction. They add up to the difference from the predictions for the mean case. Sources and
 # ratings of sentiment, which name the sentences here, were not used in the fit.
 
-case = int(pipeline.predict(test.data)[:, 0].astype(float).argmin())
+case = int(pipeline.predict(test.data)["satisfaction"].argmin())
 names = [
     f"{step}: {source}, {sentiment:+.1f}"
     for step, (source, sentiment) in enumerate(
