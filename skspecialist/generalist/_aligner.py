@@ -14,7 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base.estimator import ReferenceMixin, all_or_nothing
 from .._base.sklearn_compat import StrOptions, fit_context
-from .._data.validation import FLOATS, check_numbers, check_same_length, validate_steps
+from .._data.validation import (
+    FLOATS,
+    check_numbers,
+    check_same_length,
+    refuse_huge,
+    validate_steps,
+)
 
 __all__ = ["SpaceAligner"]
 
@@ -116,6 +122,7 @@ class SpaceAligner(
             raise ValueError("SpaceAligner requires y to be passed, but the target y is None.")
         X = validate_steps(self, X, ensure_min_samples=2)
         Y = check_numbers(y, "y", ensure_2d=False, allow_nd=True)
+        refuse_huge(Y, "y")
         check_same_length(X=X, y=Y)
         Y = Y[:, None] if Y.ndim == 1 else Y
         source, target = (Z.reshape(-1, Z.shape[-1]).astype(np.float64) for Z in (X, Y))
@@ -124,9 +131,10 @@ class SpaceAligner(
         source, target = source - self.source_mean_, target - self.target_mean_
         self.rotation_, self.scale_ = None, None
         if self.method == "affine":
-            alphas = max((source**2).sum(), np.finfo(float).tiny) * PENALTIES
-            model = RidgeCV(alphas, fit_intercept=False).fit(source, target)
-            self.coef_ = np.where(_varies(target), model.coef_.reshape(target.shape[1], -1).T, 0.0)
+            size = np.linalg.norm(source) or 1.0
+            model = RidgeCV(PENALTIES, fit_intercept=False).fit(source / size, target)
+            coef = model.coef_.reshape(target.shape[1], -1).T / size
+            self.coef_ = np.where(_varies(target), coef, 0.0)
             return self
         n = max(source.shape[1], target.shape[1])
         filled = [np.pad(Z, [(0, 0), (0, n - Z.shape[1])]) for Z in (source, target)]

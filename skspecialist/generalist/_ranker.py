@@ -218,7 +218,8 @@ class FeatureGroupRanker(TaskEstimatorMixin, SelectorMixin, BaseEstimator):
         self.feature_groups_ = self._resolve_groups()
         rng = check_random_state(self.random_state)
         splits = self._splits(X, y, groups, rng)
-        X = (X if X.ndim == 2 else X.mean(axis=1)).astype(np.float64)
+        X = X.astype(np.float64)
+        X = X if X.ndim == 2 else X.mean(axis=1)
         X = (X - X.mean(axis=0)) / np.where(X.std(axis=0) > 0, X.std(axis=0), 1.0)
 
         # 1. The ranking, in all samples.

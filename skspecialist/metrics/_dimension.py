@@ -80,7 +80,9 @@ def intrinsic_dimension(
     """
     if method == "two_nn" and n_neighbors is not None:
         raise ValueError(f"n_neighbors={n_neighbors} is of method='mle'; 'two_nn' has two.")
-    samples = np.unique(_check(X), axis=0)  # copies of a sample have no distance
+    samples = _check(X)
+    # In units of their size, squared distances of tiny numbers are not zero.
+    samples = np.unique(samples / (np.abs(samples).max() or 1.0), axis=0)
     k = 2 if method == "two_nn" else n_neighbors or 20
     if len(samples) <= k + 1:
         raise ValueError(
@@ -88,6 +90,7 @@ def intrinsic_dimension(
             "needed."
         )
     distances, _ = NearestNeighbors(n_neighbors=k).fit(samples).kneighbors()
+    distances = distances[distances[:, 0] > 0]
     if method == "mle":
         # Equation (8) of [2]: the inverse of a sample's dimension is the mean logarithm of the
         # ratios of the distance to neighbor k and to each nearer one.
