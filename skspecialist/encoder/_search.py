@@ -328,7 +328,7 @@ def search_width(
     inputs : Inputs
         Its inputs.
     """
-    n_folds, trained = path.n_folds, {}
+    n_folds, trained = path.n_folds, dict[int, _Trained]()
     path.losses[0] = path.null_losses
 
     def train(
