@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
@@ -53,6 +54,8 @@ N_DISTANCES = 400
 # Share of the unit diagonal that is added to the kernel of the landmarks, which is singular to
 # rounding where two of them are close.
 JITTER = 1e-10
+# Sequences per weight of a step, without which all steps have the same: as in linear regressions.
+PER_WEIGHT = 10
 # Values of the kernel between steps and landmarks that are in memory at a time: 64 MiB.
 BLOCK = 2**23
 
@@ -229,13 +232,14 @@ class StepMoments(TransformerMixin, BaseEstimator):
 
 
 class KernelMean(TransformerMixin, BaseEstimator):
-    """Mean over steps of random kernel features of each step.
+    """Weighted mean over steps of random kernel features of each step.
 
     A ridge regression on these features is one with the set kernel
-    :math:`k(x, x') = T^{-2} \\sum_{t, t'} \\exp(-\\gamma ||x_t - x'_{t'}||^2)` [1]_, in the
-    Nystroem approximation [2]_: the task is a sum, over the steps, of one smooth function of
-    the state. The width of the kernel, and whether columns are standardized first, are those
-    of the ridge regression of least leave-one-out error.
+    :math:`k(x, x') = \\sum_{t, t'} w_t w_{t'} \\exp(-\\gamma ||x_t - x'_{t'}||^2)` [1]_, in the
+    Nystroem approximation [2]_: the task is a weighted sum, over the steps, of one smooth
+    function of the state. The width of the kernel, and whether columns are standardized first,
+    are those of the ridge regression of least leave-one-out error. The weights of the steps are
+    non-negative: a step that does not belong to the task gets next to none.
 
     Parameters
     ----------
@@ -297,11 +301,42 @@ class KernelMean(TransformerMixin, BaseEstimator):
         is_scaled = min((False, True), key=lambda scaled: error((scaled, 1.0)))
         choice = min(((is_scaled, width) for width in WIDTHS), key=error)
         self.landmarks_, found = features(choice, self.n_components)
+        self.step_weights_ = np.full(self.n_timesteps, 1 / self.n_timesteps)
+        if 1 < self.n_timesteps <= len(X) / PER_WEIGHT:
+            self.step_weights_ = self._weigh_steps(steps.array, targets)
+            found = self.transform(steps.array)
         return found
+
+    def _weigh_steps(self, X: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return non-negative weights of the steps, of sum one.
+
+        The function of the state that is learned with equal weights has a value at each step:
+        the weights are those of the non-negative regression of the targets on these values.
+        They are leave-one-out values: others would fit the targets at irrelevant steps too.
+        """
+        size = max(1, BLOCK // (self.n_timesteps * len(self.landmarks_.rows)))
+        rows = np.arange(0, len(X), -(-len(X) // size))
+        features = self.landmarks_.features(X[rows].reshape(len(rows) * self.n_timesteps, -1), 1)
+        by_step = features.reshape(len(rows), self.n_timesteps, -1)
+        targets = targets[rows] - targets[rows].mean(axis=0)
+        axes = _axes_of(by_step.mean(axis=1), None)
+        _, alpha, coefficients = axes.regress(targets, KERNEL_ALPHAS)
+        # Without sequence i the coefficients b are b - (G + alpha)^-1 z_i e_i / (1 - h_i), for
+        # the residual e and the leverage h (Sherman-Morrison).
+        solved = axes.scores / (axes.eigenvalues + alpha)
+        leverages = (axes.scores * solved).sum(axis=1) + 1 / len(rows)
+        residuals = (targets - axes.scores @ coefficients) / (1 - leverages)[:, None]
+        rotated = (by_step - axes.mean) @ axes.axes
+        values = rotated @ coefficients
+        values -= np.matmul(rotated, solved[:, :, None]) * residuals[:, None, :]
+        values -= values.mean(axis=0)
+        columns = values.transpose(0, 2, 1).reshape(-1, self.n_timesteps)
+        weights = nnls(columns, targets.ravel())[0]
+        return weights / weights.sum() if weights.any() else self.step_weights_
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Return the features, shape (n_sequences, n_components)."""
-        return self.landmarks_.features(X, self.n_timesteps)
+        return self.landmarks_.features(X, self.n_timesteps, self.step_weights_)
 
 
 @dataclass
@@ -326,15 +361,18 @@ class Landmarks:
     gamma: float
     factor: np.ndarray
 
-    def features(self, X: np.ndarray, n_timesteps: int) -> np.ndarray:
-        """Return the means over steps, shape (n_sequences, n_components)."""
+    def features(
+        self, X: np.ndarray, n_timesteps: int, weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the weighted means over steps, shape (n_sequences, n_components)."""
+        weights = np.full(n_timesteps, 1 / n_timesteps) if weights is None else weights
         means = np.empty((len(X), len(self.rows)))
         size = max(1, BLOCK // (n_timesteps * len(self.rows)))
         for part in gen_batches(len(X), size):
             steps = self.scaler.transform(_steps_of(X[part], n_timesteps))
             kernel = rbf_kernel(steps, self.rows, gamma=self.gamma)
             # Decorrelation is linear: the mean comes first.
-            means[part] = kernel.reshape(-1, n_timesteps, len(self.rows)).mean(axis=1)
+            means[part] = weights @ kernel.reshape(-1, n_timesteps, len(self.rows))
         return np.asarray(solve_triangular(self.factor, means.T, lower=True).T)
 
 

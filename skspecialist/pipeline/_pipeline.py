@@ -91,9 +91,9 @@ DOCS = {
             Weights of the candidates of each task, of sum one: "generalist", "pooled" (mean, last
             and largest value over all steps), "kernel" (a smooth function of the whole
             sequence), "null" (the mean or the frequencies of the classes), "steps" (the
-            generalist at the task's steps), "steps_mean" (its mean), "steps_kernel" (a sum over
-            the task's steps of one smooth function), "latents" (the task's latents at its
-            steps), and "generalist+latents".
+            generalist at the task's steps), "steps_mean" (its mean), "steps_kernel" (a sum, with
+            non-negative weights, over the task's steps of one smooth function), "latents" (the
+            task's latents at its steps), and "generalist+latents".
         candidates_ : DataFrame
             One row per task and candidate: held-out loss, standard error of its difference from
             the generalist, weight, number of columns, and seconds of its fits. Empty without a

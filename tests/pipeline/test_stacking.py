@@ -37,16 +37,19 @@ def test_mean_features_are_those_of_the_mean_kernel():
     found = features.fit_transform(X, y)
     scaled = features.landmarks_.scaler.transform(X.reshape(-1, 2)).reshape(30, 3, 2)
     distances = ((scaled[:, None, :, None] - scaled[None, :, None, :]) ** 2).sum(axis=-1)
-    expected = np.exp(-features.landmarks_.gamma * distances).mean(axis=(2, 3))
+    kernel = np.exp(-features.landmarks_.gamma * distances)
+    weights = features.step_weights_
+    expected = np.einsum("t,ijtu,u->ij", weights, kernel, weights)
     np.testing.assert_allclose(features.transform(X), found, atol=1e-9)
     np.testing.assert_allclose(found @ found.T, expected, atol=1e-6)
 
 
-def test_the_order_of_the_steps_does_not_matter_to_a_sum():
-    X, y = sums(100)
-    candidate = KernelMean(6, n_components=20, random_state=0).fit(X.reshape(100, -1), y)
-    turned = X[:, ::-1].reshape(100, -1)
-    np.testing.assert_allclose(candidate.transform(turned), candidate.transform(X.reshape(100, -1)))
+@pytest.mark.parametrize("kind", ["amount", "label"])
+def test_steps_of_a_sum_are_weighed(kind):
+    X, y = sums(400, kind=kind)
+    features = KernelMean(6, random_state=0).fit(X.reshape(400, -1), y)
+    assert features.step_weights_[[1, 4]].min() > 0.3
+    assert np.delete(features.step_weights_, [1, 4]).max() < 0.1
 
 
 def test_moments_of_steps():
