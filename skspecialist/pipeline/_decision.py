@@ -169,6 +169,10 @@ def fit_tasks(
     data = representation.fit(data, states, stage)
     # Tasks that are added learn their row of the mask, whatever predicts them.
     representation.fit_encoder(data, stage, train=bool(encode) or reads is not None)
+    for i, decision in enumerate(decisions):
+        if folds and decision.reason == missing[i] and not representation.missing[i]:
+            reason = f"in a part of the sequences, {decision.reason}"
+            decisions[i] = replace(decision, reason=reason)
     if strategy == "specialist":
         decisions = [first_specialist(columns) for columns in representation.columns]
     for i in np.flatnonzero(~data.tasks.learned).tolist():

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "ReportMixin", "TaskReport"]
 
+# Sequences, with some of their parts left out, that are predicted at once.
+ROWS_AT_ONCE = 4096
+
 
 @dataclass
 class TaskReport:
@@ -66,6 +69,8 @@ class Explanation:
         Predicted amounts or probabilities: base plus the sum of the contributions.
     part_names, task_names : list of str
         Names of the steps, columns or latents, and of the tasks.
+    classes : list of (ndarray or None)
+        Classes of each task, in the order of its outputs; None for a continuous one.
     """
 
     contributions: list[np.ndarray]
@@ -73,6 +78,7 @@ class Explanation:
     predictions: list[np.ndarray]
     part_names: list[str]
     task_names: list[str]
+    classes: list[np.ndarray | None]
 
     def to_frame(self, sequence: int | None = 0) -> pd.DataFrame:
         """Return contributions as a table. Needs pandas.
@@ -85,23 +91,27 @@ class Explanation:
         Returns
         -------
         frame : pandas.DataFrame
-            One row per part, one column per task; of class labels the contributions to the
-            probability of the predicted class. For all sequences the rows have an index of
-            two levels, "sequence" and "part".
+            One row per part, one column per amount or per class: "task" or "task = class",
+            contributions to the probability of this class; of two classes only the second.
+            For all sequences the rows have an index of two levels, "sequence" and "part".
         """
         import pandas as pd
 
-        tables = [
-            np.take_along_axis(part, prediction.argmax(axis=1)[:, None, None], axis=2)[:, :, 0]
-            for part, prediction in zip(self.contributions, self.predictions, strict=True)
-        ]
         index = pd.Index(self.part_names, name="part")
-        if sequence is not None:
-            tables = [table[sequence] for table in tables]
-        else:
-            levels = [range(len(tables[0])), self.part_names]
+        rows = slice(None) if sequence is None else [sequence]
+        if sequence is None:
+            levels = [range(len(self.predictions[0])), self.part_names]
             index = pd.MultiIndex.from_product(levels, names=["sequence", "part"])
-        columns = {n: table.ravel() for n, table in zip(self.task_names, tables, strict=True)}
+        columns = {}
+        for name, classes, parts in zip(
+            self.task_names, self.classes, self.contributions, strict=True
+        ):
+            outputs = {name: 0}
+            if classes is not None:
+                outputs = {f"{name} = {label}": k for k, label in enumerate(classes)}
+                if len(outputs) == 2:
+                    outputs.pop(f"{name} = {classes[0]}")
+            columns |= {title: parts[rows, :, k].ravel() for title, k in outputs.items()}
         return pd.DataFrame(columns, index=index)
 
 
@@ -164,7 +174,7 @@ class ReportMixin:
         Parameters
         ----------
         X : array-like
-            Sequences, as in :meth:`fit`.
+            Sequences, as in :meth:`fit`, or one of them, (n_timesteps, n_features).
         by : {"steps", "columns", "latents"}, default="steps"
             Parts: the steps; the columns of a step, as the generalist gives them, at all steps
             (those of ``X`` without a generalist); or the latents of ``encoder_`` at all steps,
@@ -191,8 +201,11 @@ class ReportMixin:
         .. [1] E. Strumbelj and I. Kononenko, "Explaining prediction models and individual
            predictions with feature contributions", Knowledge and Information Systems 41, 2014.
         """
-        sequences = self._validate(X)
         final = self._representation
+        n_steps = len(final.steps)
+        if n_steps > 1 and getattr(X, "shape", ()) == (n_steps, self.n_features_in_ // n_steps):
+            X = np.asarray(X)[None]
+        sequences = self._validate(X)
         fits = {fit[0] for model in self._models for member in model.members for fit in member.fits}
         names = _part_names(final, by, fits - {final})
         states = States(sequences)
@@ -201,24 +214,33 @@ class ReportMixin:
             for fit in fits
         }
 
-        def scores(mask: np.ndarray) -> list[np.ndarray]:
-            features = {fit: masked(mask) for fit, masked in maskers.items()}
-            return [model.scores(features.__getitem__) for model in self._models]
+        def scores(masks: np.ndarray) -> list[np.ndarray]:
+            """Return scores of shape (n_masks, n_sequences, n_outputs), by task."""
+            features = {
+                fit: np.concatenate([masked(mask) for mask in masks])
+                for fit, masked in maskers.items()
+            }
+            shape = (len(masks), len(sequences), -1)
+            return [model.scores(features.__getitem__).reshape(shape) for model in self._models]
 
-        start = scores(np.zeros(len(names), dtype=bool))
-        totals = [np.zeros((len(sequences), len(names), part.shape[1])) for part in start]
+        start = scores(np.zeros((1, len(names)), dtype=bool))
+        totals = [np.zeros((len(names), *part.shape[1:])) for part in start]
+        n_chunks = -(-len(names) * len(sequences) // ROWS_AT_ONCE)
         for order in _orders(len(names), n_permutations, random_state):
-            joined, before = np.zeros(len(names), dtype=bool), start
-            for part in order:
-                joined[part] = True
-                after = scores(joined)
-                for total, new, old in zip(totals, after, before, strict=True):
-                    total[:, part] += new - old
+            # Row k has the first k + 1 parts of the order.
+            joined = np.argsort(order) <= np.arange(len(names))[:, None]
+            before = start
+            for places in np.array_split(np.arange(len(names)), min(n_chunks, len(names))):
+                after = scores(joined[places])
+                for total, old, new in zip(totals, before, after, strict=True):
+                    total[order[places]] += np.diff(np.concatenate([old[-1:], new]), axis=0)
                 before = after
-        contributions = [total / (2 * n_permutations) for total in totals]
-        base = [part[0] for part in start]
+        contributions = [total.swapaxes(0, 1) / (2 * n_permutations) for total in totals]
+        base = [part[0, 0] for part in start]
         predictions = [b + c.sum(axis=1) for b, c in zip(base, contributions, strict=True)]
-        return Explanation(contributions, base, predictions, names, list(self.tasks_.names))
+        classes = [task.classes for task in self.tasks_.tasks]
+        tasks = list(self.tasks_.names)
+        return Explanation(contributions, base, predictions, names, tasks, classes)
 
 
 def _part_names(final: Representation, by: str, others: set[Representation]) -> list[str]:
@@ -302,7 +324,11 @@ def _paragraph(row: dict[str, Any]) -> str:
         lines.append("no time step was found")
     if row["latents"]:
         lines.append(f"uses {_count(row['latents'], 'latent')}: {row['latents']}")
-    parts = ", ".join(f"{name} {weight:.2f}" for name, weight in row["weights"].items())
+    # Without steps of its own a task reads sums and means over all of them.
+    all_steps = {} if row["steps"] else dict.fromkeys(("steps_mean", "steps_kernel"), " (all)")
+    parts = ", ".join(
+        f"{name}{all_steps.get(name, '')} {weight:.2f}" for name, weight in row["weights"].items()
+    )
     lines.append(f"is predicted from {parts}")
     if not np.isnan(row["loss"]):
         lines.append(

@@ -37,8 +37,15 @@ def test_contributions_add_up_to_probabilities():
     explanation = classifier.explain(X[:20], n_permutations=2)
     total = explanation.base[0] + explanation.contributions[0].sum(axis=1)
     assert_allclose(total, classifier.predict_proba(X[:20]), atol=1e-6)
+    # Of two classes the probabilities are opposite: the table has that of the second.
     frame = explanation.to_frame(3)
-    assert frame.shape == (4, 1)
+    assert frame.columns.tolist() == ["task0 = up"]
+    assert_allclose(frame["task0 = up"], -explanation.contributions[0][3, :, 0], atol=1e-12)
+
+
+def test_a_single_sequence_is_explained_as_among_others(fitted):
+    of_all = fitted.explain(X[:5], n_permutations=2).to_frame(3)
+    assert_allclose(fitted.explain(X[3], n_permutations=2).to_frame(), of_all, atol=1e-9)
 
 
 def test_the_generalist_runs_once_for_all_parts():
