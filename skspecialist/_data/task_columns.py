@@ -139,6 +139,8 @@ def split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray]
         is_1d = array.ndim == 1
         columns = [array] if is_1d else list(array.T)
         names = [f"task{j}" for j in range(len(columns))]
+        if is_1d and isinstance(getattr(y, "name", None), str) and y.name:  # a series
+            names = [y.name]
     return [_check_column(column, allow_missing) for column in columns], names, is_1d
 
 
@@ -179,7 +181,9 @@ def of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
         try:
             floats[~missing] = values[~missing].astype(float)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"Task {name!r} of y is an amount, but it has {error}.") from error
+            raise ValueError(
+                f"Task {name!r} of y must have numbers, as an amount, got {values[~missing][0]!r}."
+            ) from error
         return floats
     present = values[~missing]
     if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():

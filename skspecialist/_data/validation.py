@@ -80,7 +80,8 @@ def as_array(values: Any, argument: str, dtype: Any = None) -> np.ndarray:
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         content = "" if dtype is None else " of numbers"
-        raise kind(f"{argument} must be an array{content}: {error}") from None
+        advice = " Pad shorter ones with NaN." if "inhomogeneous" in str(error) else ""
+        raise kind(f"{argument} must be an array{content}: {error}{advice}") from None
 
 
 def refuse_dates(values: Any, argument: str) -> None:

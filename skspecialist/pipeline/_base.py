@@ -158,9 +158,9 @@ class BaseSpecialist(
         Raises
         ------
         ValueError
-            If ``y`` is missing, ``X`` has NaN or ``X`` or ``y`` infinite values, all tasks are
-            constant, there is one environment only, a part raises it, or the encoder has a
-            ``checkpoint_dir`` and ``random_state`` is not an integer.
+            If ``y`` is missing, ``X`` or ``y`` has infinite values, or ``X`` NaN that no part
+            takes, all tasks are constant, there is one environment only, a part raises it, or
+            the encoder has a ``checkpoint_dir`` and ``random_state`` is not an integer.
 
         Warns
         -----
@@ -309,7 +309,7 @@ class BaseSpecialist(
         X = self._validate(X)
         amounts = [task.name for task in self.tasks_.tasks if not task.is_classification]
         if amounts:
-            raise ValueError(f"predict_proba needs class labels, but {amounts} are continuous.")
+            raise ValueError(f"{amounts} are continuous: use SpecialistClassifier for the labels.")
         features = features_of(X)
         probabilities = [model.scores(features) for model in self._models]
         return probabilities[0] if self.tasks_.is_1d else probabilities
@@ -393,6 +393,7 @@ class BaseSpecialist(
         reads: Representation | None = None,
     ) -> tuple[Representation, list[TaskModel]]:
         may_encode = None if self.encoder is None else True
+        selected = self.candidates if splits else "auto"
         return fit_tasks(
             data,
             new_representation,
@@ -401,11 +402,7 @@ class BaseSpecialist(
             strategy=self.strategy,
             splits=splits,
             loss=self.loss,
-            new_candidates=partial(
-                task_candidates,
-                estimator=self.estimator,
-                selected=self.candidates if splits else "auto",
-            ),
+            new_candidates=partial(task_candidates, estimator=self.estimator, selected=selected),
             encode=may_encode if reads_latents(self.candidates) else False,
             reads=reads,
         )

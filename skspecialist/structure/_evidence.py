@@ -229,10 +229,12 @@ def check_evidence(
             "not evidence for irrelevance; tested_ marks the steps that were tested."
         )
     if result.conditioning == "window":
+        is_flat = data.n_features == 1
         warn(
             f"{data.moments.n} sequences are few for {data.n_timesteps} steps: each segment was "
             "tested given the nearest steps only, not all others (conditioning_='window'), so that "
             "dependence on steps far away may be mistaken for its own."
+            + (" A flat X has one step per column, unless n_timesteps is given." if is_flat else "")
         )
 
 

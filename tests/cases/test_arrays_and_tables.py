@@ -175,7 +175,7 @@ def test_a_table_of_tasks_keeps_their_names_and_kinds():
     assert predicted.dtypes.equals(tasks.dtypes)
     assert predicted.index.equals(rows.index)
     assert accuracy_score(tasks["won"], predicted["won"]) > 0.5
-    assert fitted.add_task(rows, tasks["won"]).predict(rows).columns[-1] == "task0"
+    assert fitted.add_task(rows, tasks["won"].rename("again")).predict(rows).columns[-1] == "again"
 
 
 def test_a_generalist_with_names_of_its_own_is_kept_in_the_pipeline():

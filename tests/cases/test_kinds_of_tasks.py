@@ -119,7 +119,7 @@ def test_task_types_that_do_not_match_y_are_refused(task_types, match):
 def test_amounts_are_refused_by_the_classifier_and_strings_by_the_regressor():
     with pytest.raises(ValueError, match="Unknown label type"):
         classifier().fit(X, Y)
-    with pytest.raises(ValueError, match="'task0' of y is an amount"):
+    with pytest.raises(ValueError, match="'task0' of y must have numbers"):
         regressor().fit(X, np.where(LABELS, "a", "b"))
 
 
