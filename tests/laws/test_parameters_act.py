@@ -129,7 +129,10 @@ OTHER = {
     "sparsities": [[0.4]],
     "sparsity": [0.9, 0.0],
     "strategy": ["generalist", "best"],
-    "structure": [TaskStructureIdentifier(3, alpha=0.99, correction="none")],
+    "structure": [
+        TaskStructureIdentifier(3, alpha=0.99, correction="none"),
+        TaskStructureIdentifier(1, alpha=0.01),
+    ],
     "task_features": ["all"],
     "task_types": ["label", "amount"],
     "task_weight": [[1.0, 9.0]],
