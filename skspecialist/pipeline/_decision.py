@@ -170,9 +170,8 @@ def fit_tasks(
     # Tasks that are added learn their row of the mask, whatever predicts them.
     representation.fit_encoder(data, stage, train=bool(encode) or reads is not None)
     for i, decision in enumerate(decisions):
-        if folds and decision.reason == missing[i] and not representation.missing[i]:
-            reason = f"in a part of the sequences, {decision.reason}"
-            decisions[i] = replace(decision, reason=reason)
+        if folds and missing[i] and decision.reason == missing[i] != representation.missing[i]:
+            decisions[i] = replace(decision, reason=f"in a part of the sequences, {missing[i]}")
     if strategy == "specialist":
         decisions = [first_specialist(columns) for columns in representation.columns]
     for i in np.flatnonzero(~data.tasks.learned).tolist():

@@ -102,7 +102,7 @@ class Explanation:
         if sequence is None:
             levels = [range(len(self.predictions[0])), self.part_names]
             index = pd.MultiIndex.from_product(levels, names=["sequence", "part"])
-        columns = {}
+        columns: dict[str, np.ndarray] = {}
         for name, classes, parts in zip(
             self.task_names, self.classes, self.contributions, strict=True
         ):
@@ -122,6 +122,7 @@ class ReportMixin:
         _models: list[Any]
         _representation: Representation
         _validate: Any
+        n_features_in_: int
         tasks_: Any
 
     @property
