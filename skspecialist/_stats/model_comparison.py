@@ -286,10 +286,12 @@ def predict_values(task: Any, scores: np.ndarray) -> np.ndarray:
 def _callable_losses(
     loss: Callable[..., Any], truth: np.ndarray, prediction: np.ndarray
 ) -> np.ndarray:
-    losses = np.asarray(loss(truth, prediction), dtype=float)
+    losses = np.asarray(loss(truth, prediction))
+    if losses.dtype.kind not in "fiub":
+        raise ValueError(f"loss must return numbers, got {losses.dtype}.")
     if losses.shape != truth.shape or not np.isfinite(losses).all():
         raise ValueError(
             f"loss must return one finite value for each sample, shape {truth.shape}, "
             f"got {losses.shape}, {np.isfinite(losses).sum()} of them finite."
         )
-    return losses
+    return losses.astype(float)

@@ -288,10 +288,8 @@ class KernelMean(TransformerMixin, BaseEstimator):
         """Fit, and return the features of the same sequences."""
         steps, targets = Values(X), _ridge_targets(y)
 
-        def features(choice: tuple[bool, float], n_components: int) -> tuple[Landmarks, np.ndarray]:
-            return _kernel_features(
-                steps, self.n_timesteps, *choice, n_components, self.random_state
-            )
+        def features(choice: tuple[bool, float], n: int) -> tuple[Landmarks, np.ndarray]:
+            return _kernel_features(steps, self.n_timesteps, *choice, n, self.random_state)
 
         def error(choice: tuple[bool, float]) -> float:
             axes = _axes_of(features(choice, min(self.n_components, N_TRIED))[1], None)
@@ -387,10 +385,19 @@ def _kernel_features(
     order = np.random.default_rng(seed).permutation(len(rows))[:n_components]
     landmarks = scaler.transform(rows[order])
     gamma = 1 / (width * median)
-    kernel = rbf_kernel(landmarks, gamma=gamma)
-    kernel.flat[:: len(kernel) + 1] += JITTER
-    found = Landmarks(scaler, landmarks, gamma, cholesky(kernel, lower=True))
+    found = Landmarks(scaler, landmarks, gamma, _factor(rbf_kernel(landmarks, gamma=gamma)))
     return found, found.features(steps.array, n_timesteps)
+
+
+def _factor(kernel: np.ndarray) -> np.ndarray:
+    """Return the Cholesky factor of a kernel matrix."""
+    jitter = JITTER
+    while True:
+        kernel.flat[:: len(kernel) + 1] += jitter
+        try:
+            return np.asarray(cholesky(kernel, lower=True))
+        except np.linalg.LinAlgError:  # distances beside a huge outlier are rounded
+            jitter *= 10
 
 
 @lru_cache(maxsize=4)

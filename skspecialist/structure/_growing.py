@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._data.tasks import TaskTargets
-from .._data.validation import check_numbers, refuse_huge
+from .._data.validation import check_numbers, check_same_length, refuse_huge
 from ..independence._moments import FoldedMoments
 from ._known import KnownTasks, task_columns
 from ._segments import is_dask, resolve_segments
@@ -30,6 +30,8 @@ def read_batch(identifier: Any, X: Any, y: Any, classes: Any) -> list[KnownTasks
         identifier._targets = (
             TaskTargets.first_of_many(y, classes, identifier) if observed else None
         )
+    if y is not None:
+        check_same_length(X=X, y=y)
     n_before = 0 if first else identifier.n_samples_seen_
     folded = FoldedMoments.from_data(
         X.reshape(len(X), -1), task_columns(identifier, y, X), n_before

@@ -61,7 +61,7 @@ MODES = {
         strategy="best",
         cv=(0.6, 0.4),
         estimator=Ridge(),
-        **PIPELINE | {"structure": TaskStructureIdentifier(2, alpha=0.9)},
+        **PIPELINE | {"structure": TaskStructureIdentifier(2, alpha=0.2)},
     ),
     "specialist": SpecialistPipeline(strategy="specialist", **PIPELINE),
     "generalist": SpecialistPipeline(strategy="generalist", random_state=0),

@@ -301,10 +301,12 @@ def test_the_smallest_good_width_is_found_from_any_guess(monkeypatch, guess, tru
     planted = PlantedSearch(monkeypatch, losses, guess)
     path, _ = planted.search(step_data(n_folds=2, n_tasks=8), 8)
     assert path.chosen == planted.chosen == true
-    tried = [width for widths in planted.rounds for width in set(widths)]
+    screening, *rounds = planted.rounds
+    assert screening == [8]
+    tried = [width for widths in rounds for width in set(widths)]
     assert len(tried) == len(set(tried)) <= 3 + abs(guess - true)
     if guess == true < 8:
-        assert planted.rounds == [[8], [width for width in (true - 1, true, true) if width]]
+        assert rounds == [[*(width for width in (true - 1, true, true) if width), 8]]
 
 
 def test_a_latent_of_one_task_of_many_is_kept(monkeypatch):
@@ -363,7 +365,7 @@ def test_the_rank_counts_the_latents_of_a_wide_network():
     finish_bottlenecks(module, data)
     few, many = (
         search_module._rank(
-            sparsity_path(data), search_module._Trained(Inputs(data, None), module, [group], 0.0)
+            sparsity_path(data), search_module._Trained(Inputs(data, None), module, [group], 0.0, None)
         )
         for group in (0, 1)
     )

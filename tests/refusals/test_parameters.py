@@ -234,7 +234,7 @@ parameters(
     new_generalist,
     {
         "module": [nn.Linear(3, 2), nn.LSTM, lambda x: None, lambda x: x * NAN],
-        "layer": ["9", "no.such"],
+        "layers": ["9", "no.such"],
         "pooling": [lambda x: x[0]],
         "input_shape": [(3,), (2, 2), (0,), (-1, 3), ("a",)],
         "preprocess": [lambda x: None],
