@@ -154,7 +154,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
     >>> from skspecialist.datasets import make_specialist_latents
     >>> from skspecialist.encoder import SparseSpecialistEncoderCV
     >>> data = make_specialist_latents(400, 4, 2, n_layers=1, random_state=0)
-    >>> encoder = SparseSpecialistEncoderCV(cv=2, max_epochs=30, random_state=0)
+    >>> encoder = SparseSpecialistEncoderCV(cv=2, max_epochs=60, random_state=0)
     >>> encoder = encoder.fit(data.X, data.y)
     >>> int(encoder.support_.sum())
     2
