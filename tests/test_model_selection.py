@@ -230,6 +230,7 @@ def groups():
 
 
 @pytest.mark.parametrize("routing", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
 def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
     cv, y = GroupKFold(2), data.y[:, 0]
     with sklearn.config_context(enable_metadata_routing=routing):
@@ -278,6 +279,7 @@ def test_measured_features_of_pipelines(data):
         neg_n_features_used(Ridge().fit(data.X[:, 0], data.y), data.X)
 
 
+@pytest.mark.slow
 def test_halving_search(data):
     search = HalvingGridSearchCV(
         quick_pipeline(strategy="specialist"),

@@ -318,6 +318,7 @@ def test_the_scale_of_weights_does_not_matter(data, factor):
     np.testing.assert_allclose(equal.predict(data.X), unweighted.predict(data.X), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_task_that_counts_more_is_learned_better(data):
     def errors(task_weight):
         encoder = quick(task_weight=task_weight, n_relevant=1, max_epochs=40)

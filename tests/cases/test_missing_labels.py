@@ -113,6 +113,7 @@ def test_a_pipeline_learns_each_task_from_the_sequences_of_which_it_is_known(str
     assert_array_equal(fitted.predict(X)[:, :2], before)
 
 
+@pytest.mark.slow
 def test_labels_that_are_missing_are_left_out_of_every_split():
     labels = np.where(KNOWN, np.where(Y > 0, "high", "low"), None)
     fitted = new_pipeline().fit(X, labels)

@@ -62,6 +62,7 @@ def test_class_weights_are_sample_weights():
         SpecialistClassifier(**new, class_weight=[None] * 3).fit(X, y)
 
 
+@pytest.mark.slow
 def test_given_splits_are_those_of_the_repeated_sequences():
     pipeline = SpecialistPipeline(encoder=ENCODER, strategy="best", random_state=0)
     kept = GROUPS[REPEATED]
@@ -87,6 +88,7 @@ def test_a_weight_of_zero_for_one_task_is_a_missing_value():
     )
 
 
+@pytest.mark.slow
 def test_equal_weights_are_none():
     pipeline = SpecialistPipeline(encoder=ENCODER, cv=KFold(2), random_state=0)
     one = clone(pipeline).fit(X, Y, sample_weight=np.full(60, 3.0))

@@ -107,6 +107,7 @@ def test_train_and_test_share_their_tasks():
         assert np.corrcoef(expected, test.y[:, task])[0, 1] > 0.9999
 
 
+@pytest.mark.slow
 def test_factors_can_be_read_from_images_of_other_writers():
     train, test = (make_digit_factors(1000, subset=s, random_state=0) for s in ("train", "test"))
     width = 0.15 / train.X.var(axis=0).sum()
@@ -187,6 +188,7 @@ def test_relevant_factors_are_the_first_or_those_named():
     np.testing.assert_array_equal(data.relevant, data.mask.any(axis=0))
 
 
+@pytest.mark.slow
 def test_noise_has_its_standard_deviation():
     clean, noisy = (
         make_digit_factors(1000, noise=noise, image_size=8, random_state=0).y

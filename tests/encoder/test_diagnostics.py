@@ -48,6 +48,7 @@ def test_rank_and_use_of_tasks_that_see_every_latent(known):
     assert found.leakage.shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_task_that_sees_a_sum_only_has_rank_one():
     rng = np.random.RandomState(1)
     X = rng.standard_normal((500, 2))
@@ -57,6 +58,7 @@ def test_a_task_that_sees_a_sum_only_has_rank_one():
     assert encoder.diagnose(X).jacobian_rank == 1
 
 
+@pytest.mark.slow
 def test_copies_are_named_and_leak(known):
     encoder, X = known
     latents = encoder.latents(X)

@@ -425,6 +425,7 @@ def test_callbacks_are_left_as_they_are(data):
     assert vars(callback) == before
 
 
+@pytest.mark.slow
 def test_diagnose_finds_a_good_encoder_good(planted):
     encoder, data = planted
     found = encoder.diagnose(data.X[1200:])

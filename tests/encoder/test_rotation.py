@@ -110,6 +110,7 @@ def test_order_signs_and_units_of_the_tasks_do_not_matter(tell_noise):
     assert_allclose(scaled.rotation, found.rotation, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_latents_that_always_occur_together_are_one_group():
     n_exact = 0
     for seed in range(2000, 2005):

@@ -50,6 +50,7 @@ def test_the_path_runs_from_dense_to_empty(fitted):
     assert fitted.sparsity_ == fitted.sparsity_path_[fitted.best_index_]
 
 
+@pytest.mark.slow
 def test_a_bigger_tolerance_never_keeps_more(data):
     X, y, _ = data
     fits = [
@@ -141,6 +142,7 @@ def test_a_given_sparsity(data, penalty):
     assert selector.score(X, y) > 0.9
 
 
+@pytest.mark.slow
 def test_linear_heads_are_sparse_regressions():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((300, 5))
@@ -151,6 +153,7 @@ def test_linear_heads_are_sparse_regressions():
     assert_array_equal(selector.mask_ > 0, expected)
 
 
+@pytest.mark.slow
 def test_as_many_columns_as_outputs_are_no_reason_for_a_warning(data):
     X, y, _ = data
     with warnings.catch_warnings():

@@ -55,6 +55,7 @@ def test_a_task_may_weigh_a_step_the_other_way():
     assert encoder.score(X, X[:, 0, 0] - X[:, 2, 0]) > 0.9
 
 
+@pytest.mark.slow
 def test_a_prediction_is_a_sum_over_the_steps_of_a_task(sequences):
     X, y, step_weights = sequences
     encoder = quick(max_epochs=30, n_relevant=2).fit(X, y, step_weights)

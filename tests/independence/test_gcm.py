@@ -73,6 +73,7 @@ def test_scalar_statistic_is_that_of_shah_and_peters():
     assert_allclose(result.normal_score, result.statistic, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_statistic_without_z_agrees_with_a_permutation_test():
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(2, 150, 2))

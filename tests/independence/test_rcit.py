@@ -65,7 +65,9 @@ def test_lindsay_pilla_basak_equals_momentchi2(monkeypatch):
         assert_allclose(hall_buckley_eagleson(x, traces), 1 - momentchi2.hbe(weights, x))
 
 
-@pytest.mark.parametrize(("null", "count"), [("moments", 60), ("permutation", 20)])
+@pytest.mark.parametrize(
+    ("null", "count"), [("moments", 60), pytest.param("permutation", 20, marks=pytest.mark.slow)]
+)
 def test_size_is_kept_under_the_null(null, count):
     rng = np.random.default_rng(1)
     test = RCIT(null=null)

@@ -28,6 +28,7 @@ def test_equals_fisher_of_the_strata_done_by_hand():
     assert ours.df[0] == 6
 
 
+@pytest.mark.slow
 def test_pvalues_are_uniform_where_a_label_changes_every_relation():
     rng = np.random.default_rng(1)
     data = [labeled(rng) for _ in range(100)]

@@ -68,6 +68,7 @@ def test_other_poolings_rank_steps_too(pooling):
     assert precision(localizer, *draw(seed=1)) > 0.9
 
 
+@pytest.mark.slow
 def test_amounts_come_apart():
     X, _ = draw()
     parts = np.stack([np.maximum(X[:, :, 0], 0), -5 * X[:, :, 1]], axis=2)
@@ -246,6 +247,7 @@ def test_several_classes_are_several_tasks():
     assert_allclose(localizer.step_weights(X)[..., 0], localizer.predict_proba(X).max(axis=2))
 
 
+@pytest.mark.slow
 def test_missing_values_do_not_count():
     X, steps = draw()
     y = steps.any(axis=1).astype(object)

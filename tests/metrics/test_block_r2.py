@@ -32,6 +32,7 @@ def test_units_do_not_matter():
     assert_allclose(block_r2(100 * latents + 5, 0.01 * sources - 3), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_floor_and_ceiling_are_the_same_reading_of_other_inputs():
     sources, relevant = sources_with_floor(200)
     nothing, best = sources[:, :0], sources[:, relevant]
@@ -47,6 +48,7 @@ def test_floor_and_ceiling_are_the_same_reading_of_other_inputs():
     assert_allclose(expected, [1, 1, 0.5], atol=3 * 0.05)
 
 
+@pytest.mark.slow
 def test_the_strongest_probe_is_the_better_for_each_source():
     sources, _ = sources_with_floor(60)
     both = [block_r2(sources[:, 1:], sources, probe=probe) for probe in ("kernel", "mlp")]

@@ -385,6 +385,7 @@ def state_of(directory):
         pytest.param({"penalty": "hard_concrete"}, 5, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing(tmp_path, counted, params, n_kills):
     params = params | {"max_epochs": 30, "random_state": 0}
     undisturbed = SparseSpecialistEncoder(**params).fit(DATA.X, DATA.y)

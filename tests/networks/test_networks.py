@@ -365,7 +365,8 @@ def test_the_rank_counts_the_latents_of_a_wide_network():
     finish_bottlenecks(module, data)
     few, many = (
         search_module._rank(
-            sparsity_path(data), search_module._Trained(Inputs(data, None), module, [group], 0.0, None)
+            sparsity_path(data),
+            search_module._Trained(Inputs(data, None), module, [group], 0.0, None),
         )
         for group in (0, 1)
     )

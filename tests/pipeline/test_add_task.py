@@ -90,6 +90,7 @@ def test_several_tasks_at_once_and_one_after_the_other(many):
     assert_array_equal(once.predict(X)[:, 0], in_turn.predict(X)[:, 0])
 
 
+@pytest.mark.slow
 def test_names_are_kept_unless_they_are_taken(data, fitted):
     X, y = data.X[:100, None], data.y[:100]
     frame = pd.DataFrame({"task0": y[:, 4], "mood": y[:, 3] > 0})

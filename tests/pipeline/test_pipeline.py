@@ -281,6 +281,7 @@ class CountingModule(torch.nn.Module):
         return torch.tanh(rows)
 
 
+@pytest.mark.slow
 def test_a_generalist_that_learns_nothing_runs_once(chains):
     module = CountingModule()
     X = chains.X[:60]

@@ -101,7 +101,7 @@ def test_all_steps_where_they_are_too_many_or_collinear():
         every.set_params(independence_test="gcm").fit(data.X, data.y)
 
 
-@pytest.mark.parametrize("correction", ["bh", "by"])
+@pytest.mark.parametrize("correction", ["bh", pytest.param("by", marks=pytest.mark.slow)])
 def test_false_discoveries_within_a_task_hold_their_level(correction):
     proportions = []
     for seed in range(15):
@@ -243,6 +243,7 @@ def test_a_minimal_effect_size_is_demanded(data):
     assert 0 < strict.structure_.sum() < lenient.structure_.sum()
 
 
+@pytest.mark.slow
 def test_works_in_pipelines_and_searches(data):
     flat = data.X.reshape(len(data.X), -1)
     pipeline = make_pipeline(StandardScaler(), TaskStructureIdentifier(2), Ridge())

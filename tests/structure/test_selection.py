@@ -50,6 +50,7 @@ def test_planted_structure_comes_back(hidden):
     assert min(scores) >= 0.75
 
 
+@pytest.mark.slow
 def test_states_of_several_features():
     data = make(22, n_timesteps=8, n_features=3, **DIRECT)
     assert mcc(data, fit(data)) == 1.0
@@ -88,6 +89,7 @@ def test_permuted_sequences_of_folds_do_not_matter():
     assert_allclose(fit(data, n_tasks=2).precision_, before.precision_, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_same_seed_same_result():
     data = make(27, n_timesteps=8)
     assert np.array_equal(fit(data).loadings_, fit(data).loadings_)
@@ -129,6 +131,7 @@ def test_selection_frequency_tells_planted_cells_from_others():
     assert np.isnan(model.selection_frequency(folds_of(data.X), 0)).all()
 
 
+@pytest.mark.slow
 def test_effect_sizes_are_larger_in_the_structure():
     model = fit(make(31))
     sizes = model.effect_sizes_
