@@ -24,6 +24,8 @@ NEEDS = {
 # Their tiny cells take seconds, too.
 SLOW = {
     "encoder",
+    "encoder_speed",
+    "encoder_support",
     "feature_groups",
     "feature_table",
     "memory",
