@@ -34,9 +34,7 @@ SINGLE = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL)
 
 INSTANCES = [
     TaskStructureIdentifier(),
-    TaskStructureIdentifier(criterion="collider", segment_steps="last"),
     SparseSpecialistEncoder(**SMALL),
-    SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
     SparseSpecialistEncoderCV(2, cv=2, input_noise=0.3, **SMALL),
     SparseMultiTaskSelector(max_epochs=2, random_state=0),
     SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=1, random_state=0),
@@ -66,6 +64,8 @@ INSTANCES = [
 
 # Other settings, and combinations of candidates: these take minutes.
 SLOW_INSTANCES = [
+    TaskStructureIdentifier(criterion="collider", segment_steps="last"),
+    SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
     TaskStructureIdentifier(criterion=Collider(aggregation="any"), correction="none"),
     TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),
     SparseSpecialistEncoder(sparsity=0.0, heads="linear", **SMALL),

@@ -256,6 +256,11 @@ def train_net(
     -------
     net : SpecialistNet
         Its ``module_`` is trained, on the CPU and in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If a callback monitors a value that is not recorded.
     """
     n_steps = max_epochs * n_batches(len(data), batch_size)
     # Torch's schedule is not defined for less than 6 steps with the rise below.
@@ -290,7 +295,15 @@ def train_net(
             device=device,
             verbose=verbose,
         )
-        net.partial_fit(data)
+        try:
+            net.partial_fit(data)
+        except KeyError as error:
+            if "not found in history" not in str(error):
+                raise
+            raise ValueError(
+                f"callbacks has one that monitors what is not recorded: {error.args[0]} Validation "
+                "losses take early_stopping=True; 'train_loss' is always recorded."
+            ) from error
     for parameter in net.module_.parameters():
         parameter.grad = None
     net.module_.cpu().eval()

@@ -33,6 +33,11 @@ def test_early_stopping_of_skorch_monitors_a_loss_that_exists(params):
     assert encoder(**params).fit(X, Y).n_iter_ <= 3
 
 
+def test_a_validation_loss_that_is_not_recorded_is_named():
+    with pytest.raises(ValueError, match=r"callbacks .*'valid_loss'.*early_stopping=True"):
+        encoder(callbacks=[EarlyStopping()]).fit(X, Y)
+
+
 def test_the_generator_of_torch_is_left_alone():
     torch.manual_seed(1)
     expected = torch.rand(3)

@@ -111,6 +111,11 @@ METHODS = {
     "hmm": compare(HMMBaseline(1, n_init=1, random_state=0)),
     "seltask": compare(SelTaskBaseline(1, n_iter=5, random_state=0)),
 }
+# All others are near one of these, or baselines that share how input is read.
+QUICK = ("direct", "collider", "encoder", "pipeline", "cca")
+METHOD_NAMES = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS
+]
 
 
 def assert_finite_or_refused(call, arguments):
@@ -125,7 +130,7 @@ def assert_finite_or_refused(call, arguments):
         assert values.dtype.kind in "biu" or np.isfinite(values.astype(float)).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_NAMES)
 @pytest.mark.parametrize("odd", ODD_X)
 def test_odd_sequences(method, odd):
     sequences = ODD_X[odd]
@@ -133,7 +138,7 @@ def test_odd_sequences(method, odd):
     assert_finite_or_refused(lambda: METHODS[method](sequences, tasks), ["X", "sequences"])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_NAMES)
 @pytest.mark.parametrize("odd", ODD_Y)
 def test_odd_tasks(method, odd):
     assert_finite_or_refused(lambda: METHODS[method](X, ODD_Y[odd]), ["y", "sequences"])

@@ -149,7 +149,7 @@ ELSEWHERE = {"callbacks", "checkpoint_dir", "device", "random_state", "tolerance
 
 
 # Modes with many fits, or near another one.
-SLOW = {"early stopping", "hard concrete", "linear", "selection"}
+SLOW = {"conditional", "cv", "early stopping", "hard concrete", "linear", "selection", "specialist"}
 
 
 def cases(*, resources):
