@@ -217,15 +217,14 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
     if values.dtype.kind == "S":
         raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
     if values.dtype == object:
-        if not all(isinstance(value, Hashable) for value in values):
+        # Few types have many values.
+        if not all(issubclass(kind, Hashable) for kind in set(map(type, values))):
             raise TypeError("y has lists, dicts or other collections where labels should be.")
         missing = is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
-        if all(
-            isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
-            for value in values[~missing]
-        ):
+        kinds = set(map(type, values[~missing]))
+        if all(issubclass(k, numbers.Real) and not issubclass(k, numbers.Integral) for k in kinds):
             values = np.where(missing, np.nan, values).astype(float)
-        elif all(isinstance(value, numbers.Integral | np.bool_) for value in values):
+        elif all(issubclass(kind, numbers.Integral | np.bool_) for kind in set(map(type, values))):
             values = np.asarray(values.tolist())  # pandas' nullable types come as objects
     if allow_missing:
         if values.dtype.kind == "f" and np.isinf(values).any():
