@@ -373,6 +373,11 @@ class Selection(BaseCriterion):
                 "covariance of all steps that tasks which are not observed are found in: use "
                 "fewer features or steps."
             )
+        if data.n_features > 16:  # seconds for 8 features, many minutes for 32
+            warn(
+                f"Without y a fit to {data.n_features} features of a step takes long: pass few "
+                "principal components of the steps. verbose=1 reports progress."
+            )
         steps = resolve_segment_steps(identifier.segment_steps, data.segments)
         model = SelectionModel(
             data.segments,
