@@ -86,7 +86,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         takes floats for amounts (continuous tasks), and integers, booleans and strings for
         class labels, whether or not values are missing.
     max_epochs : int, default=None
-        Number of passes over the sequences. None is the number that makes 33 gradient steps
+        Number of passes over the sequences. None is the number that makes 100 gradient steps
         times the root of the number of sequences, at least 5 and at most 200.
     batch_size : int, default=512
         Number of steps in a batch; at least two sequences, or pieces of them.
@@ -96,7 +96,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         then depends on this rather than on the longest sequence. A task must be in a good part
         of the pieces. Predictions are those of single steps and need no pieces. None trains on
         whole sequences, which amounts require.
-    learning_rate : float, default=0.03
+    learning_rate : float, default=0.01
         Largest learning rate, of a one-cycle schedule.
     callbacks : list or None, default=None
         Callbacks of skorch.
@@ -218,7 +218,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         max_epochs: int | None = None,
         batch_size: int = 512,
         window: int | None = None,
-        learning_rate: float = 0.03,
+        learning_rate: float = 0.01,
         callbacks: list[Any] | None = None,
         device: str | torch.device = "cpu",
         random_state: int | np.random.RandomState | None = None,

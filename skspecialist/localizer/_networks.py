@@ -36,7 +36,7 @@ __all__ = ["PooledHeads", "PooledLoss", "StepScorer", "train_scorers"]
 
 # Gradient steps per square root of the number of sequences: standard errors of what is learned
 # fall with this root, and the accuracy of the training should keep pace.
-UPDATES_PER_ROOT = 33
+UPDATES_PER_ROOT = 100
 EPOCHS = (5, 200)  # least and largest number: a few passes always, and minutes at most
 TOP_SHARE = 0.1  # share of the steps that "top_k_mean" averages, as documented
 # Rate of a sequence, in log(1 - p), below which its logit would lose precision.
