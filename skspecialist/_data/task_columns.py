@@ -217,14 +217,16 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
     if values.dtype.kind == "S":
         raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
     if values.dtype == object:
-        # Few types have many values.
-        if not all(issubclass(kind, Hashable) for kind in set(map(type, values))):
+        kinds = set(map(type, values))  # many values have few types
+        if not all(issubclass(kind, Hashable) for kind in kinds):
             raise TypeError("y has lists, dicts or other collections where labels should be.")
         missing = is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
-        kinds = set(map(type, values[~missing]))
-        if all(issubclass(k, numbers.Real) and not issubclass(k, numbers.Integral) for k in kinds):
+        present = set(map(type, values[~missing]))
+        if all(
+            issubclass(k, numbers.Real) and not issubclass(k, numbers.Integral) for k in present
+        ):
             values = np.where(missing, np.nan, values).astype(float)
-        elif all(issubclass(kind, numbers.Integral | np.bool_) for kind in set(map(type, values))):
+        elif all(issubclass(kind, numbers.Integral | np.bool_) for kind in kinds):
             values = np.asarray(values.tolist())  # pandas' nullable types come as objects
     if allow_missing:
         if values.dtype.kind == "f" and np.isinf(values).any():

@@ -179,7 +179,9 @@ class SpaceAligner(
         check_is_fitted(self)
         X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True)
         if X.shape[-1] != len(self.target_mean_):
-            raise ValueError(f"X has {X.shape[-1]} features, but {len(self.target_mean_)} are due.")
+            raise ValueError(
+                f"X must have the {len(self.target_mean_)} features of y, got {X.shape[-1]}."
+            )
         original = (X - self.target_mean_) @ np.linalg.pinv(self.coef_) + self.source_mean_
         return np.asarray(original.astype(X.dtype))
 

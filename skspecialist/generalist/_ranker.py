@@ -33,6 +33,8 @@ __all__ = ["FeatureGroupRanker"]
 
 # Number at the end of a name, with what separates it: "layer.3_17", "pca0", "head-4".
 NUMBER = re.compile(r"[_.\-]?\d+$")
+# Defaults of the sampling of Shapley values, which other methods ignore.
+TOL, MAX_PERMUTATIONS = 0.01, 1000
 
 
 class FeatureGroupRanker(TaskEstimatorMixin, SelectorMixin, BaseEstimator):
@@ -173,8 +175,8 @@ class FeatureGroupRanker(TaskEstimatorMixin, SelectorMixin, BaseEstimator):
         n_groups: str | int = "auto",
         cv: Any = 5,
         task_types: Any = None,
-        tol: float = 0.01,
-        max_permutations: int = 1000,
+        tol: float = TOL,
+        max_permutations: int = MAX_PERMUTATIONS,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.feature_groups = feature_groups
@@ -369,7 +371,7 @@ class FeatureGroupRanker(TaskEstimatorMixin, SelectorMixin, BaseEstimator):
                 f"{standard_error(gains):.2g}."
             )
         if self.method != "shapley":
-            if (self.tol, self.max_permutations) != (0.01, 1000):
+            if (self.tol, self.max_permutations) != (TOL, MAX_PERMUTATIONS):
                 warn(f"tol and max_permutations have no effect with method={self.method!r}.")
         elif (largest := self.standard_errors_.max()) > self.tol:
             warn(

@@ -80,10 +80,10 @@ class AttributionDisplay:
     ) -> None:
         self.contributions = drawing.check_matrix(contributions, argument="contributions")
         n_parts, n_tasks = self.contributions.shape
-        self.base = None if base is None else _check_per_task(base, n_tasks, argument="base")
+        self.base = None if base is None else drawing.check_entries(base, n_tasks, argument="base")
         largest = np.abs(self.contributions).max(axis=0)
         if scale is not None:
-            largest = np.maximum(largest, _check_per_task(scale, n_tasks, argument="scale"))
+            largest = np.maximum(largest, drawing.check_entries(scale, n_tasks, argument="scale"))
         self.scale = np.where(largest > 0, largest, 1.0)
         self.part_names = drawing.check_names(
             part_names, n=n_parts, prefix="step", argument="part_names"
@@ -210,13 +210,3 @@ class AttributionDisplay:
             return title
         base = self.base[task]
         return f"{title}\n{base + self.contributions[:, task].sum():.2f}, base {base:.2f}"
-
-
-def _check_per_task(values: ArrayLike, n_tasks: int, *, argument: str) -> np.ndarray:
-    numbers = drawing.check_floats(values, argument=argument)
-    if numbers.shape != (n_tasks,) or not np.isfinite(numbers).all():
-        raise ValueError(
-            f"{argument} must have one finite number for each of {n_tasks} tasks, "
-            f"got {numbers.tolist()}."
-        )
-    return numbers

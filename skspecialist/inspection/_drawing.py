@@ -138,6 +138,20 @@ def check_floats(values: Any, *, argument: str) -> np.ndarray:
     return as_array(array, argument, dtype=np.float64).copy()
 
 
+def check_entries(
+    values: Any, n_tasks: int, *, argument: str, allow_nan: bool = False
+) -> np.ndarray:
+    """Return one number per task, as float64."""
+    entries = check_floats(values, argument=argument)
+    is_bad = np.isinf(entries) if allow_nan else ~np.isfinite(entries)
+    if entries.shape != (n_tasks,) or not n_tasks or is_bad.any():
+        kind = "entry, a number or NaN," if allow_nan else "finite number"
+        raise ValueError(
+            f"{argument} must have one {kind} for each of {n_tasks} tasks, got {entries.tolist()}."
+        )
+    return entries
+
+
 def check_image_shape(shape: Any) -> tuple[int, int]:
     """Return the height and width of images."""
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()

@@ -68,14 +68,16 @@ class SpecialistGainDisplay:
         reasons: Sequence[str | None] | None = None,
         task_names: Sequence[str] | None = None,
     ) -> None:
-        self.gain = _check_entries(gain, np.size(gain), argument="gain")
+        self.gain = drawing.check_entries(gain, np.size(gain), argument="gain", allow_nan=True)
         n_tasks = len(self.gain)
-        self.gain_se = _check_entries(gain_se, n_tasks, argument="gain_se")
+        self.gain_se = drawing.check_entries(gain_se, n_tasks, argument="gain_se", allow_nan=True)
         if (self.gain_se < 0).any():
             raise ValueError(f"gain_se must not be negative, got {self.gain_se.tolist()}.")
         self.use_specialist = self.gain > self.gain_se
         if use_specialist is not None:
-            chosen = _check_entries(use_specialist, n_tasks, argument="use_specialist")
+            chosen = drawing.check_entries(
+                use_specialist, n_tasks, argument="use_specialist", allow_nan=True
+            )
             self.use_specialist = chosen != 0
         self.reasons: list[str | None] = [None] * n_tasks
         if reasons is not None:
@@ -171,13 +173,3 @@ class SpecialistGainDisplay:
         ax.tick_params(axis="y", length=0)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _check_entries(values: ArrayLike, n_tasks: int, *, argument: str) -> np.ndarray:
-    entries = drawing.check_floats(values, argument=argument)
-    if entries.shape != (n_tasks,) or not n_tasks or np.isinf(entries).any():
-        raise ValueError(
-            f"{argument} must have one entry, a number or NaN, for each of {n_tasks} tasks, "
-            f"got {entries.tolist()}."
-        )
-    return entries

@@ -301,8 +301,8 @@ def train_net(
             if "not found in history" not in str(error):
                 raise
             raise ValueError(
-                f"callbacks has one that monitors what is not recorded: {error.args[0]} Validation "
-                "losses take early_stopping=True; 'train_loss' is always recorded."
+                f"callbacks monitor a value that is not recorded: {error.args[0]} Validation "
+                "losses need early_stopping=True; 'train_loss' is always recorded."
             ) from error
     for parameter in net.module_.parameters():
         parameter.grad = None

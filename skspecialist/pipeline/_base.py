@@ -355,7 +355,7 @@ class BaseSpecialist(
 
     @property
     def _keeps_nan(self) -> bool:
-        """Whether the given estimator reads the sequences as they are."""
+        """Whether a given estimator reads the sequences, which may have NaN."""
         return self.strategy == "generalist" and self.estimator is not None
 
     def _labeled(

@@ -112,7 +112,7 @@ def fit_folds(
     folds = []
     for split in splits:
         representation = new_representation(seed)
-        with _final_fit_warns():
+        with _without_warnings():
             represented = representation.fit(data, states, stage, split.representation)
             fold = Fold(split, representation, represented)
             if encode:
@@ -128,7 +128,7 @@ def add_latents(
 ) -> None:
     """Train the encoder of every fold, if ``train``, and fit the candidates that read latents."""
     for fold in folds:
-        with _final_fit_warns():
+        with _without_warnings():
             part = fold.data.take(fold.split.representation)
             fold.representation.fit_encoder(part, stage, train)
             if train:
@@ -297,7 +297,7 @@ def _fit_held_out(
 
 
 @contextmanager
-def _final_fit_warns() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Silence warnings that the final fit, to all sequences, repeats where they matter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecialistWarning)

@@ -52,6 +52,9 @@ SMALLEST_WEIGHT = 0.02
 # chance in one of several tasks, and its weights are fitted to the same sequences.
 RACE_ERRORS = 2.0
 
+# Reason against specializing a task that cannot be compared.
+CONSTANT = "the task has one value only in a training fold"
+
 # From a representation to its features of the sequences that are predicted.
 Features = Callable[[Representation], np.ndarray]
 
@@ -79,10 +82,6 @@ class Decision:
     gain: float = np.nan
     standard_error: float = np.nan
     evidence: Evidence | None = None
-
-
-# Reason against specializing a task that cannot be compared.
-CONSTANT = "the task has one value only in a training fold"
 
 
 def fit_tasks(

@@ -21,6 +21,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -446,18 +447,18 @@ class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
         w = sample_weight
         axes = _axes_of(X, w)
         _, alpha, _ = axes.regress(_ridge_targets(y), np.asarray(self.alphas))
-        # The penalty is the same in all rotations; there are no more axes than sequences.
+        # A rotation does not change the penalty, and axes are at most as many as sequences.
         self.mean_, self.axes_ = axes.mean, axes.axes
         X = self._rotate(X)
         codes = np.unique(y, return_inverse=True)[1]
         shares = np.bincount(codes, w) / (len(y) if w is None else np.sum(w))
         variance = (shares * (1 - shares)).mean()
-        self.C_ = self._weakened(X, y, 1 / (alpha * variance), w)
+        self.C_ = self._choose_C(X, y, 1 / (alpha * variance), w)
         self.logistic_ = self._logistic(self.C_).fit(X, y, w)
         self.classes_ = self.logistic_.classes_
         return self
 
-    def _weakened(self, X: np.ndarray, y: np.ndarray, C: float, weights: Any) -> float:
+    def _choose_C(self, X: np.ndarray, y: np.ndarray, C: float, weights: Any) -> float:
         """Return the multiple of ``C`` of least log loss of a held-out third."""
         counts = np.unique(y, return_counts=True)[1]
         if counts.min() < 2 or len(y) < 3 * len(counts):
@@ -467,14 +468,11 @@ class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
         )
         losses = []
         for factor in WEAKER:
-            of_fit = None if weights is None else weights[fit]
-            model = self._logistic(factor * C).fit(X[fit], y[fit], of_fit)
+            own, others = (None if weights is None else weights[rows] for rows in (fit, held_out))
+            model = self._logistic(factor * C).fit(X[fit], y[fit], own)
             probabilities = model.predict_proba(X[held_out])
-            codes = np.searchsorted(model.classes_, y[held_out])
-            likelihoods = probabilities[np.arange(len(codes)), codes]
-            logs = -np.log(np.maximum(likelihoods, np.finfo(float).eps))
-            of_held_out = None if weights is None else weights[held_out]
-            losses.append(np.average(logs, weights=of_held_out))
+            labels = model.classes_
+            losses.append(log_loss(y[held_out], probabilities, sample_weight=others, labels=labels))
         return WEAKER[int(np.argmin(losses))] * C
 
     def _logistic(self, C: float) -> LogisticRegression:

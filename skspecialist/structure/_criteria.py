@@ -456,7 +456,7 @@ def join_results(
     tasks : sequence of ndarray of int
         Tasks of each result.
     targets : TaskTargets or None
-        All tasks; of those in no result there is no evidence. None if they are not observed.
+        All tasks, also those without a result; None if they are not observed.
     """
     if targets is None or len(tasks[0]) == len(targets):
         return results[0]
