@@ -1,55 +1,143 @@
-"""Task values: continuous or class labels, one column a task."""
+"""Task values: amounts or class labels, one column per task."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import r2_score
+from sklearn.utils.validation import assert_all_finite
 
-from ..exceptions import SpecialistWarning, warn
-from .task_columns import (
-    TableForm,
-    as_floats,
-    class_labels,
-    of_kind,
-    read_tasks,
-    resolve_kinds,
-    split_columns,
-    warn_if_ambiguous,
-)
-from .validation import check_same_length, is_missing
+from ..exceptions import warn
+from . import task_tables
+from .task_tables import TableForm
+from .validation import as_array, check_same_length, is_missing, refuse_huge
 from .weights import validate_sample_weight
 
-__all__ = ["Task", "TaskTargets", "kinds_are_known", "pad_columns"]
+__all__ = ["Task", "TaskTargets", "of_kind", "pad_columns", "read_tasks", "split_columns"]
+
+# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
+# month are not.
+MANY_LABELS = 20
+# Larger floats do not have all integers.
+MAX_INTEGER = 2.0**53
+
+
+def read_tasks(y: Any) -> Any:
+    """Return ``y`` as a table or an array whose rows can be selected."""
+    return y if _is_plain(y) else task_tables.read_tasks(y)
+
+
+def split_columns(y: Any, allow_missing: bool = False) -> tuple[list[np.ndarray], list[str], bool]:
+    """Return the values of each task in ``y``, the names of the tasks, and whether ``y`` is 1-D."""
+    y = read_tasks(y)
+    name, is_table = getattr(y, "name", None), hasattr(y, "columns")
+    if not is_table and not _is_plain(y):
+        y = as_array(task_tables.keep_types(y), "y")
+    is_1d = len(y.shape) == 1
+    if len(y.shape) not in (1, 2) or 0 in y.shape:
+        raise ValueError(
+            "y must have shape (n_samples,) or (n_samples, n_tasks) and not be empty, "
+            f"got shape {tuple(y.shape)}."
+        )
+    if is_table:
+        columns, names = task_tables.table_columns(y), list(map(str, y.columns))
+    else:
+        columns = [y] if is_1d else list(y.T)
+        names = [f"task{j}" for j in range(len(columns))]
+        if is_1d and isinstance(name, str) and name:  # a series
+            names = [name]
+    return [_check_column(column, allow_missing) for column in columns], names, is_1d
+
+
+def _is_plain(y: Any) -> bool:
+    return type(y) is np.ndarray and y.dtype.names is None
+
+
+def of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
+    """Return amounts as floats, and labels as integers where they came as whole floats."""
+    is_float = values.dtype.kind == "f"
+    if kind is None or is_float == (kind == "amount"):
+        return values
+    missing = is_missing(values)
+    if kind == "amount":
+        floats = np.full(len(values), np.nan)
+        try:
+            floats[~missing] = values[~missing].astype(float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Task {name!r} of y must have numbers, as an amount, got {values[~missing][0]!r}."
+            ) from error
+        return floats
+    present = values[~missing]
+    if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():
+        return values
+    if not missing.any():
+        return values.astype(np.int64)
+    labels = np.full(len(values), None)
+    labels[~missing] = present.astype(np.int64)
+    return labels
+
+
+def warn_if_ambiguous(values: np.ndarray, name: str) -> None:
+    """Warn of the columns that are often of the other kind."""
+    if values.dtype.kind == "f":
+        if np.array_equal(np.unique(values), (0.0, 1.0)):
+            warn(
+                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
+                "integers, or task_types='label' where it is a parameter, for class labels."
+            )
+    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
+        warn(
+            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
+            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
+            "an amount."
+        )
+
+
+def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
+    if values.dtype.kind == "c":
+        raise ValueError("Complex data not supported in y.")
+    if values.dtype.kind == "S":
+        raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
+    if values.dtype == object:
+        values = task_tables.parse_objects(values, allow_missing)
+    if not allow_missing and values.dtype.kind in "OmM" and is_missing(values).any():
+        raise ValueError("Input y contains missing values (None, NaN or NaT).")
+    if values.dtype.kind == "f":
+        assert_all_finite(values, allow_nan=allow_missing, input_name="y")
+    return values
+
+
+def class_labels(labels: Any, name: str, argument: str = "y") -> np.ndarray:
+    labels = as_array(labels, argument)
+    if labels.dtype == object and all(isinstance(v, numbers.Integral | np.bool_) for v in labels):
+        labels = np.asarray(labels.tolist())  # integers that stood beside missing values
+    try:
+        return np.unique(labels)
+    except TypeError as error:
+        raise TypeError(f"The labels of task {name!r} in {argument} are of mixed types.") from error
+
+
+def as_floats(values: np.ndarray) -> np.ndarray:
+    floats = as_array(values, "y", dtype=float)
+    refuse_huge(floats, "y")
+    return floats
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One task: its name, and how its values become numbers.
-
-    Attributes
-    ----------
-    name : str
-        Name of the column of ``y``.
-    classes : ndarray or None
-        Sorted class labels; None for an amount.
-    mean, scale : float
-        Mean and standard deviation of an amount.
-    is_constant : bool
-        Whether fewer than two different values were given, so that nothing can be learned.
-    """
+    """One task: its name, its sorted classes or the mean and scale of its amounts."""
 
     name: str
-    classes: np.ndarray | None = None
+    classes: np.ndarray | None = None  # of an amount
     mean: float = 0.0
     scale: float = 1.0
-    is_constant: bool = False
+    is_constant: bool = False  # fewer than two different values: nothing can be learned
 
     @property
     def is_classification(self) -> bool:
@@ -60,13 +148,6 @@ class Task:
     def n_classes(self) -> int:
         """Number of classes, 0 for a continuous task."""
         return 0 if self.classes is None else len(self.classes)
-
-    @property
-    def n_columns(self) -> int:
-        """Number of columns that stand for it: one, or one less than there are classes."""
-        if self.is_constant:
-            return 0
-        return 1 if self.classes is None else len(self.classes) - 1
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Return class indices (int64) or standardized values (float64), shape (n,).
@@ -110,9 +191,7 @@ class Task:
             f"Task {self.name!r} of y has labels that were not seen in fit, "
             f"{np.unique(values[unseen]).tolist()}: these samples do not count for it."
         )
-        values = values.astype(object)
-        values[unseen] = None
-        return values
+        return _without(values, unseen)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Undo :meth:`encode`."""
@@ -120,31 +199,20 @@ class Task:
             return codes * self.scale + self.mean
         return self.classes[codes]
 
-    def constant(self, n_samples: int) -> np.ndarray:
-        """Return the prediction of a task without two values: the one that it has, if any."""
-        if self.classes is None:
-            return np.full(n_samples, self.mean)
-        return np.repeat(self.classes[:1], n_samples)
-
     def score(
         self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None = None
     ) -> float:
-        """Return R2, or the accuracy where the values are class labels; missing do not count.
-
-        NaN without a value, or without a prediction.
-        """
+        """Return R2 or the accuracy of the values that are not missing, NaN without one."""
         present = ~is_missing(truth) & ~is_missing(prediction)
         if weights is not None:
             present &= weights > 0
             weights = weights[present]
         truth, prediction = truth[present], prediction[present]
-        if not present.any():
-            return float("nan")
+        if len(truth) < (1 if self.is_classification else 2):
+            return float("nan")  # as scikit-learn's r2_score, without its warning
         if self.is_classification:
             # Not accuracy_score, which refuses labels in an array of objects.
             return float(np.average(truth == prediction, weights=weights))
-        if len(truth) < 2:
-            return float("nan")  # as scikit-learn's r2_score, without its warning
         return float(r2_score(as_floats(truth), prediction.astype(float), sample_weight=weights))
 
 
@@ -163,10 +231,9 @@ class TaskTargets:
     y : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Task values.
     classes : list of (array-like or None), default=None
-        For each task all of its class labels, or None where it is continuous. Without
-        it, labels, means and scales are learned from ``y``, where no task may be
-        constant; with it ``y`` is taken for a first part of the data, and continuous
-        values stay in their own units.
+        For each task all of its class labels, or None where it is an amount. Without it, labels,
+        means and scales are learned from ``y``; with it, ``y`` is a first part of the data, and
+        amounts stay in their own units.
     allow_missing : bool, default=False
         Whether NaN, or None among labels, is a value that is missing, rather than an error;
         and a task without two different values a warning, if others have them.
@@ -174,16 +241,6 @@ class TaskTargets:
         How much a value counts in the means and scales; zero is as if it were missing.
     task_types : {"amount", "label"}, list or dict of {str: str}, default=None
         Kind of all tasks, of each task (None: by the rule), or of some tasks by name.
-
-    Attributes
-    ----------
-    tasks : list of Task
-        One for each column of ``y``, with ``name``, ``classes`` (None for an amount),
-        ``is_classification``, ``n_classes``, ``mean`` and ``scale``.
-    names : list of str
-        Names of the tasks: those of the columns of a table, or "task0", "task1", ...
-    is_1d : bool
-        Whether ``y`` had one dimension, as predictions then have.
     """
 
     def __init__(
@@ -197,44 +254,45 @@ class TaskTargets:
     ) -> None:
         self.allow_missing = allow_missing
         columns, names, self.is_1d = split_columns(y, allow_missing)
-        self.table = TableForm.of(read_tasks(y))
+        self.table = None if _is_plain(y) else TableForm.of(read_tasks(y))
         if classes is None:
-            counts = [None] * len(columns) if weights is None else list(weights.T)
-            kinds = resolve_kinds(task_types, names)
-            known = zip(columns, names, counts, kinds, strict=True)
-            self.tasks = [_learn_task(*column) for column in known]
-            self._check_constant(allow_missing)
+            kinds: Any = [None] * len(columns)
+            counts: Any = kinds
+            if task_types is not None:
+                kinds = task_tables.resolve_kinds(task_types, names)
+            if weights is not None:
+                counts = list(weights.T)
+            given = zip(columns, names, counts, kinds, strict=True)
+            self.tasks = [_learn_task(*column) for column in given]
+            constant = [task for task in self.tasks if task.is_constant]
+            if constant and (not allow_missing or len(constant) == len(self)):
+                raise ValueError(f"{_reason_constant(constant[0])}: nothing can be learned.")
+            for task in constant:
+                warn(
+                    f"{_reason_constant(task)}: nothing is learned for it, and the other tasks are "
+                    "fitted without it."
+                )
             return
         if not isinstance(classes, Sequence | np.ndarray) or len(classes) != len(columns):
             raise ValueError(
                 f"classes must list the labels of each of the {len(columns)} tasks of y, got "
                 f"{classes!r}."
             )
-        self.tasks = [
-            _named_task(name, labels, argument="classes")
-            for name, labels in zip(names, classes, strict=True)
-        ]
-
-    def _check_constant(self, allowed: bool) -> None:
-        """Raise if no task can be learned, and warn of single ones."""
-        constant = [task for task in self.tasks if task.is_constant]
-        if constant and (not allowed or len(constant) == len(self)):
-            raise ValueError(f"{_what_is_constant(constant[0])}: nothing can be learned.")
-        for task in constant:
-            warn(
-                f"{_what_is_constant(task)}: nothing is learned for it, and the other tasks are "
-                "fitted without it."
-            )
+        self.tasks = []
+        for name, labels in zip(names, classes, strict=True):
+            known = None if labels is None else class_labels(labels, name, "classes")
+            if known is not None and len(known) < 2:
+                raise ValueError(
+                    f"Task {name!r} of y has one class only in classes: nothing can be learned."
+                )
+            self.tasks.append(Task(name, classes=known))
 
     def __len__(self) -> int:
         return len(self.tasks)
 
     def __repr__(self) -> str:
-        kinds = [
-            f"{task.name}: amount" if task.classes is None else f"{task.name}: {task.classes}"
-            for task in self.tasks
-        ]
-        return f"TaskTargets({', '.join(kinds)})"
+        kinds = ("amount" if task.classes is None else task.classes for task in self.tasks)
+        return f"TaskTargets({', '.join(map('{}: {}'.format, self.names, kinds))})"
 
     def __add__(self, other: TaskTargets) -> TaskTargets:
         """Return the tasks of both; a name that is taken becomes one by number."""
@@ -303,10 +361,9 @@ class TaskTargets:
     @property
     def groups(self) -> list[np.ndarray]:
         """Where :meth:`to_columns` has each task."""
-        ends = np.cumsum([task.n_columns for task in self.tasks])
-        return [
-            np.arange(end - task.n_columns, end) for end, task in zip(ends, self.tasks, strict=True)
-        ]
+        # One column per amount, and one less than there are classes per task of labels.
+        sizes = [0 if task.is_constant else max(task.n_classes - 1, 1) for task in self.tasks]
+        return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
 
     def to_columns(self, y: Any, *, held_out: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return ``y`` as float columns, and the columns that belong to each task.
@@ -336,19 +393,18 @@ class TaskTargets:
         return placed
 
     def decode(self, outputs: Sequence[np.ndarray], n_samples: int, like: Any = None) -> Any:
-        """Return predictions from the outputs of the tasks that were learned.
+        """Return predictions from standardized values, or scores (n_samples, n_classes) of classes.
 
-        Standardized values, or scores of the classes of shape (n_samples, n_classes). The rest
-        is as in :meth:`join`.
+        These are of the tasks that were learned; the others have the one value that they have.
         """
-        rest = iter(outputs)
-        columns = []
+        rest, columns = iter(outputs), []
         for task in self.tasks:
             if task.is_constant:
-                columns.append(task.constant(n_samples))
-                continue
-            output = next(rest)
-            columns.append(task.decode(output if output.ndim == 1 else output.argmax(axis=1)))
+                value = [task.mean] if task.classes is None else task.classes[:1]
+                columns.append(np.repeat(value, n_samples))
+            else:
+                output = next(rest)
+                columns.append(task.decode(output if output.ndim == 1 else output.argmax(axis=1)))
         return self.join(columns, like)
 
     def join(self, columns: list[np.ndarray], like: Any = None) -> Any:
@@ -358,9 +414,9 @@ class TaskTargets:
         if self.table is not None:
             labels = [task.is_classification for task in self.tasks]
             return self.table.build(columns, labels, like.index if hasattr(like, "iloc") else None)
-        kinds = {column.dtype.kind for column in columns}
-        dtype = None if len(kinds) == 1 else object
-        return np.column_stack([column.astype(dtype or column.dtype) for column in columns])
+        if len({column.dtype.kind for column in columns}) > 1:
+            columns = [column.astype(object) for column in columns]
+        return np.column_stack(columns)
 
     def score(self, y: Any, prediction: Any, sample_weight: Any = None) -> float:
         """Return the mean over tasks of R2 (continuous) or accuracy (class labels).
@@ -369,58 +425,25 @@ class TaskTargets:
         """
         truths = self.split(y, like=prediction)
         columns = [prediction] if self.is_1d else split_columns(prediction, True)[0]
-        weights: list[Any] = [None] * len(self)
+        weights: Any = [None] * len(self)
         if sample_weight is not None:
-            shape = (len(prediction), len(self))
-            weights = list(validate_sample_weight(sample_weight, shape).T)
-        scores = [
-            task.score(truth, column, weight)
-            for task, truth, column, weight in zip(
-                self.tasks, truths, columns, weights, strict=True
-            )
-        ]
+            weights = validate_sample_weight(sample_weight, (len(prediction), len(self))).T
+        scores = list(map(Task.score, self.tasks, truths, columns, weights))
         found = [score for score in scores if not np.isnan(score)]
         return float(np.mean(found)) if found else float("nan")
-
-    @staticmethod
-    def columns(y: Any) -> list[np.ndarray]:
-        """Return the values of each task in ``y``, which may be missing."""
-        return split_columns(y, allow_missing=True)[0]
-
-    @staticmethod
-    def labels(y: Any, task_types: Any = None) -> list[np.ndarray | None]:
-        """Return the class labels of each task in ``y``, None where it is continuous."""
-        columns, names, _ = split_columns(y)
-        kinds = resolve_kinds(task_types, names)
-        columns = [of_kind(*column) for column in zip(columns, kinds, names, strict=True)]
-        return [
-            None if values.dtype.kind == "f" else class_labels(values, name)
-            for values, name in zip(columns, names, strict=True)
-        ]
 
     @classmethod
     def for_samples(cls, y: Any, X: Any, *, estimator: Any, **options: Any) -> Self:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
-        if y is None:
-            raise cls.missing(estimator)
+        require_tasks(y, estimator)
         check_same_length(X=X, y=split_columns(y, allow_missing=True)[0][0])
         return cls(y, **options)
 
-    @classmethod
-    def first_of_many(cls, y: Any, classes: Any, estimator: Any) -> Self:
-        """Build from the ``y`` of a first ``partial_fit``, and the class labels to expect."""
-        if y is None:
-            raise cls.missing(estimator)
-        if classes is None:
-            classes = cls.labels(y, getattr(estimator, "task_types", None))
-        elif np.ndim(y) == 1:
-            classes = [classes]
-        return cls(y, classes=classes)
 
-    @staticmethod
-    def missing(estimator: Any) -> ValueError:
-        """Return the error for a missing ``y``."""
-        return ValueError(
+def require_tasks(y: Any, estimator: Any) -> None:
+    """Raise if ``y`` is not given."""
+    if y is None:
+        raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
 
@@ -442,28 +465,7 @@ def pad_columns(groups: Sequence[np.ndarray], first: int) -> np.ndarray:
     return padded
 
 
-@contextmanager
-def kinds_are_known() -> Iterator[None]:
-    """Silence warnings of ambiguous columns in parts, whose ``y`` was read already."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Task .* is read as", SpecialistWarning)
-        yield
-
-
-def _named_task(name: str, labels: Any, *, argument: str = "y") -> Task:
-    """Return a task of the given class labels, or a continuous one for None."""
-    if labels is None:
-        return Task(name)
-    classes = class_labels(labels, name, argument)
-    if len(classes) < 2:
-        where = "" if argument == "y" else f" in {argument}"
-        raise ValueError(f"Task {name!r} of y has one class only{where}: nothing can be learned.")
-    return Task(name, classes=classes)
-
-
-def _learn_task(
-    values: np.ndarray, name: str, weights: np.ndarray | None = None, kind: str | None = None
-) -> Task:
+def _learn_task(values: np.ndarray, name: str, weights: Any, kind: str | None) -> Task:
     values = of_kind(values, kind, name)
     if kind == "label" and values.dtype.kind == "f" and not np.isnan(values).all():
         # The first words are those of scikit-learn.
@@ -485,12 +487,11 @@ def _learn_task(
     floats = as_floats(values)
     mean = float(np.average(floats, weights=weights))
     scale = float(np.average((floats - mean) ** 2, weights=weights)) ** 0.5
-    if scale <= 1e-12 * abs(mean) or scale == 0.0:
-        return Task(name, mean=mean, is_constant=True)
-    return Task(name, mean=mean, scale=scale)
+    is_constant = scale <= 1e-12 * abs(mean)
+    return Task(name, mean=mean, scale=1.0 if is_constant else scale, is_constant=is_constant)
 
 
-def _what_is_constant(task: Task) -> str:
+def _reason_constant(task: Task) -> str:
     if task.classes is not None:
         return f"Task {task.name!r} of y has one class only"
     if np.isnan(task.mean):

@@ -22,8 +22,7 @@ from .._base.sklearn_compat import (
     fit_context,
     safe_indexing,
 )
-from .._data.task_columns import read_tasks
-from .._data.tasks import TaskTargets
+from .._data.tasks import TaskTargets, read_tasks, require_tasks, split_columns
 from .._data.validation import check_callbacks, check_same_length, validate_steps
 from .._data.weights import (
     as_sequences,
@@ -191,10 +190,9 @@ class BaseSparseSpecialist(
     ) -> StepData:
         """Validate the data; set tasks, scaler and number of latents; return training data."""
         X = validate_steps(self, X, ensure_min_samples=2)
-        if y is None:
-            raise TaskTargets.missing(self)
+        require_tasks(y, self)
         y = read_tasks(y)
-        columns = TaskTargets.columns(y)
+        columns = split_columns(y, allow_missing=True)[0]
         check_same_length(X=X, y=columns[0], groups=groups)
         counts = validate_sample_weight(sample_weight, (len(X), len(columns)))
         task_weight = validate_task_weight(self.task_weight, len(columns))

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 
 from .._base.sklearn_compat import HasMethods, validate_params
-from .._data.tasks import TaskTargets
+from .._data.tasks import split_columns
 from .._data.validation import check_numbers, check_same_length, split_indices
 from ..generalist._aligner import SpaceAligner
 from ..generalist._relative import RelativeRepresentation
@@ -105,9 +105,9 @@ def stitching_score(
     (True, True)
     """
     new, old = check_numbers(X, "X"), check_numbers(Z, "Z")
-    (values,) = TaskTargets.columns(y)[:1]
+    values = split_columns(y)[0][0]
     check_same_length(X=new, Z=old, y=values)
-    is_label = TaskTargets.labels(y)[0] is not None
+    is_label = values.dtype.kind != "f"
     if estimator is None:
         head = LogisticRegression(max_iter=1000) if is_label else RidgeCV(np.logspace(-3, 3, 13))
         estimator = make_pipeline(StandardScaler(), head)

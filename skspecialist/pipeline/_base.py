@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,10 +26,10 @@ from .._base.sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from .._data.tasks import TaskTargets, kinds_are_known
+from .._data.tasks import TaskTargets, require_tasks
 from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
-from ..exceptions import warn
+from ..exceptions import SpecialistWarning, warn
 from ..structure._identifier import TaskStructureIdentifier
 from ._candidates import check_candidates, clone_with_seed, reads_latents, task_candidates
 from ._comparison import NewRepresentation
@@ -307,8 +308,7 @@ class BaseSpecialist(
             If a task is continuous.
         """
         X = self._validate(X)
-        amounts = [task.name for task in self.tasks_.tasks if not task.is_classification]
-        if amounts:
+        if amounts := [t.name for t in self.tasks_.tasks if not t.is_classification]:
             raise ValueError(f"{amounts} are continuous: use SpecialistClassifier for the labels.")
         features = features_of(X)
         probabilities = [model.scores(features) for model in self._models]
@@ -362,8 +362,7 @@ class BaseSpecialist(
         self, X: np.ndarray, y: Any, labels: dict[str, Any], sample_weight: Any, task_types: Any
     ) -> tuple[LabeledSequences, Any]:
         """Return the sequences with their tasks and weights, and the splits of these."""
-        if y is None:
-            raise TaskTargets.missing(self)
+        require_tasks(y, self)
         if self.class_weight is not None:
             sample_weight = weigh_classes(self.class_weight, y, sample_weight)
         X, y, labels, weights, cv = merge_sequences(X, y, labels, sample_weight, self.cv)
@@ -469,8 +468,10 @@ class BaseSpecialist(
         with (
             callback_context(self, data.X, data.y, name=name, n_subtasks=total) as task,
             tqdm(total=total, desc=type(self).__name__, disable=not self.verbose) as bar,
-            kinds_are_known(),
+            warnings.catch_warnings(),
         ):
+            # The parts read the tasks again.
+            warnings.filterwarnings("ignore", "Task .* is read as", SpecialistWarning)
             yield partial(_report_stage, task, bar)
 
     def _warn_of_ignored_parameters(self, tasks: TaskTargets) -> None:

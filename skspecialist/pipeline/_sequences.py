@@ -16,8 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from .._base.estimator import pinned_settings
 from .._base.sklearn_compat import safe_indexing
 from .._data.ragged import after_the_end, pad_list
-from .._data.task_columns import of_kind, read_tasks
-from .._data.tasks import TaskTargets
+from .._data.tasks import TaskTargets, of_kind, read_tasks, split_columns
 from .._data.validation import (
     check_labels,
     check_same_length,
@@ -189,7 +188,7 @@ def weigh_classes(class_weight: Any, y: Any, sample_weight: Any) -> np.ndarray:
     sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks) or None
         Weights of the sequences, which are multiplied.
     """
-    columns = TaskTargets.columns(y)
+    columns = split_columns(y, allow_missing=True)[0]
     given = class_weight if isinstance(class_weight, list) else [class_weight] * len(columns)
     if len(given) != len(columns):
         raise ValueError(f"class_weight has {len(given)} entries, but y has {len(columns)} tasks.")
@@ -233,7 +232,7 @@ def merge_sequences(
         The splits of the merged sequences.
     """
     y = read_tasks(y)
-    columns = TaskTargets.columns(y)
+    columns = split_columns(y, allow_missing=True)[0]
     check_same_length(X=X, y=columns[0], **labels)
     weights = validate_sample_weight(sample_weight, (len(X), len(columns)))
     kept_apart = [check_labels(v, name) for name, v in labels.items() if v is not None]

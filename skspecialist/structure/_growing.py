@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .._data.tasks import TaskTargets
+from .._data import task_tables
+from .._data.tasks import (
+    TaskTargets,
+    class_labels,
+    of_kind,
+    require_tasks,
+    split_columns,
+)
 from .._data.validation import check_numbers, check_same_length, refuse_huge
 from ..independence._moments import FoldedMoments
 from ._known import KnownTasks, task_columns
@@ -27,9 +34,7 @@ def read_batch(identifier: Any, X: Any, y: Any, classes: Any) -> list[KnownTasks
     if first:
         identifier.criterion_ = identifier._resolve_criterion(y)
         observed = identifier.criterion_.needs_tasks
-        identifier._targets = (
-            TaskTargets.first_of_many(y, classes, identifier) if observed else None
-        )
+        identifier._targets = _first_targets(y, classes, identifier) if observed else None
     if y is not None:
         check_same_length(X=X, y=y)
     n_before = 0 if first else identifier.n_samples_seen_
@@ -45,8 +50,8 @@ def read_batch(identifier: Any, X: Any, y: Any, classes: Any) -> list[KnownTasks
 def read_dask(identifier: Any, X: Any, y: Any) -> list[KnownTasks]:
     """Validate Dask arrays, and compute their statistics block by block."""
     observed = identifier.criterion_.needs_tasks
-    if observed and y is None:
-        raise TaskTargets.missing(identifier)
+    if observed:
+        require_tasks(y, identifier)
     # The workers validate the values; zeros have the same shape and feature names.
     zeros = np.zeros((1, *X.shape[1:]))
     n_timesteps = identifier.n_timesteps
@@ -122,13 +127,34 @@ def _learn_targets(pieces: list, task_types: Any) -> TaskTargets:
     from dask.base import compute
     from dask.delayed import delayed
 
-    labels = compute(*[delayed(TaskTargets.labels)(piece, task_types) for piece in pieces])
+    labels = compute(*[delayed(_labels)(piece, task_types) for piece in pieces])
     classes = [
         None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
         for parts in zip(*labels, strict=True)
     ]
     (sample,) = compute(pieces[0])
     return TaskTargets(sample, classes=classes)
+
+
+def _first_targets(y: Any, classes: Any, identifier: Any) -> TaskTargets:
+    """Return the tasks of a first batch, and the class labels to expect."""
+    require_tasks(y, identifier)
+    if classes is None:
+        classes = _labels(y, identifier.task_types)
+    elif np.ndim(y) == 1:
+        classes = [classes]
+    return TaskTargets(y, classes=classes)
+
+
+def _labels(y: Any, task_types: Any) -> list[np.ndarray | None]:
+    """Return the class labels of each task, None where it is an amount."""
+    columns, names, _ = split_columns(y)
+    given = zip(columns, task_tables.resolve_kinds(task_types, names), names, strict=True)
+    columns = [of_kind(*column) for column in given]
+    return [
+        None if values.dtype.kind == "f" else class_labels(values, name)
+        for values, name in zip(columns, names, strict=True)
+    ]
 
 
 def _fold_block(X: np.ndarray, y: Any, targets: TaskTargets | None, first: int) -> FoldedMoments:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
-from .._data.tasks import TaskTargets
+from .._data.tasks import TaskTargets, split_columns
 from .._data.validation import check_labels, check_same_length
 from .._data.weights import validate_sample_weight
 from ..independence._base import BaseIndependenceTest
@@ -449,8 +449,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             groups = check_labels(groups, "groups")
         observed = self.criterion_.needs_tasks
         if sample_weight is not None:
-            n_tasks = len(TaskTargets.columns(y)) if observed and y is not None else 1
-            weights = validate_sample_weight(sample_weight, (len(X), n_tasks))
+            values = split_columns(y, allow_missing=True)[0] if observed and y is not None else [y]
+            weights = validate_sample_weight(sample_weight, (len(X), len(values)))
         if observed:
             options = {"weights": weights, "task_types": self.task_types, "allow_missing": True}
             self._targets = TaskTargets.for_samples(y, X, estimator=self, **options)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import betaln
 from tqdm import tqdm
 
-from .._data.tasks import TaskTargets, pad_columns
+from .._data.tasks import TaskTargets, pad_columns, require_tasks
 from .._data.weights import as_counts
 from .._stats.model_comparison import tolerated_loss
 from ..independence._moments import (
@@ -59,8 +59,7 @@ def task_columns(identifier: Any, y: Any, X: np.ndarray, *, held_out: bool = Fal
     targets: TaskTargets | None = identifier._targets
     if targets is None:
         return np.empty((len(X), 0))
-    if y is None:
-        raise TaskTargets.missing(identifier)
+    require_tasks(y, identifier)
     if held_out:
         targets.split(y, like=X)
     return targets.to_columns(y, held_out=held_out)[0]
