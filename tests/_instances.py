@@ -55,6 +55,10 @@ INSTANCES = [
     RelativeRepresentation(5, metric=["cosine", "euclidean"], random_state=0),
     SpaceAligner(),
     CCABaseline(),
+]
+
+# The other baselines, which share the base of the one above.
+BASELINES = [
     GroupLassoBaseline(cv=2),
     GraphicalLassoBaseline(),
     SelTaskBaseline(1, n_components=2, n_iter=10, random_state=0),

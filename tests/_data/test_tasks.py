@@ -301,8 +301,8 @@ def test_an_encoder_of_missing_labels(data, nothing):
     assert encoder.score(data.X, missing) == encoder.score(data.X[present], labels[present])
 
 
-@pytest.mark.parametrize("factor", [7.0, 0.3])
-def test_the_scale_of_weights_does_not_matter(data, factor):
+def test_the_scale_of_weights_does_not_matter(data):
+    factor = 0.3
     sample_weight = np.random.RandomState(0).uniform(size=data.y.shape)
     task_weight = np.array([1.0, 2.0, 3.0, 0.0])
     first = quick(task_weight=task_weight).fit(data.X, data.y, sample_weight=sample_weight)

@@ -68,6 +68,7 @@ def test_permuting_tasks_permutes_the_answer(estimator, data):
     assert_array_equal(one[:, order], other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ALL, ids=repr)
 def test_scale_and_offset_do_not_matter(estimator, data):
     one = clone(estimator).fit(data.X, data.y).structure_

@@ -17,6 +17,7 @@ def standardized(columns):
     return (columns - columns.mean(axis=0)) / columns.std(axis=0)
 
 
+@pytest.mark.slow
 def test_cca_holds_its_level_only_where_nothing_is_correlated():
     n_draws, n_empty = 200, 0
     for seed in range(n_draws):

@@ -31,6 +31,7 @@ def test_a_step_never_has_two_tasks(estimator):
         assert len(found.labels_) == len(data.segments)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("estimator", SEGMENTERS, ids=repr)
 def test_tasks_that_touch_nothing_stay_empty(estimator):

@@ -28,12 +28,17 @@ SLOW = {
     "encoder_support",
     "feature_groups",
     "feature_table",
+    "localizer",
     "memory",
     "pipeline",
     "scale",
     "selection",
     "shift",
+    "spaces",
+    "specialize",
+    "structure_levels",
     "sweeps",
+    "within_sequence",
 }
 SCRIPTS = [
     pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])

@@ -34,7 +34,11 @@ def new_pipeline(**params):
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize(
     ("strategy", "n_rare"),
-    [("stack", 1), ("best", 1), pytest.param("best", 2, marks=pytest.mark.slow)],
+    [
+        ("stack", 1),
+        pytest.param("best", 1, marks=pytest.mark.slow),
+        pytest.param("best", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_rare_class_does_not_stop_the_other_tasks(strategy, n_rare):
     rare = (np.arange(120) < n_rare).astype(int)

@@ -92,7 +92,12 @@ def new_pipeline(**params):
 
 @pytest.mark.parametrize(
     "strategy",
-    [pytest.param("stack", marks=pytest.mark.slow), "best", "specialist", "generalist"],
+    [
+        pytest.param("stack", marks=pytest.mark.slow),
+        "best",
+        pytest.param("specialist", marks=pytest.mark.slow),
+        "generalist",
+    ],
 )
 def test_a_pipeline_learns_each_task_from_the_sequences_of_which_it_is_known(strategy):
     if strategy == "generalist":

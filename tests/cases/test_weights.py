@@ -37,7 +37,7 @@ GROUPS = np.arange(60) // 10
     [
         {"strategy": "generalist"},
         {"encoder": ENCODER, "strategy": "specialist"},
-        {"encoder": ENCODER, "cv": 2},
+        pytest.param({"encoder": ENCODER, "cv": 2}, marks=pytest.mark.slow),
     ],
     ids=["generalist", "specialist", "stack"],
 )

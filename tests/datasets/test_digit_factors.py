@@ -63,6 +63,7 @@ def test_shapes_types_and_ranges():
     assert "rotation" in data.DESCR
 
 
+@pytest.mark.slow
 def test_factors_are_standard_and_independent():
     n = 5000
     latents = make_digit_factors(n, image_size=8, random_state=0).latents
@@ -80,6 +81,7 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_another():
     assert not np.isin(first.latents, other.latents).any()
 
 
+@pytest.mark.slow
 def test_train_and_test_share_no_image_here_or_in_the_sequences():
     train, test = (make_digit_factors(500, subset=s, random_state=0) for s in ("train", "test"))
     assert not np.isin(train.source, test.source).any()
@@ -89,6 +91,7 @@ def test_train_and_test_share_no_image_here_or_in_the_sequences():
     assert not any(image.tobytes() in shown for image in load_digits().data[test.source] / 16)
 
 
+@pytest.mark.slow
 def test_train_and_test_share_their_tasks():
     train, test = (
         make_digit_factors(
@@ -119,6 +122,7 @@ def test_factors_can_be_read_from_images_of_other_writers():
     assert r2_score(test.latents, predicted, multioutput="raw_values").min() > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "direction"), [("shift_x", (1, 0)), ("shift_y", (0, -1))])
 def test_shifts_move_the_centre_of_mass_by_their_value(name, direction):
     data, shift = one_factor(name)
@@ -146,6 +150,7 @@ def test_ink_grows_with_the_square_of_scale():
     np.testing.assert_allclose(excess, 0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_every_pixel_darkens_with_thickness():
     data, thickness = one_factor("thickness")
     for source in np.unique(data.source):
@@ -155,6 +160,7 @@ def test_every_pixel_darkens_with_thickness():
         assert (np.diff(images.sum(axis=(1, 2))) > 0).all()
 
 
+@pytest.mark.slow
 def test_largest_broadest_most_shifted_digit_stays_within_the_frame():
     distances, centers = _distances(load_digits().images[::5] / 16)
     axis = (np.arange(distances.shape[1]) + 0.5) / 4 - 0.5
@@ -164,6 +170,7 @@ def test_largest_broadest_most_shifted_digit_stays_within_the_frame():
         assert reach * RANGES["scale"][1] / FRAME + RANGES["shift_x"][1] < 0.5
 
 
+@pytest.mark.slow
 def test_tasks_are_functions_of_the_factors_of_their_mask():
     data = make_digit_factors(800, noise=0.0, image_size=8, random_state=0)
     train, test = slice(400), slice(400, None)

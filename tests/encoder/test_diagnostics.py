@@ -38,6 +38,7 @@ def test_the_jacobian_is_the_slope_of_the_predictions(known):
         assert close.mean() > 0.99
 
 
+@pytest.mark.slow
 def test_rank_and_use_of_tasks_that_see_every_latent(known):
     encoder, X = known
     found = encoder.diagnose(X)

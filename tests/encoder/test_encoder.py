@@ -52,6 +52,7 @@ def test_a_planted_structure_comes_back(planted):
     assert encoder.score(data.X[1200:], data.y[1200:]) > 0.85
 
 
+@pytest.mark.slow
 def test_latents_have_unit_variance_and_the_relevant_ones_are_transformed(planted):
     encoder, data = planted
     latents = encoder.latents(data.X[:1200])
@@ -116,6 +117,7 @@ def test_sparsity_zero_is_dense_and_one_is_empty(data):
     assert min(empty.width_losses_) == 0
 
 
+@pytest.mark.slow
 def test_noise_on_the_features_helps_where_rows_are_few():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((600, 10))
@@ -130,6 +132,7 @@ def test_noise_on_the_features_helps_where_rows_are_few():
     assert scores["auto"] >= scores[0.0]
 
 
+@pytest.mark.slow
 def test_only_a_fit_that_is_too_short_says_so():
     data = make_specialist_latents(300, 4, 2, n_layers=1, random_state=0)
     with pytest.warns(SpecialistWarning, match="too short .* Raise max_epochs"):

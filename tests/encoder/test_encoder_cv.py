@@ -70,6 +70,7 @@ def test_the_planted_number_of_latents_comes_back():
     assert encoder.score(data.X, data.y) > 0.9
 
 
+@pytest.mark.slow
 def test_a_bigger_tolerance_never_keeps_more():
     data = make_specialist_latents(300, 6, 3, 3, n_layers=1, random_state=0)
     fits = [
@@ -182,7 +183,7 @@ def linear_encoder():
     )
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_linear_heads_find_the_latents_one_by_one(seed):
     one_or_two = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]]
     uses = np.tile(one_or_two, (2, 1)).astype(bool)
@@ -219,7 +220,7 @@ def test_as_many_latents_as_outputs_may_be_the_tasks_own_values(data, labels):
     assert not [warning for warning in caught if "more tasks" in str(warning.message)]
 
 
-@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("whiten", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_hundreds_of_correlated_columns(whiten):
     rng = np.random.RandomState(0)
     causes = rng.standard_normal((80, 3))

@@ -130,7 +130,7 @@ def test_sparsities_are_named(data, sparsities):
         quick(sparsities=sparsities).fit(X, y)
 
 
-@pytest.mark.parametrize("penalty", ["l1", "hard_concrete"])
+@pytest.mark.parametrize("penalty", [pytest.param("l1", marks=pytest.mark.slow), "hard_concrete"])
 def test_a_given_sparsity(data, penalty):
     X, y, truth = data
     selector = SparseMultiTaskSelector(

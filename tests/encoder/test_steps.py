@@ -20,6 +20,7 @@ def sequences():
     return X, y, step_weights
 
 
+@pytest.mark.slow
 def test_all_steps_are_what_ones_say(sequences):
     X, y, _ = sequences
     implicit = quick().fit(X, y)

@@ -32,7 +32,7 @@ def even_collider(rng, n=300):
     return x, y, np.column_stack([z, sphere])
 
 
-@pytest.mark.parametrize("features", ["quadratic", "linear"])
+@pytest.mark.parametrize("features", [pytest.param("quadratic", marks=pytest.mark.slow), "linear"])
 def test_pvalues_are_uniform_where_both_sides_share_a_nonlinear_cause(features):
     rng = np.random.default_rng(0)
     test = GCM(features=features)
@@ -85,7 +85,13 @@ def test_statistic_without_z_agrees_with_a_permutation_test():
 
 
 @pytest.mark.parametrize(
-    "regressor", [LinearRegression(), SVR(), RandomForestRegressor(5, random_state=0)], ids=repr
+    "regressor",
+    [
+        LinearRegression(),
+        pytest.param(SVR(), marks=pytest.mark.slow),
+        pytest.param(RandomForestRegressor(5, random_state=0), marks=pytest.mark.slow),
+    ],
+    ids=repr,
 )
 def test_any_regressor_will_do(regressor):
     rng = np.random.default_rng(5)
@@ -129,6 +135,7 @@ def test_residuals_of_pure_noise_keep_their_variance(n_columns):
 class TestEverySampledTest:
     """Laws of the tests that look at samples."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("test", SAMPLED, ids=repr)
     def test_workers_change_no_bit(self, test):
         data = np.random.default_rng(0).normal(size=(60, 6))
@@ -211,6 +218,7 @@ class TestEverySampledTest:
         assert_array_equal(pvalues, Draw().test_many(np.eye(40), [0, 0], [1, 1]).pvalue)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", ["gcm", GCM(features="linear", n_jobs=2)])
 def test_structure_is_found_with_it(test):
     data = make_collider_sequences(400, n_timesteps=8, n_tasks=2, random_state=0)

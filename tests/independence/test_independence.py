@@ -91,7 +91,7 @@ def log_det(matrix):
     return np.linalg.slogdet(matrix)[1]
 
 
-@pytest.mark.parametrize(("p", "q", "r"), [(1, 1, 0), (1, 1, 3), (3, 1, 2), (2, 2, 2), (4, 3, 2)])
+@pytest.mark.parametrize(("p", "q", "r"), [(1, 1, 3), (4, 3, 2)])
 def test_pvalues_are_uniform_under_the_null(p, q, r):
     rng = np.random.default_rng(p * 100 + q * 10 + r)
     test = FisherZ() if p == q == 1 else Wilks()

@@ -29,6 +29,7 @@ def test_equals_causal_learn_at_equal_widths():
     assert_allclose(ours.pvalue, pvalue, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_size_is_kept_under_a_nonlinear_null():
     rng = np.random.default_rng(1)
     pvalues = np.array([KCI().test(*null_sample(rng)).pvalue for _ in range(50)])

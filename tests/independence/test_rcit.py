@@ -65,6 +65,7 @@ def test_lindsay_pilla_basak_equals_momentchi2(monkeypatch):
         assert_allclose(hall_buckley_eagleson(x, traces), 1 - momentchi2.hbe(weights, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("null", "count"), [("moments", 60), pytest.param("permutation", 20, marks=pytest.mark.slow)]
 )

@@ -148,7 +148,7 @@ def test_confidence_of_a_finding_is_that_of_the_segment():
 
 
 @pytest.mark.parametrize("confidence", [False, True])
-@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (20, 4), (100, 40), (1000, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (100, 40)])
 def test_no_labels_overlap_whatever_the_size(shape, confidence):
     shade = np.ones(shape) if confidence else None
     display = TaskStructureDisplay(np.ones(shape), confidence=shade).plot()

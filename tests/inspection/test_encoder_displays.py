@@ -170,7 +170,7 @@ def test_single_fold_has_no_standard_error():
     np.testing.assert_allclose([band.get_y(), band.get_height()], [0.83 * 0.95, 0.83 * 0.05])
 
 
-@pytest.mark.parametrize("n_points", [2, 12, 60])
+@pytest.mark.parametrize("n_points", [2, 60])
 @pytest.mark.parametrize("penalties", [False, True])
 def test_labels_of_paths_do_not_overlap(n_points, penalties):
     numbers = np.linspace(200.0, 0.0, n_points)
@@ -265,13 +265,9 @@ def test_curves_hold_the_features_on_one_scale_in_rows_of_their_own():
     ("n_latents", "n_values", "image_shape"),
     [
         (1, 2, None),
-        (2, 7, (4, 3)),
-        (12, 7, None),
         (12, 7, (3, 4)),
-        (12, 2, (4, 3)),
-        (40, 3, (3, 4)),
-        (2, 31, None),
-        (2, 31, (4, 3)),
+        pytest.param(40, 3, (3, 4), marks=pytest.mark.slow),
+        pytest.param(2, 31, None, marks=pytest.mark.slow),
     ],
 )
 def test_labels_of_traversals_do_not_overlap(n_latents, n_values, image_shape):

@@ -12,6 +12,7 @@ from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStruct
 from skspecialist.datasets import make_collider_sequences
 
 
+@pytest.mark.slow
 def test_order_of_tasks_orders_the_mask():
     # The order decides which random numbers a head starts from: fits of two orders agree where
     # the data decide, up to the order of the latents.

@@ -149,7 +149,10 @@ ELSEWHERE = {"callbacks", "checkpoint_dir", "device", "random_state", "tolerance
 
 
 # Modes with many fits, or near another one.
-SLOW = {"conditional", "cv", "early stopping", "hard concrete", "linear", "selection", "specialist"}
+SLOW = {
+    *("best", "conditional", "cv", "early stopping", "hard concrete", "hmm", "linear"),
+    *("selection", "selector cv", "specialist"),
+}
 
 
 def cases(*, resources):

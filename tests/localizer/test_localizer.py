@@ -176,6 +176,7 @@ def test_amounts_that_hardly_differ_are_refused():
         TaskLocalizer(**QUICK).fit(X, 1e9 + X[:, :, 0].sum(axis=1))
 
 
+@pytest.mark.slow
 def test_a_task_that_no_step_indicates_is_named():
     X, steps = draw()
     y = np.column_stack([steps[:, :, 0].any(axis=1), np.arange(len(X)) % 2])

@@ -84,6 +84,7 @@ def test_the_fewest_rows_that_are_accepted_are_enough(probe):
     assert np.isfinite(block_r2(sources, sources, probe=probe)).all()
 
 
+@pytest.mark.slow
 def test_the_specialization_score_follows_its_definition():
     sources, relevant = sources_with_floor(60)
     latents = sources[:, [0, 2]]

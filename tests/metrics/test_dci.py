@@ -30,6 +30,7 @@ def test_scores_follow_from_the_importances(importances):
     assert scores.completeness == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_importances_of_the_lasso_are_the_coefficients():
     true = factors(2000, 2)
     mixing = np.array([[1, 0.5], [0, 1]])
@@ -50,6 +51,7 @@ def test_the_truth_scores_one_and_noise_zero(importances):
     assert scores.informativeness < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("importances", ["lasso", "boosting"])
 def test_order_signs_and_scales_do_not_matter(importances):
     true = factors(200, 2)
@@ -61,6 +63,7 @@ def test_order_signs_and_scales_do_not_matter(importances):
     assert_allclose(list(scores.values())[:3], list(expected.values())[:3], atol=0.02)
 
 
+@pytest.mark.slow
 def test_monotone_maps_leave_the_importances_of_trees():
     true = factors(200, 2)
     learned = true @ [[1, 0.5], [0, 1]]

@@ -62,6 +62,7 @@ def test_unrelated_latents_score_zero():
         assert not scores.active.any()
 
 
+@pytest.mark.slow
 def test_order_signs_and_monotone_maps_do_not_matter():
     true = numbers(200, 2)
     learned = true @ rotation(20)

@@ -43,7 +43,7 @@ ENCODERS = {
     "cross-validated": SparseSpecialistEncoderCV(cv=2, **SHORT),
     "halves": SparseMultiTaskSelectorCV(cv=2, sparsities=[0.2], n_subsamples=2, **SHORT),
 }
-QUICK = ("mlp", "gates")
+QUICK = ("gates",)
 
 
 class Killed(BaseException):
@@ -157,6 +157,7 @@ def assert_equal_contents(first, second):
         assert first == second
 
 
+@pytest.mark.slow
 def test_what_is_taken_up_is_what_was_saved(tmp_path, monkeypatch):
     encoder = again(ENCODERS["early stopping"], learning_rate=0.03, checkpoint_dir=tmp_path)
     assert interrupt(encoder, monkeypatch, 14)
@@ -209,6 +210,7 @@ def test_files_are_not_written_every_epoch(tmp_path, monkeypatch):
     assert len(set(writes)) == len(writes) > 3  # one for each training
 
 
+@pytest.mark.slow
 def test_warm_starts_go_on_too(tmp_path, monkeypatch):
     def two_fits(**params):
         encoder = again(ENCODERS["mlp"], warm_start=True, **params).fit(DATA.X, DATA.y)
@@ -229,11 +231,16 @@ def test_warm_starts_go_on_too(tmp_path, monkeypatch):
     ("params", "X", "y"),
     [
         ({"learning_rate": 0.02}, DATA.X, DATA.y),
-        ({"penalty": L1(group=0.1)}, DATA.X, DATA.y),
-        ({"random_state": 1}, DATA.X, DATA.y),
-        ({"task_weight": [1.0, 1.0, 1.0, 2.0]}, DATA.X, DATA.y),
         ({}, DATA.X, -DATA.y),
-        ({}, DATA.X[:, ::-1], DATA.y),
+        *(
+            pytest.param(*other, marks=pytest.mark.slow)
+            for other in (
+                ({"penalty": L1(group=0.1)}, DATA.X, DATA.y),
+                ({"random_state": 1}, DATA.X, DATA.y),
+                ({"task_weight": [1.0, 1.0, 1.0, 2.0]}, DATA.X, DATA.y),
+                ({}, DATA.X[:, ::-1], DATA.y),
+            )
+        ),
     ],
 )
 def test_another_fit_starts_anew_in_the_same_directory(tmp_path, counted, params, X, y):
@@ -269,7 +276,14 @@ def signed(content):
     return hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "changed", "other", "foreign", "code"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "changed",
+        "code",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in ("empty", "cut", "other", "foreign")),
+    ],
+)
 def test_a_file_that_was_tampered_with_is_refused(tmp_path, damage):
     encoder = again(ENCODERS["gates"], checkpoint_dir=tmp_path / "files").fit(DATA.X, DATA.y)
     before = dict(vars(encoder))
@@ -316,6 +330,7 @@ def test_a_file_is_no_directory(tmp_path):
         encoder.fit(DATA.X, DATA.y)
 
 
+@pytest.mark.slow
 def test_the_fits_of_a_search_share_a_directory(tmp_path, counted):
     encoder = again(ENCODERS["gates"], checkpoint_dir=tmp_path)
     search = GridSearchCV(encoder, {"learning_rate": [0.02, 0.03]}, cv=2, n_jobs=1).fit(

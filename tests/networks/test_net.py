@@ -62,7 +62,10 @@ def draw(n_timesteps, hidden, linear, steps, classes, noise, dtype, penalty=None
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-12), pytest.param(torch.float32, 1e-5, marks=pytest.mark.slow)],
+)
 def test_gradients_are_those_of_automatic_differentiation(case, dtype, tolerance):
     module, (inputs, truth) = draw(*case, dtype)
     torch.manual_seed(1)

@@ -59,6 +59,7 @@ def test_earlier_predictions_stay_bit_equal(data, fitted):
     assert_array_equal(copy(more).predict(X), more.predict(X))
 
 
+@pytest.mark.slow
 def test_the_new_task_reads_the_latents_of_the_others_only(data, fitted):
     X = data.X[:, None]
     more = copy(fitted).add_task(X, data.y[:, 4])
@@ -145,6 +146,7 @@ class FirstLatent(BaseEstimator):
         return X * (np.arange(X.shape[-1]) == 0)
 
 
+@pytest.mark.slow
 def test_a_latent_that_only_an_added_task_uses():
     X = np.random.default_rng(0).normal(size=(200, 1, 3))
     model = pipeline(encoder=FirstLatent()).fit(X, X[:, 0, 0])

@@ -84,6 +84,7 @@ def test_a_pair_serves_both_kinds():
     assert_array_equal(fitted.predict(X).shape, (160, 2))
 
 
+@pytest.mark.slow
 def test_an_estimator_by_name_of_the_task():
     pd = pytest.importorskip("pandas")
     neighbors = {"amount": KNeighborsRegressor()}
@@ -114,6 +115,7 @@ def test_bad_candidates_are_refused(params, message):
         fit(**params)
 
 
+@pytest.mark.slow
 def test_a_classifier_takes_them_too():
     fitted = SpecialistClassifier(
         candidates=["auto", ("forest", RandomForestClassifier(20), "steps")], cv=2, random_state=0

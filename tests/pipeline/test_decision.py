@@ -120,6 +120,7 @@ def names_of(decisions):
     return [next(iter(decision.weights)) for decision in decisions]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("saved", "probability"), [(1e9, norm.sf(-1)), (0.0, 0.5), (-1.0, 0.0)])
 def test_no_gain_specializes_as_often_as_chance_implies(saved, probability):
     # One standard error is allowed, or nothing where the generalist saves nothing; where it is

@@ -96,6 +96,7 @@ def named(chains):
     return frame, quick_pipeline().fit(frame, pd.DataFrame(chains.y, columns=["walk", "wave"]))
 
 
+@pytest.mark.slow
 def test_the_gains_as_a_picture(named):
     ax = SpecialistGainDisplay.from_estimator(named[1]).ax_
     assert [label.get_text() for label in ax.get_yticklabels()] == ["walk", "wave"]
@@ -237,6 +238,7 @@ def test_a_task_without_steps_falls_back_with_a_reason(digits):
     assert pipeline.n_features_used_[1] == pipeline.n_generalist_features_
 
 
+@pytest.mark.slow
 def test_classes_and_values_together(digits):
     y = pd.DataFrame(
         {
@@ -357,6 +359,7 @@ def test_a_progress_bar_names_the_stages(chains, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_structure_with_tasks_of_its_own(chains):
     pipeline = quick_pipeline(structure=TaskStructureIdentifier(criterion="selection"))
     with pytest.raises(ValueError, match="tasks of its own, but y has 2"):
@@ -369,6 +372,7 @@ def test_a_sparse_generalist(digits):
     assert np.isfinite(pipeline.predict(digits.X)).all()
 
 
+@pytest.mark.slow
 def test_a_class_too_rare_to_decide_on(chains):
     y = np.zeros(len(chains.X), dtype=int)
     y[7] = 1

@@ -111,6 +111,7 @@ def test_probabilities_of_a_mixture():
         pipeline(encoder=NoLatents()).fit(*sums(60)).predict_proba(X)
 
 
+@pytest.mark.slow
 def test_noise_costs_next_to_nothing():
     # A task of nothing: the combination is nearly the null model.
     rng = np.random.default_rng(1)

@@ -9,6 +9,7 @@ from skspecialist.exceptions import SpecialistWarning
 
 # A fit of a moment, whose mask may stay dense; two tasks separate few latents.
 pytestmark = [
+    pytest.mark.slow,  # one fit of seconds
     pytest.mark.filterwarnings("ignore:The fit was too short"),
     pytest.mark.filterwarnings("ignore:The tasks use"),
 ]

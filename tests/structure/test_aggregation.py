@@ -33,7 +33,7 @@ def clique(w, noise):
     return -np.outer(w, w)[PAIRS[:, 0], PAIRS[:, 1]][:, None] + noise
 
 
-@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("signed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_pvalues_without_any_structure_hold_their_level(signed):
     n_tasks = 400
     z = np.random.default_rng(0).normal(size=(len(PAIRS), n_tasks))
@@ -46,7 +46,7 @@ def test_pvalues_without_any_structure_hold_their_level(signed):
     assert (pvalues <= 0.2).mean() > 0.05
 
 
-@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("signed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_pvalues_of_irrelevant_segments_hold_their_level_beside_a_clique(signed):
     w = np.zeros(K)
     w[:5] = [3, -2, 2, 4, -3]

@@ -128,6 +128,7 @@ def client():
 class TestDask:
     da = pytest.importorskip("dask.array")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("criterion", ["direct", "collider"])
     def test_on_a_cluster(self, client, data, criterion):
         X = self.da.from_array(data.X, chunks=(300, 3, 2))

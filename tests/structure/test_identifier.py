@@ -69,6 +69,7 @@ def test_a_task_that_touches_nothing_stays_empty(criterion):
     assert n_empty >= binom.ppf(0.001, n_draws * n_null, 0.95)
 
 
+@pytest.mark.slow
 def test_all_steps_find_more_than_the_band_at_the_same_level():
     recall, rejections = {"band": [], "all": []}, {"band": [], "all": []}
     linear = TaskStructureIdentifier(2, independence_test="wilks")
@@ -272,6 +273,7 @@ def test_segments_of_the_users_own(data):
     assert not some.support_[[0, 1, 9, 10, 11]].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [2, 3])
 def test_the_length_of_the_segments_is_found(length):
     n_right = 0

@@ -43,6 +43,7 @@ def test_a_test_is_that_of_the_sequences_that_have_its_steps(data, criterion):
     assert n_used == rows.sum()
 
 
+@pytest.mark.slow
 def test_missing_steps_cost_no_more_than_the_sequences_that_lack_them():
     scores = {"missing": [], "fewer": []}
     for seed in range(3):

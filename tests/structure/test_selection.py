@@ -36,7 +36,8 @@ def mcc(data, model):
 
 
 @pytest.mark.parametrize(
-    "hidden", [DIRECT, pytest.param({"action_effect": 0.0}, marks=pytest.mark.slow), {}]
+    "hidden",
+    [DIRECT, *(pytest.param(p, marks=pytest.mark.slow) for p in ({"action_effect": 0.0}, {}))],
 )
 def test_planted_structure_comes_back(hidden):
     scores = []
@@ -95,6 +96,7 @@ def test_same_seed_same_result():
     assert np.array_equal(fit(data).loadings_, fit(data).loadings_)
 
 
+@pytest.mark.slow
 def test_precision_is_that_of_the_data():
     data = make(28, 20_000)
     S = np.cov(data.X.reshape(len(data.X), -1).T)
@@ -107,6 +109,7 @@ def correlation(matrix):
     return matrix * np.outer(scale, scale)
 
 
+@pytest.mark.slow
 def test_gain_is_the_held_out_log_likelihood():
     data = make(29, 4000)
     flat = data.X.reshape(len(data.X), -1)
@@ -217,6 +220,7 @@ def test_chain_has_the_covariances_of_neighboring_steps():
     assert_allclose(np.linalg.inv(L @ L.T)[near], S[near])
 
 
+@pytest.mark.slow
 def test_structure_of_one_step_segments():
     data = make(37, n_timesteps=10, segment_length=1, **DIRECT, segment_probability=0.5)
     assert np.array_equal(data.segments, make_segments(10, 1))
