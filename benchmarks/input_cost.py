@@ -13,7 +13,6 @@ import pandas as pd
 from report import Report, command_line
 
 from skspecialist import SparseSpecialistEncoder, SpecialistPipeline, TaskStructureIdentifier
-from skspecialist.exceptions import SpecialistWarning
 
 ESTIMATORS = {
     "structure": TaskStructureIdentifier(),
@@ -59,7 +58,7 @@ if __name__ == "__main__":
             pd.DataFrame({"amount": y[:, 0], "label": np.where(y[:, 1] > 1, "high", "low")}),
         ),
     }
-    warnings.simplefilter("ignore", SpecialistWarning)
+    warnings.simplefilter("ignore", UserWarning)
     rows = []
     for name, estimator in ESTIMATORS.items():
         for form, (features, tasks) in forms.items():

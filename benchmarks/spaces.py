@@ -122,7 +122,7 @@ def share(space, new, old):
         return space.fit(new[train], old[train]).transform(new[test]), old[test]
     space.fit(old[train])
     old_test = space.transform(old[test])
-    space.set_params(anchors=space.anchor_indices_)
+    space.set_params(anchors=space.anchor_indices_, selection="random", random_state=None)
     return space.fit(new[train]).transform(new[test]), old_test
 
 

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from ._base.sklearn_compat import validate_params
-from ._data.validation import as_array
 from ._stats.model_comparison import tolerated_loss
 
 __all__ = ["neg_n_features_used", "one_standard_error_rule"]
@@ -216,13 +215,14 @@ def _metrics(cv_results: Mapping[str, Any]) -> set[str]:
 
 
 def _column(cv_results: Mapping[str, Any], name: str) -> np.ndarray:
-    column = as_array(cv_results[name], f"{name!r} of cv_results", dtype=float)
-    if column.shape != (len(cv_results["params"]),):
+    n_candidates = len(cv_results["params"])
+    try:
+        return np.asarray(cv_results[name], dtype=float).reshape(n_candidates)
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"cv_results must have in {name!r} a value for each of its "
-            f"{len(cv_results['params'])} candidates, got shape {column.shape}."
-        )
-    return column
+            f"cv_results must have in {name!r} a number for each of its {n_candidates} candidates, "
+            f"got {cv_results[name]!r}."
+        ) from error
 
 
 def _scores(cv_results: Mapping[str, Any], metric: str) -> np.ndarray:

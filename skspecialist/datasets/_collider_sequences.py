@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, validate_params
-from ..structure._segments import make_segments
 
 __all__ = ["draw_structure", "make_collider_sequences"]
 
@@ -126,9 +125,10 @@ def make_collider_sequences(
     ((100, 8, 1), (100, 2), (4, 2))
     """
     rng = check_random_state(random_state)
-    segments = make_segments(n_timesteps, segment_length)
-    structure = np.zeros((len(segments), n_tasks + n_null_tasks), dtype=bool)
-    structure[:, :n_tasks] = draw_structure(len(segments), n_tasks, segment_probability, rng)
+    segments, structure = draw_structure(
+        n_timesteps, segment_length, n_tasks, segment_probability, rng
+    )
+    structure = np.pad(structure, [(0, 0), (0, n_null_tasks)])
     step_weights = np.repeat(structure, np.diff(segments).ravel(), axis=0)
     chain = rng.uniform(size=n_timesteps - 1) < chain_probability
     transitions = _draw_transitions(chain, n_features, rng)
@@ -208,12 +208,20 @@ def _selection_gain(
 
 
 def draw_structure(
-    n_segments: int, n_tasks: int, probability: float, rng: np.random.RandomState
-) -> np.ndarray:
-    """Draw the segments of each task: each with a probability, at least two of them."""
-    structure = rng.uniform(size=(n_segments, n_tasks)) < probability
+    n_timesteps: int,
+    segment_length: int,
+    n_tasks: int,
+    probability: float,
+    rng: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return segments, and which of them each task has: by chance, and at least two."""
+    if n_timesteps < segment_length:
+        raise ValueError(f"{segment_length=} must be at most {n_timesteps=}.")
+    starts = np.arange(0, n_timesteps, segment_length)
+    segments = np.column_stack([starts, np.minimum(starts + segment_length, n_timesteps)])
+    structure = rng.uniform(size=(len(segments), n_tasks)) < probability
     for task in structure.T:
-        missing = min(2, n_segments) - task.sum()
+        missing = min(2, len(segments)) - task.sum()
         if missing > 0:
             task[rng.choice(np.flatnonzero(~task), size=missing, replace=False)] = True
-    return structure
+    return segments, structure

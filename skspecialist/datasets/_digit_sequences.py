@@ -9,7 +9,6 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, StrOptions, validate_params
-from ..structure._segments import make_segments
 from ._collider_sequences import draw_structure
 
 __all__ = ["make_digit_sequences"]
@@ -100,8 +99,9 @@ def make_digit_sequences(
     ((100, 16, 64), (100, 4), ['sum', 'odd', 'large', 'largest'])
     """
     rng = check_random_state(random_state)
-    segments = make_segments(n_timesteps, segment_length)
-    structure = draw_structure(len(segments), n_tasks, segment_probability, rng)
+    segments, structure = draw_structure(
+        n_timesteps, segment_length, n_tasks, segment_probability, rng
+    )
     step_weights = np.repeat(structure, np.diff(segments).ravel(), axis=0)
     kinds = [list(TASK_KINDS)[i % len(TASK_KINDS)] for i in range(n_tasks)]
 

@@ -130,6 +130,12 @@ class RelativeRepresentation(
         ValueError
             If ``X`` has NaN or infinite values, an anchor is not among the samples, all anchors
             are equal and the metric is a distance, or a metric does not exist.
+
+        Warns
+        -----
+        SpecialistWarning
+            If there are fewer samples than anchors, or given anchors beside parameters of their
+            selection.
         """
         if not self._metrics or not set(self._metrics) <= set(METRICS):
             raise ValueError(f"metric must be of {list(METRICS)}, got {self.metric!r}.")
@@ -186,6 +192,8 @@ class RelativeRepresentation(
                 raise ValueError(f"anchors must be a number or indices, got {self.anchors!r}.")
             if indices.min() < 0 or indices.max() >= len(X):
                 raise ValueError(f"anchors must be indices from 0 to {len(X) - 1}.")
+            if self.selection != "random" or self.random_state is not None:
+                warn("selection and random_state have no effect with given anchors.")
             return indices
         rng = check_random_state(self.random_state)
         n_anchors = min(int(self.anchors), len(X))

@@ -131,5 +131,6 @@ def _share(
         mapped = clone(aligner or SpaceAligner()).fit(new[train], old[train]).transform(new[test])
         return mapped, old[train], old[test]
     of_old = clone(aligner).fit(old[train])
-    of_new = clone(aligner).set_params(anchors=of_old.anchor_indices_).fit(new[train])
+    shared = {"anchors": of_old.anchor_indices_, "selection": "random", "random_state": None}
+    of_new = clone(aligner).set_params(**shared).fit(new[train])
     return of_new.transform(new[test]), of_old.transform(old[train]), of_old.transform(old[test])

@@ -298,11 +298,13 @@ def train_net(
         try:
             net.partial_fit(data)
         except KeyError as error:
-            if "not found in history" not in str(error):
+            monitors = {getattr(callback, "monitor", None) for _, callback in net.callbacks_}
+            names = {name for name in monitors if isinstance(name, str)}
+            if not (missing := sorted(names - set(net.history[-1]))):
                 raise
             raise ValueError(
-                f"callbacks monitor a value that is not recorded: {error.args[0]} Validation "
-                "losses need early_stopping=True; 'train_loss' is always recorded."
+                f"callbacks monitor values that are not recorded, {missing}: validation losses "
+                "need early_stopping=True; 'train_loss' is always recorded."
             ) from error
     for parameter in net.module_.parameters():
         parameter.grad = None
