@@ -135,6 +135,15 @@ class RaggedSequences:
         """Mask of the steps that are not padding, shape (n_sequences, n_timesteps), bool."""
         return np.arange(self.X.shape[1]) < self.lengths[:, None]
 
+    def take(self, rows: np.ndarray) -> Self:
+        """Return some of the sequences, without the layout of the input."""
+        X, lengths = self.X[rows], self.lengths[rows]
+        return replace(self, X=X, lengths=lengths, order=None, present=None, sizes=None)
+
+    def parts(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return values (n_sequences, n_timesteps, ...) of the observed steps of each sequence."""
+        return [part[:n] for part, n in zip(values, self.lengths, strict=True)]
+
     def chunks(self, n_steps: int) -> Iterator[slice]:
         """Yield slices of whole sequences, of at most so many steps unless one is longer."""
         size = max(1, n_steps // self.X.shape[1])

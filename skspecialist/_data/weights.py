@@ -87,7 +87,7 @@ def merge_samples(
     arrays: Sequence[np.ndarray],
     columns: Sequence[np.ndarray],
     labels: Sequence[np.ndarray] = (),
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return one sample for all that are equal, with the sum of their weights.
 
     Training on the merged samples makes an integer weight exactly equivalent to as many
@@ -113,12 +113,15 @@ def merge_samples(
         The samples to train on.
     merged : ndarray of shape (len(index), n_tasks)
         Their weights, of maximum 1 in each task.
+    places : ndarray of int of shape (n_samples,)
+        Place in ``index`` of the sample that stands for each; -1 where all weights are zero.
     """
     is_absent = np.column_stack([is_missing(values) for values in columns]) | (weights == 0)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     positions: dict[bytes, int] = {}
     index: list[int] = []
     merged: list[np.ndarray] = []
+    places = np.full(len(weights), -1)
     for sample, row in enumerate(rows):
         if not weights[sample].any():
             continue
@@ -133,13 +136,15 @@ def merge_samples(
             index.append(sample)
             merged.append(np.zeros(weights.shape[1]))
         merged[position] += weights[sample]
+        places[sample] = position
     totals = np.array(merged)
     largest = totals.max(axis=0)
     totals /= np.where(largest > 0, largest, 1.0)  # a task may be absent
     order = np.arange(len(index))
     if not np.isin(totals, (0.0, 1.0)).all():
         order = np.argsort(np.array(list(positions)), kind="stable")
-    return np.array(index)[order], totals[order]
+    places[places >= 0] = np.argsort(order)[places[places >= 0]]
+    return np.array(index)[order], totals[order], places
 
 
 def as_sequences(X: np.ndarray) -> np.ndarray:

@@ -204,7 +204,7 @@ class BaseSparseSpecialist(
         # Equal samples become one, with the sum of their weights.
         labels = [part for part in (folds, groups) if part is not None]
         arrays = [X] if is_shared else [X, weights]
-        index, counts = merge_samples(counts, arrays, columns, labels)
+        index, counts, _ = merge_samples(counts, arrays, columns, labels)
         if not np.array_equal(index, np.arange(len(X))):
             X, y = X[index], safe_indexing(y, index)
             folds = None if folds is None else folds[index]

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
 
 from .._data.ragged import RaggedSequences
-from .._data.validation import check_labels, check_same_length
 from ._networks import StepScorer
+from ._weak_labels import WeakData
 
 __all__ = ["HeldOut", "false_discovery_threshold", "held_out_folds"]
 
@@ -29,6 +29,8 @@ class HeldOut:
         Probabilities, or contributions to amounts, of the steps of each sequence.
     absent : ndarray of shape (n_sequences, n_outputs), bool
         Sequences without the task, by their labels.
+    weights : ndarray of shape (n_sequences, n_outputs)
+        Weights of the labels.
     is_amount : ndarray of shape (n_outputs,), bool
         Whether the label of a task is an amount, rather than an occurrence.
     noise : ndarray of shape (n_outputs,)
@@ -39,66 +41,103 @@ class HeldOut:
 
     scores: list[np.ndarray]
     absent: np.ndarray
+    weights: np.ndarray
     is_amount: np.ndarray
     noise: np.ndarray
     log_likelihood: float
 
     @classmethod
-    def predict(
-        cls, scorer: StepScorer, sequences: RaggedSequences, values: np.ndarray, folds: np.ndarray
-    ) -> Self:
-        """Return the predictions for sequences with labels ``values`` in ``folds``."""
-        scores, labels = scorer.scores(sequences, 1 + folds), scorer.labels
-        outputs = scorer.outputs(scores, sequences.observed)
-        errors = np.sqrt(np.nanmean((values - outputs) ** 2, axis=0))
+    def predict(cls, scorer: StepScorer, data: WeakData, folds: np.ndarray) -> Self:
+        """Return the predictions for sequences that were held out in ``folds``."""
+        values, weights, labels = data.values, data.weights, data.labels
+        scores = scorer.scores(data.sequences, 1 + folds)
+        outputs = scorer.outputs(scores, data.sequences.observed)
+        known = np.where(np.isnan(values), 0.0, weights)
+        squares = np.nansum((values - outputs) ** 2 * weights, axis=0)
+        errors = np.sqrt(squares / known.sum(axis=0))
         least = np.finfo(float).eps * labels.scales  # residuals of a perfect fit are zero
         noise = np.where(labels.is_amount, errors + least, np.nan)
-        found = scorer.contributions(scores)
         return cls(
-            [part[:n] for part, n in zip(found, sequences.lengths, strict=True)],
+            data.sequences.parts(scorer.contributions(scores)),
             values == 0,
+            weights,
             labels.is_amount,
             noise,
-            scorer.log_likelihood(values, outputs, noise),
+            scorer.log_likelihood(values, outputs, noise, weights),
         )
+
+    def scores_of(
+        self, given: RaggedSequences, places: np.ndarray, scorer: StepScorer
+    ) -> list[np.ndarray]:
+        """Return the scores of all sequences, of weight zero (-1 of ``places``) too."""
+        scores, places = list(self.scores), places.copy()
+        if len(absent := np.flatnonzero(places < 0)):
+            # The scorer of all sequences was trained without them.
+            others = given.take(absent)
+            places[absent] = len(scores) + np.arange(len(absent))
+            scores += others.parts(scorer.contributions(scorer.scores(others)))
+        return [scores[place] for place in places]
 
     def thresholds(self, alpha: float) -> np.ndarray:
         """Return the least score of a step of each task, shape (n_outputs,)."""
+        lengths = [len(part) for part in self.scores]
         sizes = np.abs(np.concatenate(self.scores))
-        absent = np.repeat(self.absent, [len(part) for part in self.scores], axis=0)
-        calibrated = [
-            false_discovery_threshold(size, size[without], alpha)
-            for size, without in zip(sizes.T, absent.T, strict=True)
-        ]
+        rows = np.repeat(_effective(self.weights.max(axis=1)), lengths)
+        calibrated = []
+        for size, absent, weights in zip(sizes.T, self.absent.T, self.weights.T, strict=True):
+            counts = np.zeros(len(absent))
+            if absent.any():
+                counts[absent] = _effective(weights[absent])
+            counts = np.repeat(counts, lengths)
+            null = counts > 0
+            calibrated.append(
+                false_discovery_threshold(size, size[null], alpha, rows, counts[null])
+            )
         return np.maximum(calibrated, np.where(self.is_amount, 0.0, LEAST_PROBABILITY))
 
 
-def held_out_folds(
-    sequences: Any, groups: Any, n_folds: int, rng: np.random.RandomState
-) -> np.ndarray:
+def _effective(weights: np.ndarray) -> np.ndarray:
+    """Return weights with the sum of Kish's effective sample size, whatever their unit."""
+    return np.asarray(weights * (weights.sum() / (weights**2).sum()))
+
+
+def held_out_folds(data: WeakData, cv: Any, rng: np.random.RandomState) -> np.ndarray:
     """Return the fold (n_sequences,) in which each sequence is held out, with its group.
 
     Raises
     ------
     ValueError
-        If all sequences are of one group.
+        If all sequences are of one group, or of one fold.
     """
-    check_same_length(X=sequences, groups=groups)
-    groups = None if groups is None else check_labels(groups, "groups")
-    n_units = len(sequences) if groups is None else len(np.unique(groups))
+    n_sequences, groups, folds = len(data.values), data.groups, data.folds
+    if folds is not None:
+        # Folds of weight zero are left out of the numbering.
+        folds = np.unique(folds, return_inverse=True)[1]
+        if not folds.any():
+            raise ValueError(f"cv={cv!r} must have at least two folds of sequences with weights.")
+        return folds
+    n_units = n_sequences if groups is None else len(np.unique(groups))
     if n_units < 2:
         raise ValueError(
             "groups needs at least two distinct values: a group is held out as a whole."
         )
+    if cv < 2:
+        raise ValueError(f"cv={cv} must be at least two folds.")
     kind = KFold if groups is None else GroupKFold
-    splitter = kind(min(n_folds, n_units), shuffle=True, random_state=rng.randint(2**31 - 1))
-    folds = np.zeros(len(sequences), dtype=int)
+    splitter = kind(min(cv, n_units), shuffle=True, random_state=rng.randint(2**31 - 1))
+    folds = np.zeros(n_sequences, dtype=int)
     for fold, (_, held_out) in enumerate(splitter.split(folds, groups=groups)):
         folds[held_out] = fold
     return folds
 
 
-def false_discovery_threshold(scores: np.ndarray, null: np.ndarray, alpha: float) -> float:
+def false_discovery_threshold(
+    scores: np.ndarray,
+    null: np.ndarray,
+    alpha: float,
+    weights: np.ndarray | None = None,
+    null_weights: np.ndarray | None = None,
+) -> float:
     """Return the least score at which the estimated false discovery rate is at most ``alpha``.
 
     Scores of steps without the task estimate the number of steps that would reach a score by
@@ -112,6 +151,10 @@ def false_discovery_threshold(scores: np.ndarray, null: np.ndarray, alpha: float
         Scores of the steps that cannot have the task.
     alpha : float
         False discovery rate.
+    weights : ndarray of shape (n_steps,) or None, default=None
+        Weights of the scores. None is equal weights.
+    null_weights : ndarray of shape (n_null,) or None, default=None
+        Those of ``null``.
 
     Returns
     -------
@@ -123,10 +166,13 @@ def false_discovery_threshold(scores: np.ndarray, null: np.ndarray, alpha: float
     .. [1] J. D. Storey, "A direct approach to false discovery rates", Journal of the Royal
        Statistical Society B 64, 2002; with pi_0 = 1.
     """
-    candidates = np.sort(scores)[::-1]
-    found = np.arange(1, len(candidates) + 1)
+    weights = np.ones(len(scores)) if weights is None else weights
+    null_weights = np.ones(len(null)) if null_weights is None else null_weights
+    order, null_order = np.argsort(scores)[::-1], np.argsort(null)
+    candidates, found = scores[order], np.cumsum(weights[order])
     # As many null scores as reach a candidate, and one more: exact for exchangeable scores.
-    reach = len(null) - np.searchsorted(np.sort(null), candidates, side="left")
-    rate = len(scores) * (1 + reach) / (1 + len(null)) / found
+    below = np.append(0.0, np.cumsum(null_weights[null_order]))
+    reach = below[-1] - below[np.searchsorted(null[null_order], candidates, side="left")]
+    rate = found[-1] * (1 + reach) / (1 + below[-1]) / found
     passing = np.flatnonzero(rate <= alpha)
     return float(candidates[passing[-1]]) if len(passing) else float("inf")

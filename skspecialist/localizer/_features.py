@@ -39,12 +39,20 @@ class StepFeatures:
     def __init__(self, innovations: bool) -> None:
         self.innovations = innovations
 
-    def fit(self, sequences: RaggedSequences, rng: np.random.RandomState) -> Self:
-        """Estimate means, scales, and the regression on the step before."""
-        present = sequences.observed
+    def fit(
+        self, sequences: RaggedSequences, weights: np.ndarray, rng: np.random.RandomState
+    ) -> Self:
+        """Estimate means, scales, and the regression on the step before.
+
+        Sequences have ``weights`` (n_sequences,).
+        """
+        present, is_weighted = sequences.observed, not (weights == weights[0]).all()
+        per_step = np.broadcast_to(weights[:, None], present.shape)
         self._scaler = StandardScaler()
         for part in sequences.chunks(CHUNK):
-            self._scaler.partial_fit(sequences.X[part][present[part]].astype(np.float64))
+            rows = sequences.X[part][present[part]].astype(np.float64)
+            counts = per_step[part][present[part]] if is_weighted else None
+            self._scaler.partial_fit(rows, sample_weight=counts)
         self._regression: RidgeCV | None = None
         follows = np.argwhere(present[:, 1:])
         if not self.innovations or not len(follows):
@@ -54,9 +62,10 @@ class StepFeatures:
         before, after = (
             self._scaled(sequences.X[follows[:, 0], follows[:, 1] + later]) for later in (0, 1)
         )
-        self._regression = RidgeCV(PENALTIES).fit(before, after)
+        counts = weights[follows[:, 0]] if is_weighted else None
+        self._regression = RidgeCV(PENALTIES).fit(before, after, sample_weight=counts)
         residuals = after - self._regression.predict(before).reshape(after.shape)
-        self._residual_scale = np.sqrt((residuals**2).mean(axis=0))
+        self._residual_scale = np.sqrt(np.average(residuals**2, axis=0, weights=counts))
         self._residual_scale[self._residual_scale < np.finfo(float).eps] = 1.0
         return self
 

@@ -15,15 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 from .._base.estimator import TaskEstimatorMixin, all_or_nothing, callback_context
 from .._base.sklearn_compat import CallbackSupportMixin, Interval, StrOptions, fit_context
 from .._data.ragged import RaggedSequences, is_ragged_list
-from .._data.tasks import TaskTargets
+from .._data.tasks import require_tasks
 from .._data.validation import check_same_length, n_dimensions, unstack_steps
+from .._data.weights import validate_sample_weight
 from ..exceptions import warn
 from ..networks.layers import only_group
 from ..networks.training import seeded
 from ._calibration import HeldOut, held_out_folds
 from ._features import StepFeatures
 from ._networks import StepScorer, train_scorers
-from ._weak_labels import WeakLabels, training_data
+from ._weak_labels import WeakData, training_data
 
 __all__ = ["TaskLocalizer"]
 
@@ -68,10 +69,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     alpha : float, default=0.1
         False discovery rate of :meth:`predict`, in (0, 1), for each task. A step whose
         probability is below one half is never a discovery.
-    cv : int, default=3
-        Number of folds. Beside the scorer of all sequences one is trained without each fold,
-        and scores it for the calibration of the thresholds: a scorer is overconfident on the
-        steps that it was trained on.
+    cv : int, cross-validation generator or iterable, default=3
+        Number of folds, or splits that hold out each sequence once. A further scorer is trained
+        without each fold, and scores it for the calibration of the thresholds: a scorer is
+        overconfident on the steps that it was trained on.
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Units of the hidden layers of the encoder.
     input_noise : float, default=0.3
@@ -186,7 +187,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         "pooling": [StrOptions({"auto", "noisy_or", "log_sum_exp", "top_k_mean"})],
         "sparsity": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
-        "cv": [Interval(Integral, 2, None, closed="left")],
+        "cv": ["cv_object"],
         "hidden_layer_sizes": [tuple, list],
         "input_noise": [Interval(Real, 0, None, closed="left")],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
@@ -210,7 +211,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         pooling: str = "auto",
         sparsity: float = 0.01,
         alpha: float = 0.1,
-        cv: int = 3,
+        cv: Any = 3,
         hidden_layer_sizes: tuple[int, ...] = (64, 64),
         input_noise: float = 0.3,
         n_timesteps: int | None = None,
@@ -246,7 +247,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
 
     @all_or_nothing
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Train the scorers, and calibrate the thresholds on held-out sequences.
 
         Parameters
@@ -264,6 +265,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             With the steps of all sequences in ``X``, the sequence of each, ``y`` in the order
             of the sorted labels. Otherwise sequences that are held out together, such as
             windows of one recording.
+        sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Weights of the sequences, or of their labels. An integer weight is equivalent to as
+            many repetitions, and zero to absence. Their unit does not matter: the calibration
+            counts Kish's effective number of sequences.
 
         Returns
         -------
@@ -283,30 +288,29 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         """
         with callback_context(self, X, y, n_subtasks=1) as task:
             rng = check_random_state(self.random_state)
-            sequences = self._read(X, groups, reset=True)
-            tasks = TaskTargets.for_samples(
-                y, sequences, estimator=self, allow_missing=True, task_types=self.task_types
-            )
-            labels = self._labels = WeakLabels.from_tasks(tasks)
-            self.task_names_, values = labels.names, labels.values(y)
+            given = self._read(X, groups, reset=True)
+            require_tasks(y, self)
+            # Where groups name the sequence of each row, every sequence is held out by itself.
+            by_rows = groups is None or given.layout == "rows"
+            groups = None if by_rows else groups
+            data = WeakData.merge(given, y, groups, sample_weight, self.task_types, self.cv)
+            labels = self._labels = data.labels
+            self.task_names_ = labels.names
             self.amount_scales_ = np.where(labels.is_amount, labels.scales, np.nan)
             if labels.is_amount.all() and self.pooling != "auto":
                 warn(f"pooling={self.pooling!r} has no effect: amounts are summed over steps.")
-            # Where groups name the sequence of each row, every sequence is held out by itself.
-            by_rows = groups is None or sequences.layout == "rows"
-            folds = held_out_folds(sequences, None if by_rows else groups, self.cv, rng)
-            features = StepFeatures(self.conditional).fit(sequences, rng)
-            data = training_data(
-                labels, features.transform_all(sequences), values, folds, self.window
-            )
+            folds = held_out_folds(data, self.cv, rng)
+            features = StepFeatures(self.conditional).fit(data.sequences, data.row_weights, rng)
+            steps = training_data(data, features.transform_all(data.sequences), folds, self.window)
             with seeded(rng.randint(2**31 - 1), str(self.device)):
-                module, self.history_ = train_scorers(self, data, labels.is_amount.tolist(), task)
+                module, self.history_ = train_scorers(self, steps, labels.is_amount.tolist(), task)
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)
             self._warn_of_empty_masks()
             self._scorer = StepScorer(labels, features, module)
-            held_out = HeldOut.predict(self._scorer, sequences, values, folds)
-            self.out_of_fold_scores_, self.noise_ = held_out.scores, held_out.noise
+            held_out = HeldOut.predict(self._scorer, data, folds)
+            self.out_of_fold_scores_ = held_out.scores_of(given, data.places, self._scorer)
+            self.noise_ = held_out.noise
             self.thresholds_ = held_out.thresholds(self.alpha)
             self.validation_score_ = held_out.log_likelihood
             # The scorers without a fold serve the calibration only.
@@ -435,7 +439,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         names = [f"{self.task_names_[g]}_latent{k}" for g, k in np.argwhere(self.mask_ > 0)]
         return np.array(names, dtype=object)
 
-    def score(self, X: Any, y: Any, groups: Any = None) -> float:
+    def score(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-likelihood of the weak labels.
 
         Parameters
@@ -446,6 +450,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             Weak labels of the sequences.
         groups : array-like of shape (n_steps,), default=None
             As in :meth:`fit`.
+        sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
+            Weights of the sequences, or of their labels.
 
         Returns
         -------
@@ -455,10 +461,12 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         sequences = self._read(X, groups)
         check_same_length(X=sequences, y=y)
         values = self._labels.values(y, held_out=True)
+        shape = len(sequences), len(self._labels.tasks)
+        weights = validate_sample_weight(sample_weight, shape)[:, self._labels.owners]
         if np.isnan(values).all():
             raise ValueError("y has missing values only: at least one label is needed for a score.")
         outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.observed)
-        return self._scorer.log_likelihood(values, outputs, self.noise_)
+        return self._scorer.log_likelihood(values, outputs, self.noise_, weights)
 
     def _read(self, X: Any, groups: Any, reset: bool = False) -> RaggedSequences:
         if not reset:

@@ -245,7 +245,7 @@ def train_scorers(
         warmup=WARMUP,
     )
     module = net.module_
-    module.encoders.freeze(data.rows)
+    module.encoders.freeze(data.rows, data.step_row_weights)
     keys = ("epoch", "train_loss", "train_task_loss")
     return module.double(), [{key: row[key] for key in keys} for row in net.history]
 
@@ -261,7 +261,7 @@ def _new_scorers(localizer: Any, data: StepData, is_amount: Sequence[bool]) -> B
         n_groups=n_groups,
     )
     # Amounts and occurrences of an average sequence start at their means.
-    mean_length = data.step_weights[..., 0].sum(dim=1).mean()
+    mean_length = (data.step_weights[..., 0].sum(dim=1) * data.row_weights).mean()
     means = (data.targets * data.weights).sum(dim=0) / data.weights.sum(dim=0)
     heads.start_at(means, float(mean_length))
     hidden = check_layer_sizes(localizer.hidden_layer_sizes) or ()
@@ -339,7 +339,9 @@ class StepScorer:
         pooled = cast(PooledHeads, self.module.heads).pool(grouped, to_double(present))[0]
         return np.asarray(pooled.numpy()) * self.labels.scales
 
-    def log_likelihood(self, values: np.ndarray, outputs: np.ndarray, noise: np.ndarray) -> float:
+    def log_likelihood(
+        self, values: np.ndarray, outputs: np.ndarray, noise: np.ndarray, weights: np.ndarray
+    ) -> float:
         """Return nats per sequence: Bernoulli of occurrences, normal of amounts.
 
         Parameters
@@ -350,12 +352,15 @@ class StepScorer:
             Logits and amounts.
         noise : ndarray of shape (n_outputs,)
             Standard deviation of the residuals of amounts.
+        weights : ndarray of shape (n_sequences, n_outputs)
+            Weights of the labels.
         """
         chances = np.where(values > 0, log_expit(outputs), log_expit(-outputs))
         spread = np.where(self.labels.is_amount, noise, 1.0)
         normal = -(((values - outputs) / spread) ** 2 + np.log(2 * np.pi)) / 2 - np.log(spread)
         found = np.where(self.labels.is_amount, normal, chances)
-        return float(np.where(np.isnan(values), 0.0, found).sum(axis=1).mean())
+        nats = (np.where(np.isnan(values), 0.0, found) * weights).sum(axis=1)
+        return float(nats.sum() / weights.max(axis=1).sum())
 
     @one_thread()
     @torch.no_grad()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 
+from .._base.sklearn_compat import safe_indexing
 from .._data.ragged import RaggedSequences
-from .._data.tasks import TaskTargets
+from .._data.tasks import TaskTargets, read_tasks, split_columns
+from .._data.validation import check_labels, check_same_length, split_indices
+from .._data.weights import merge_samples, validate_sample_weight
 from ..networks.training import StepData
 
-__all__ = ["WeakLabels", "training_data"]
+__all__ = ["WeakData", "WeakLabels", "training_data"]
 
 # Mean of amounts in standard deviations. Single precision has 7 digits, of which 3 are left for
 # their differences.
@@ -96,12 +100,92 @@ class WeakLabels:
         return np.column_stack(columns)
 
 
+@dataclass(frozen=True)
+class WeakData:
+    """Sequences with weak labels, one for all that are equal, with the sum of their weights.
+
+    Attributes
+    ----------
+    sequences : RaggedSequences
+        Sequences with a weight.
+    labels : WeakLabels
+        Outputs to localize.
+    values : ndarray of shape (n_sequences, n_outputs)
+        Amounts, and zero or one; NaN where missing, or of weight zero.
+    weights : ndarray of shape (n_sequences, n_outputs)
+        Weights of the values.
+    groups : ndarray of shape (n_sequences,) or None
+        Sequences that are held out together.
+    folds : ndarray of shape (n_sequences,) or None
+        Folds of given splits, in which each sequence is held out.
+    places : ndarray of int of shape (n_given,)
+        Place of each sequence that was given, -1 for those of weight zero.
+    """
+
+    sequences: RaggedSequences
+    labels: WeakLabels
+    values: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray | None
+    folds: np.ndarray | None
+    places: np.ndarray
+
+    @classmethod
+    def merge(
+        cls,
+        given: RaggedSequences,
+        y: Any,
+        groups: Any,
+        sample_weight: Any,
+        task_types: Any,
+        cv: Any,
+    ) -> Self:
+        """Return the data of a fit, without sequences of weight zero and without copies.
+
+        Raises
+        ------
+        ValueError or TypeError
+            If lengths differ, or splits do not hold out each sequence once.
+        """
+        y = read_tasks(y)
+        columns = split_columns(y, allow_missing=True)[0]
+        check_same_length(X=given, y=columns[0], groups=groups)
+        weights = validate_sample_weight(sample_weight, (len(given), len(columns)))
+        codes = None if groups is None else check_labels(groups, "groups")
+        folds = None if isinstance(cv, Integral) else _given_folds(cv, given.X, y, codes)
+        apart = [part for part in (codes, folds) if part is not None]
+        arrays = [given.X, given.lengths]
+        index, weights, places = merge_samples(weights, arrays, columns, apart)
+        if not np.array_equal(index, np.arange(len(given))):
+            given, y = given.take(index), safe_indexing(y, index)
+            codes, folds = (None if part is None else part[index] for part in (codes, folds))
+        tasks = TaskTargets(y, allow_missing=True, weights=weights, task_types=task_types)
+        labels = WeakLabels.from_tasks(tasks)
+        values = labels.values(tasks.with_kinds(y, weights == 0))
+        return cls(given, labels, values, weights[:, labels.owners], codes, folds, places)
+
+    @property
+    def row_weights(self) -> np.ndarray:
+        """Weights (n_sequences,) of mean 1: those of the outputs for which they count most."""
+        rows = self.weights.max(axis=1)
+        return np.asarray(rows / rows.mean())
+
+
+def _given_folds(cv: Any, X: np.ndarray, y: Any, groups: np.ndarray | None) -> np.ndarray:
+    folds, counts = np.zeros(len(X), dtype=int), np.zeros(len(X), dtype=int)
+    for fold, (_, held_out) in enumerate(split_indices(cv, X, y, groups)):
+        folds[held_out] = fold
+        counts[held_out] += 1
+    if (counts != 1).any():
+        raise ValueError(
+            f"cv={cv!r} must hold out each sequence once, not {counts.min()} to "
+            f"{counts.max()} times."
+        )
+    return folds
+
+
 def training_data(
-    labels: WeakLabels,
-    features: RaggedSequences,
-    values: np.ndarray,
-    folds: np.ndarray,
-    window: int | None,
+    data: WeakData, features: RaggedSequences, folds: np.ndarray, window: int | None
 ) -> StepData:
     """Return data for the networks: whole sequences, or pieces of at most ``window`` steps.
 
@@ -110,6 +194,7 @@ def training_data(
     ValueError
         If amounts would have to be divided among pieces.
     """
+    labels = data.labels
     if window is not None and labels.is_amount.any():
         raise ValueError(
             "window must be None where y holds amounts (floats): the amount in a piece of a "
@@ -117,5 +202,13 @@ def training_data(
         )
     pieces, owners = features.split(window or features.X.shape[1])
     present = np.repeat(pieces.observed[..., None], len(labels), axis=2)
-    targets = list((values / labels.scales)[owners].T)
-    return StepData.from_arrays(pieces.X, present, targets, folds=folds[owners])
+    targets = list((data.values / labels.scales)[owners].T)
+    rows = data.row_weights[owners]
+    return StepData.from_arrays(
+        pieces.X,
+        present,
+        targets,
+        data.weights[owners],
+        folds=folds[owners],
+        row_weights=rows / rows.mean(),
+    )

@@ -244,7 +244,7 @@ def merge_sequences(
         for k, (train, test) in enumerate(splits):
             sides[train, 2 * k] = sides[test, 2 * k + 1] = True
         kept_apart.append(np.unique(sides, axis=0, return_inverse=True)[1].ravel())
-    index, merged = merge_samples(weights, [X], columns, kept_apart)
+    index, merged, _ = merge_samples(weights, [X], columns, kept_apart)
     if np.array_equal(index, np.arange(len(X))):
         equal = np.all(merged == merged[:1, :1])
         return X, y, labels, None if equal else merged, cv if splits is None else splits

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor, VotingRegressor
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -15,6 +15,7 @@ from skspecialist import (
     SpecialistClassifier,
     SpecialistPipeline,
     SpecialistRegressor,
+    TaskLocalizer,
     TaskStructureIdentifier,
 )
 
@@ -167,3 +168,78 @@ def test_importance_weights_have_no_unit_and_keep_the_level():
 def test_tests_that_need_samples_refuse_weights():
     with pytest.raises(ValueError, match=r"sample_weight is not supported.*GCM"):
         TaskStructureIdentifier(independence_test="gcm").fit(X, Y, sample_weight=COUNTS)
+
+
+LOCALIZER = TaskLocalizer(2, hidden_layer_sizes=(4,), cv=2, max_epochs=3, random_state=0)
+
+
+def answers(localizer, sequences, labels):
+    """Return the results of a fitted localizer that depend on all of its steps."""
+    return [
+        localizer.mask_,
+        localizer.thresholds_,
+        localizer.noise_,
+        localizer.validation_score_,
+        localizer.contributions(sequences),
+        localizer.score(sequences, labels),
+    ]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_weights_in_the_localizer(grouped):
+    labels = np.column_stack([Y[:, 0], Y[:, 1] > 0])
+    gaps = X.copy()
+    gaps[:9, 2:] = np.nan  # sequences that end after two steps
+    kept = COUNTS > 0
+    groups = GROUPS if grouped else None
+    conditional = clone(LOCALIZER).set_params(conditional=True)
+    one = clone(conditional).fit(gaps, labels, groups, sample_weight=COUNTS)
+    repeated = [None if v is None else v[REPEATED] for v in (gaps, labels, groups)]
+    other = clone(conditional).fit(*repeated)
+    for found, expected in zip(
+        answers(one, gaps, labels), answers(other, gaps, labels), strict=True
+    ):
+        assert_array_equal(found, expected)
+    assert one.score(gaps, labels, sample_weight=COUNTS) == pytest.approx(one.score(*repeated[:2]))
+    assert [part.shape for part in one.out_of_fold_scores_] == [(2, 2)] * 9 + [(4, 2)] * 51
+    absent = clone(conditional).fit(gaps, labels, groups, sample_weight=kept)
+    without = [None if v is None else v[kept] for v in (gaps, labels, groups)]
+    alone = clone(conditional).fit(*without)
+    for found, expected in zip(
+        answers(absent, gaps, labels), answers(alone, gaps, labels), strict=True
+    ):
+        assert_array_equal(found, expected)
+
+
+def test_the_splits_of_a_localizer_hold_out_each_sequence_once():
+    labels = Y[:, 0] > 0
+    drawn = clone(LOCALIZER).fit(X, labels)
+    given = clone(LOCALIZER).set_params(cv=list(KFold(2).split(X))).fit(X, labels)
+    assert_array_equal(given.mask_.shape, drawn.mask_.shape)
+    assert (given.out_of_fold_scores_[0] != drawn.out_of_fold_scores_[0]).any()
+    with pytest.raises(ValueError, match=r"cv=.* must hold out each sequence once, not 0 to 1"):
+        clone(LOCALIZER).set_params(cv=ShuffleSplit(1)).fit(X, labels)
+
+
+def test_a_label_of_weight_zero_is_missing_in_the_localizer():
+    labels = np.column_stack([Y[:, 0] > 0, Y[:, 1] > 0])
+    weights = (RNG.random(labels.shape) > 0.3).astype(float)
+    weights[~weights.any(axis=1), 0] = 1
+    one = clone(LOCALIZER).fit(X, labels, sample_weight=weights)
+    other = clone(LOCALIZER).fit(X, np.where(weights > 0, labels, None))
+    assert_array_equal(one.thresholds_, other.thresholds_)
+    assert_allclose(one.contributions(X), other.contributions(X), rtol=1e-9)
+
+
+def test_a_pipeline_hands_its_weights_to_a_localizer():
+    pipeline = SpecialistPipeline(
+        structure=clone(LOCALIZER).set_params(random_state=None),
+        encoder=ENCODER,
+        estimator=Ridge(),
+        strategy="specialist",
+        random_state=0,
+    )
+    one = clone(pipeline).fit(X, Y, sample_weight=COUNTS)
+    other = clone(pipeline).fit(X[REPEATED], Y[REPEATED])
+    assert_array_equal(one.structure_.mask_, other.structure_.mask_)
+    assert_array_equal(one.predict(X), other.predict(X))
