@@ -299,8 +299,8 @@ def train_net(
             net.partial_fit(data)
         except KeyError as error:
             monitors = {getattr(callback, "monitor", None) for _, callback in net.callbacks_}
-            names = {name for name in monitors if isinstance(name, str)}
-            if not (missing := sorted(names - set(net.history[-1]))):
+            monitored = {name for name in monitors if isinstance(name, str)}
+            if not (missing := sorted(monitored - set(net.history[-1]))):
                 raise
             raise ValueError(
                 f"callbacks monitor values that are not recorded, {missing}: validation losses "

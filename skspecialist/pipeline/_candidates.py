@@ -65,6 +65,8 @@ class Candidate:
         specialist.
     is_curved : bool, default=False
         Whether the estimator is a smooth function that is not linear.
+    is_pooled : bool, default=False
+        Whether it reads a mean or sum over the steps of the task, over all if it has none.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Candidate:
     estimator: Any
     reads: str = "generalist"
     is_curved: bool = False
+    is_pooled: bool = False
 
 
 def task_candidates(
@@ -200,8 +203,8 @@ def _built_in(
         mean = make_pipeline(StepMoments(n_steps), head)
         own_kernel = make_pipeline(KernelMean(n_steps), smooth)
         candidates += [
-            *([Candidate("steps_mean", own, mean, reads)] if n_steps > 1 else []),
-            Candidate("steps_kernel", own, own_kernel, reads, is_curved=True),
+            *([Candidate("steps_mean", own, mean, reads, is_pooled=True)] if n_steps > 1 else []),
+            Candidate("steps_kernel", own, own_kernel, reads, is_curved=True, is_pooled=True),
         ]
     return candidates
 

@@ -52,8 +52,22 @@ SMALLEST_WEIGHT = 0.02
 # chance in one of several tasks, and its weights are fitted to the same sequences.
 RACE_ERRORS = 2.0
 
-# Reason against specializing a task that cannot be compared.
-CONSTANT = "the task has one value only in a training fold"
+# Reasons against specializing a task, all that there are.
+REASONS = {
+    "generalist": "strategy='generalist'",
+    "constant": "the task has fewer than two values",
+    "constant in a fold": "the task has one value only in a training fold",
+    "too few": "there are too few sequences to test its steps",
+    "no step": "no time step of this task was found",
+    "no latent": "no latent of this task was found",
+    "unstable": "no feature of this task is stable across environments",
+    "all steps": "all steps belong to this task",
+    "no weight": "no weight of the combination is on steps or latents of this task",
+    "loss": "{name} would add {added:.3g} to the held-out loss of {loss:.3g}, with a standard "
+    "error of {error:.3g}",
+    "in a part": "in a part of the sequences, {reason}",
+    "in the end": "no {names} of this task were found in the end",
+}
 
 # From a representation to its features of the sequences that are predicted.
 Features = Callable[[Representation], np.ndarray]
@@ -82,6 +96,12 @@ class Decision:
     gain: float = np.nan
     standard_error: float = np.nan
     evidence: Evidence | None = None
+
+    @property
+    def reads_latents(self) -> bool:
+        """Whether a candidate of some weight reads latents."""
+        reads = {} if self.evidence is None else self.evidence.reads
+        return any(reads.get(name) == "latents" for name in self.weights)
 
 
 def fit_tasks(
@@ -120,66 +140,84 @@ def fit_tasks(
     reads : Representation or None, default=None
         Fitted representation that tasks added later read in place of their own.
     """
-    folds: list[Fold] = []
     states = States(data.X)
-    # Those of the strategies without a comparison.
-    decisions = [Decision({"generalist": 1.0}, "strategy='generalist'")] * len(data.tasks)
-    if strategy in ("specialist", "generalist"):
-        encode = strategy == "specialist"
-    else:
-        folds = fit_folds(
-            data,
-            states,
-            splits,
-            new_representation,
-            stage,
-            new_candidates=new_candidates,
-            seed=seeds[0],
-            encode=bool(encode),
-        )
-        varied = [varied_tasks(data.take(fold.split.estimators)) for fold in folds]
-        compared = np.flatnonzero(np.all(varied, axis=0)).tolist()
-        evidence = collect_evidence(folds, data, compared, loss)
-        if not encode:
-            # The encoder takes most of the time of a fit, and can only add where a task is
-            # curved.
-            train = encode is None and any(is_curved(task) for task in evidence)
-            add_latents(folds[:1], stage, new_candidates, seeds[0], train)
-            if train and strategy == "stack" and len(folds) > 1:
-                # In a race the first fold decides on the others.
-                first = collect_evidence(folds[:1], data, compared, loss)
-                train = any(latents_improve(task, loss) for task in first)
-                if not train:
-                    folds[0].drop_latents()
-            add_latents(folds[1:], stage, new_candidates, seeds[0], train)
-            if train:
-                evidence = collect_evidence(folds, data, compared, loss)
-        missing = folds[-1].representation.missing
-        decisions = [Decision({"null": 1.0}, CONSTANT)] * len(data.tasks)
-        decide = partial(mix_candidates, loss) if strategy == "stack" else choose_candidate
-        for i, task in zip(compared, evidence, strict=True):
-            decisions[i] = decide(task, missing[i])
-        encode = any(
-            task.reads[name] == "latents"
-            for i, task in zip(compared, evidence, strict=True)
-            for name in decisions[i].weights
-        )
+    folds: list[Fold] = []
+    decisions = [Decision({"generalist": 1.0}, REASONS["generalist"])] * len(data.tasks)
+    if splits:
+        fits = {"stage": stage, "new_candidates": new_candidates, "seed": seeds[0]}
+        folds = fit_folds(data, states, splits, new_representation, encode=bool(encode), **fits)
+        add = partial(add_latents, **fits)
+        decisions = _compare(folds, data, strategy == "stack", loss, encode, add)
     representation = new_representation(seeds[1])
     data = representation.fit(data, states, stage)
     # Tasks that are added learn their row of the mask, whatever predicts them.
-    representation.fit_encoder(data, stage, train=bool(encode) or reads is not None)
-    for i, decision in enumerate(decisions):
-        if folds and missing[i] and decision.reason == missing[i] != representation.missing[i]:
-            decisions[i] = replace(decision, reason=f"in a part of the sequences, {missing[i]}")
+    train = strategy == "specialist" or reads is not None
+    train |= any(decision.reads_latents for decision in decisions)
+    representation.fit_encoder(data, stage, train)
     if strategy == "specialist":
         decisions = [first_specialist(columns) for columns in representation.columns]
-    for i in np.flatnonzero(~data.tasks.learned).tolist():
-        decisions[i] = Decision({"null": 1.0}, "the task has fewer than two values")
+    for i, (task, decision) in enumerate(zip(data.tasks.tasks, decisions, strict=True)):
+        reason = missing_reason(folds[-1].representation, i) if folds else None
+        if task.is_constant:
+            decisions[i] = Decision({"null": 1.0}, REASONS["constant"])
+        elif reason and decision.reason == reason != missing_reason(representation, i):
+            decisions[i] = replace(decision, reason=REASONS["in a part"].format(reason=reason))
     with stage("estimators"):
         # One candidate that was chosen has one fit; combinations are averaged over the folds.
         bags = folds if strategy == "stack" and data.environments is None else []
         models = _fit_models(data, representation, decisions, bags, new_candidates, seeds[1], reads)
     return representation, models
+
+
+def _compare(
+    folds: list[Fold], data: LabeledSequences, stacks: bool, loss: Any, encode: Any, add: Any
+) -> list[Decision]:
+    """Return the decision on each task by the held-out losses of its candidates."""
+    varied = [varied_tasks(data.take(fold.split.estimators)) for fold in folds]
+    compared = np.flatnonzero(np.all(varied, axis=0)).tolist()
+    collect = partial(collect_evidence, data=data, compared=compared, loss=loss)
+    evidence = collect(folds)
+    if encode is False:
+        add(folds, train=False)
+    elif encode is None and _race(folds, evidence, stacks, loss, collect, add):
+        evidence = collect(folds)
+    decisions = [Decision({"null": 1.0}, REASONS["constant in a fold"])] * len(data.tasks)
+    decide = partial(mix_candidates, loss) if stacks else choose_candidate
+    for i, task in zip(compared, evidence, strict=True):
+        decisions[i] = decide(task, missing_reason(folds[-1].representation, i))
+    return decisions
+
+
+def _race(
+    folds: list[Fold], evidence: list[Evidence], stacks: bool, loss: Any, collect: Any, add: Any
+) -> bool:
+    """Train the encoder where it can help, and return whether it did.
+
+    It takes most of the time of a fit, and can only add where a task is curved. Of a combination
+    the first fold decides on the others.
+    """
+    train = any(is_curved(task) for task in evidence)
+    add(folds[:1], train=train)
+    if train and stacks and len(folds) > 1:
+        train = any(latents_improve(task, loss) for task in collect(folds[:1]))
+        if not train:
+            folds[0].drop_latents()
+    add(folds[1:], train=train)
+    return train
+
+
+def missing_reason(representation: Representation, index: int) -> str | None:
+    """Return the reason why a task has neither steps nor latents, None if it has some."""
+    if representation.columns[index]:
+        return None
+    if representation.has_too_few:
+        return REASONS["too few"]
+    if not representation.steps[:, index].any():
+        return REASONS["no step"]
+    used = representation.used_latents[index]
+    if len(used) and not used.any():
+        return REASONS["no latent"]
+    return REASONS["unstable" if representation.selects_stable else "all steps"]
 
 
 def first_specialist(columns: dict[str, np.ndarray]) -> Decision:
@@ -219,10 +257,7 @@ def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
     # A NaN of the standard error, of a single group, specializes nothing.
     if gain >= -min(error, TOLERANCE * saved):
         return Decision({best: 1.0}, None, gain, error, evidence)
-    reason = (
-        f"{best} would add {-gain:.3g} to the held-out loss of {means[reference]:.3g}, with a "
-        f"standard error of {error:.3g}"
-    )
+    reason = REASONS["loss"].format(name=best, added=-gain, loss=means[reference], error=error)
     return Decision({reference: 1.0}, reason, gain, error, evidence)
 
 
@@ -245,7 +280,7 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     if not evidence.specialists:
         reason = missing
     elif not evidence.specialists & set(weights):
-        reason = "no weight of the combination is on steps or latents of this task"
+        reason = REASONS["no weight"]
     return Decision(weights, reason, gain, error, evidence)
 
 
@@ -290,6 +325,7 @@ class Member:
     weight: float
     sharpness: float
     fits: list[tuple[Representation, np.ndarray, Any]]
+    is_pooled: bool
 
 
 @dataclass
@@ -373,7 +409,8 @@ def _fit_models(
     models = []
     for i, task in enumerate(data.tasks.tasks):
         candidates = {c.name: c for c in new_candidates(representation, i, task)}
-        decision = restrict_to_final(decisions[i], candidates, representation.missing[i])
+        missing = missing_reason(representation, i)
+        decision = restrict_to_final(decisions[i], candidates, missing)
         members = []
         bags = [] if list(decision.weights) in (["generalist"], ["null"]) else folds
         for name, weight in decision.weights.items():
@@ -391,7 +428,8 @@ def _fit_models(
                         (reads or fold.representation, part.candidate.columns, part.estimator)
                     )
             sharpness = 0.0 if decision.evidence is None else decision.evidence.sharpness[name]
-            members.append(Member(name, weight, sharpness, fits))
+            is_pooled = candidates[name].is_pooled
+            members.append(Member(name, weight, sharpness, fits, is_pooled))
         models.append(TaskModel(task, decision, members))
     return models
 
@@ -408,9 +446,6 @@ def restrict_to_final(
     reason = decision.reason
     if reason is None and all(candidates[name].reads == "generalist" for name in kept):
         absent = " and ".join(sorted(set(weights) - set(kept)))
-        reason = missing or (
-            f"no {absent} of this task were found in the end"
-            if absent
-            else "all steps belong to this task"
-        )
+        lost_in_the_end = REASONS["in the end"].format(names=absent)
+        reason = missing or (lost_in_the_end if absent else REASONS["all steps"])
     return Decision(kept, reason, decision.gain, decision.standard_error, decision.evidence)

@@ -39,11 +39,28 @@ from scipy.stats import chi2
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["stable_features"]
+from ._sequences import LabeledSequences
+
+__all__ = ["stable_columns", "stable_features"]
 
 # Weight of one sample for standardized features: negligible beside hundreds of samples, but
 # the normal equations are always solvable.
 RIDGE = 1.0
+
+
+def stable_columns(
+    columns: list[np.ndarray], features: np.ndarray, data: LabeledSequences
+) -> list[np.ndarray]:
+    """Return the columns of each task whose relation to it is the same in all environments."""
+    assert data.environments is not None
+    values, groups = data.tasks.to_columns(data.y)
+    found = []
+    for part, own, rows in zip(columns, groups, data.known, strict=True):
+        if len(part):
+            blocks = features[np.ix_(rows, part)], values[np.ix_(rows, own)]
+            part = part[stable_features(*blocks, data.environments[rows])]
+        found.append(part)
+    return found
 
 
 def stable_features(

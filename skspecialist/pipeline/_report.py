@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from numbers import Integral
@@ -33,9 +33,9 @@ class TaskReport:
     Attributes
     ----------
     rows : list of dict
-        One entry per task: its name, kind, largest candidate, weight of its specialists,
-        steps with their adjusted p-values, latents, held-out losses, gain and its standard
-        error, and the reason of a fallback.
+        One entry per task: its name, kind, largest candidate, weights, candidates that read all
+        steps for want of others, steps with their adjusted p-values, latents, held-out losses,
+        gain and its standard error, and the reason of a fallback.
     """
 
     rows: list[dict[str, Any]]
@@ -211,7 +211,9 @@ class ReportMixin:
         names = _part_names(final, by, fits - {final})
         states = States(sequences)
         maskers = {
-            fit: fit.masker(states.of(fit.generalist), by, len(names) - 1 if fit != final else None)
+            fit: _masker(
+                fit, states.of(fit.generalist), by, None if fit == final else len(names) - 1
+            )
             for fit in fits
         }
 
@@ -242,6 +244,44 @@ class ReportMixin:
         classes = [task.classes for task in self.tasks_.tasks]
         tasks = list(self.tasks_.names)
         return Explanation(contributions, base, predictions, names, tasks, classes)
+
+
+def _masker(
+    fitted: Representation, states: np.ndarray, by: str, latents_part: int | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the features as a function of the parts that are not at their means.
+
+    Parameters
+    ----------
+    fitted : Representation
+        Fitted on some of the sequences.
+    states : ndarray of shape (n_sequences, n_timesteps, n_states)
+        States of the generalist.
+    by : {"steps", "columns", "latents"}
+        Parts, as in ``SpecialistPipeline.explain``.
+    latents_part : int or None
+        Part of all latents, for ``by="latents"``. None: 1, 2, ... in their order.
+    """
+    if by == "columns" or (by == "steps" and not fitted.aligned):
+        mean = fitted.mean_states
+        return lambda mask: fitted.features(
+            np.where(mask if by == "columns" else mask[None, :, None], states, mean)
+        )
+    # Features of a step are functions of its state: they are computed once.
+    features, means = fitted.features(states), fitted.features(fitted.mean_states[None])
+    n_timesteps = len(fitted.steps)
+    n_latents = 0 if fitted.encoder_ is None else fitted.mask.shape[1]
+    if by == "steps":
+        widths = np.repeat([fitted.n_states, n_latents], n_timesteps)
+        parts = np.repeat(np.tile(np.arange(n_timesteps), 2), widths)
+    else:
+        parts = np.zeros(features.shape[1], dtype=int)
+        blocks = n_timesteps if fitted.aligned else fitted.n_tasks
+        last = parts[len(parts) - blocks * n_latents :]
+        last[:] = 1 + np.tile(np.arange(n_latents), blocks)
+        if latents_part is not None:
+            last[:] = latents_part
+    return lambda mask: np.where(mask[parts], features, means)
 
 
 def _part_names(final: Representation, by: str, others: set[Representation]) -> list[str]:
@@ -285,6 +325,7 @@ def _task_row(pipeline: Any, index: int) -> dict[str, Any]:
         "kind": "label" if task.is_classification else "amount",
         "predicted_from": pipeline.predicted_from_[index],
         "weights": weights,
+        "over_all_steps": [m.name for m in model.members if m.is_pooled and not len(steps)],
         "steps": steps.tolist(),
         "pvalues": _step_pvalues(pipeline, steps, index),
         "latents": np.flatnonzero(pipeline.mask_[index] > 0).tolist(),
@@ -325,10 +366,9 @@ def _paragraph(row: dict[str, Any]) -> str:
         lines.append("no time step was found")
     if row["latents"]:
         lines.append(f"uses {_count(row['latents'], 'latent')}: {row['latents']}")
-    # Without steps of its own a task reads sums and means over all of them.
-    all_steps = {} if row["steps"] else dict.fromkeys(("steps_mean", "steps_kernel"), " (all)")
     parts = ", ".join(
-        f"{name}{all_steps.get(name, '')} {weight:.2f}" for name, weight in row["weights"].items()
+        f"{name}{' (all)' if name in row['over_all_steps'] else ''} {weight:.2f}"
+        for name, weight in row["weights"].items()
     )
     lines.append(f"is predicted from {parts}")
     if not np.isnan(row["loss"]):

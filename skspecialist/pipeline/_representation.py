@@ -67,8 +67,8 @@ class Representation:
     columns : list of dict of {"latents", "steps"} to ndarray of int
         Features of each task: its latents at its steps, and the generalist at its steps. An
         entry is left out if it is empty or the whole generalist.
-    missing : list of (str or None)
-        Reason why the entry of a task is empty.
+    has_too_few : bool
+        Whether there are too few sequences for any test of the structure.
     selects_stable : bool
         Whether the columns are only those that are stable across environments.
     """
@@ -86,7 +86,7 @@ class Representation:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
         self.share_features, self.selector = share_features, selector
         self.repeats_steps = repeats_steps
-        self._too_few: str | None = None  # sequences, for any test of the structure
+        self.has_too_few = False
 
     def fit(
         self, data: LabeledSequences, states: States, stage: Stage, rows: Any = slice(None)
@@ -115,10 +115,10 @@ class Representation:
         self.selects_stable = data.environments is not None
         # Tasks that are added later have entries for the latents of the fitted encoder.
         is_extended = self.selector is not None and self.encoder is not None
-        self.mask = np.zeros((self._n_tasks, self.encoder.mask_.shape[1] if is_extended else 0))
+        self.mask = np.zeros((self.n_tasks, self.encoder.mask_.shape[1] if is_extended else 0))
         # Until it is needed there is no encoder.
         self.encoder_: Any = None
-        self.columns: list[dict[str, np.ndarray]] = [{} for _ in range(self._n_tasks)]
+        self.columns: list[dict[str, np.ndarray]] = [{} for _ in range(self.n_tasks)]
         self._assign_columns("steps", part)
         return data
 
@@ -152,40 +152,6 @@ class Representation:
         rest = latents if weights is None else _pooled(states, latents, weights)
         return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
 
-    def masker(
-        self, states: np.ndarray, by: str, latents_part: int | None = None
-    ) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the features as a function of the parts that are not at their means.
-
-        Parameters
-        ----------
-        states : ndarray of shape (n_sequences, n_timesteps, n_states)
-            States of the generalist.
-        by : {"steps", "columns", "latents"}
-            Parts, as in ``SpecialistPipeline.explain``.
-        latents_part : int, default=None
-            Part of all latents, for ``by="latents"``. None: 1, 2, ... in their order.
-        """
-        if by == "columns" or (by == "steps" and not self.aligned):
-            mean = self.mean_states
-            return lambda mask: self.features(
-                np.where(mask if by == "columns" else mask[None, :, None], states, mean)
-            )
-        # Features of a step are functions of its state: they are computed once.
-        features, means = self.features(states), self.features(self.mean_states[None])
-        n_timesteps, n_latents = len(self.steps), 0 if self.encoder_ is None else self.mask.shape[1]
-        if by == "steps":
-            widths = np.repeat([self._n_states, n_latents], n_timesteps)
-            parts = np.repeat(np.tile(np.arange(n_timesteps), 2), widths)
-        else:
-            parts = np.zeros(features.shape[1], dtype=int)
-            blocks = n_timesteps if self.aligned else self._n_tasks
-            last = parts[len(parts) - blocks * n_latents :]
-            last[:] = 1 + np.tile(np.arange(n_latents), blocks)
-            if latents_part is not None:
-                last[:] = latents_part
-        return lambda mask: np.where(mask[parts], features, means)
-
     def _repeated(self, states: np.ndarray) -> np.ndarray:
         """Return states for estimators and encoder: shorter sequences repeat their steps."""
         return repeat_steps(states) if self.repeats_steps else states
@@ -217,39 +183,39 @@ class Representation:
 
     def _fit_structure(self, data: LabeledSequences) -> np.ndarray:
         """Return the weights (n_sequences, n_timesteps, n_tasks) of the steps in the tasks."""
-        self._n_tasks = len(data.tasks)
+        self.n_tasks = len(data.tasks)
         self.varied = data.varied
         if self.structure is None:
-            return np.ones((*data.X.shape[:2], self._n_tasks))
+            return np.ones((*data.X.shape[:2], self.n_tasks))
         if self.varied.any():
             try:
                 _fit_part(self.structure, data.X, data)
             except TooFewSequencesError as error:
                 warn(f"The structure is left out: {error}")
                 self.varied = np.zeros_like(self.varied)
-                self._too_few = "there are too few sequences to test its steps"
+                self.has_too_few = True
         return self._weights(data.X)
 
     def _weights(self, states: np.ndarray) -> np.ndarray:
         if not self.varied.any():
-            return np.zeros((*states.shape[:2], self._n_tasks))
+            return np.zeros((*states.shape[:2], self.n_tasks))
         weights = self.structure.step_weights(states)
         if not self.varied.all():
             # Tasks that are constant in these sequences have no steps.
-            found, weights = weights, np.zeros((*weights.shape[:2], self._n_tasks))
+            found, weights = weights, np.zeros((*weights.shape[:2], self.n_tasks))
             weights[:, :, self.varied] = found
-        if weights.shape[2] != self._n_tasks:
+        if weights.shape[2] != self.n_tasks:
             raise ValueError(
                 f"The structure found steps of {weights.shape[2]} tasks of its own, but y has "
-                f"{self._n_tasks}: use one that learns from y, such as criterion='direct'."
+                f"{self.n_tasks}: use one that learns from y, such as criterion='direct'."
             )
         if self.share_features:
             # The union of the steps of all tasks, as fuzzy sets.
-            weights = np.repeat(weights.max(axis=2, keepdims=True), self._n_tasks, axis=2)
+            weights = np.repeat(weights.max(axis=2, keepdims=True), self.n_tasks, axis=2)
         return np.asarray(weights)
 
     def _fit_mask(self, data: LabeledSequences, learner: Any) -> None:
-        weights = np.ones((*data.X.shape[:2], self._n_tasks))
+        weights = np.ones((*data.X.shape[:2], self.n_tasks))
         if self.structure is not None:
             weights = self._weights(data.X)
         states = self._repeated(data.X)
@@ -257,31 +223,31 @@ class Representation:
         step_weights = weights[0] if self.aligned else weights
         step_weights = step_weights[..., data.varied]
         found = np.asarray(_fit_part(learner, inputs, data, step_weights=step_weights).mask_)
-        self.mask = np.zeros((self._n_tasks, found.shape[1]), dtype=found.dtype)
+        self.mask = np.zeros((self.n_tasks, found.shape[1]), dtype=found.dtype)
         self.mask[data.varied] = found
 
     def _assign_columns(self, kind: str, data: LabeledSequences) -> None:
         """Assign the columns of its latents, or of its steps, to each task."""
-        used = self.mask > 0
-        if self.share_features:
-            used = np.repeat(used.any(axis=0, keepdims=True), len(used), axis=0)
-        found = self._step_columns() if kind == "steps" else self._latent_columns(used)
+        steps = kind == "steps"
+        found = self._step_columns() if steps else self._latent_columns(self.used_latents)
         if data.environments is not None:
-            found = self._stable_columns(found, data, data.environments)
+            from ._invariance import stable_columns  # a module that few fits need
+
+            found = stable_columns(found, self.features(data.X), data)
         # The whole generalist is compared with as it is, and is not a specialist.
         everything = np.arange(self.n_generalist)
         for columns, own in zip(self.columns, found, strict=True):
             if len(own) and not np.array_equal(own, everything):
                 columns[kind] = own
-        self.missing = [
-            None
-            if columns
-            else self._too_few or _missing_reason(steps, latents, self.selects_stable)
-            for columns, steps, latents in zip(self.columns, self.steps.T, used, strict=True)
-        ]
 
     @property
-    def _n_states(self) -> int:
+    def used_latents(self) -> np.ndarray:
+        """Latents that each task reads, shape (n_tasks, n_latents), bool."""
+        used = self.mask > 0
+        return used | used.any(axis=0) if self.share_features else used
+
+    @property
+    def n_states(self) -> int:
         return self.n_generalist // len(self.steps)
 
     def _step_columns(self) -> list[np.ndarray]:
@@ -291,8 +257,8 @@ class Representation:
         one block of columns per task.
         """
         if self.aligned:
-            return [np.flatnonzero(np.repeat(steps, self._n_states)) for steps in self.steps.T]
-        return [first + np.arange(1 + self._n_states) for first in self._first_columns()]
+            return [np.flatnonzero(np.repeat(steps, self.n_states)) for steps in self.steps.T]
+        return [first + np.arange(1 + self.n_states) for first in self._first_columns()]
 
     def _latent_columns(self, used: np.ndarray) -> list[np.ndarray]:
         """Return the columns of the latents of each task, which are used or not.
@@ -303,7 +269,7 @@ class Representation:
         if self.aligned:
             pairs = zip(self.steps.T, used, strict=True)
             return [self.n_generalist + np.flatnonzero(np.outer(*pair)) for pair in pairs]
-        start = self.n_generalist + len(used) * (1 + self._n_states)
+        start = self.n_generalist + len(used) * (1 + self.n_states)
         found = []
         for task, (first, latents) in enumerate(zip(self._first_columns(), used, strict=True)):
             places = start + task * len(latents) + np.flatnonzero(latents)
@@ -312,27 +278,8 @@ class Representation:
 
     def _first_columns(self) -> range:
         """Return the first column of each task whose steps differ between sequences."""
-        width = 1 + self._n_states
-        return range(self.n_generalist, self.n_generalist + self._n_tasks * width, width)
-
-    def _stable_columns(
-        self, found: list[np.ndarray], data: LabeledSequences, environments: np.ndarray
-    ) -> list[np.ndarray]:
-        """Drop columns whose relation to the task differs between environments."""
-        from ._invariance import stable_features  # a module that few fits need
-
-        features = self.features(data.X)
-        values, groups = data.tasks.to_columns(data.y)
-        return [
-            part[
-                stable_features(
-                    features[np.ix_(rows, part)], values[np.ix_(rows, own)], environments[rows]
-                )
-            ]
-            if len(part)
-            else part
-            for part, own, rows in zip(found, groups, data.known, strict=True)
-        ]
+        width = 1 + self.n_states
+        return range(self.n_generalist, self.n_generalist + self.n_tasks * width, width)
 
 
 def _fit_part(part: Any, X: np.ndarray, data: LabeledSequences, **arguments: Any) -> Any:
@@ -355,16 +302,6 @@ def _pooled(states: np.ndarray, latents: np.ndarray, weights: np.ndarray) -> np.
     return np.hstack(
         [blocks.reshape(len(states), -1), means[:, :, n_states:].reshape(len(states), -1)]
     )
-
-
-def _missing_reason(steps: np.ndarray, latents: np.ndarray, selects_stable: bool) -> str:
-    if not steps.any():
-        return "no time step of this task was found"
-    if len(latents) and not latents.any():
-        return "no latent of this task was found"
-    if selects_stable:
-        return "no feature of this task is stable across environments"
-    return "all steps belong to this task"
 
 
 def features_of(X: np.ndarray) -> Callable[[Representation], np.ndarray]:
