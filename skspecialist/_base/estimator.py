@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags
@@ -26,8 +28,10 @@ __all__ = [
     "TaskEstimatorMixin",
     "all_or_nothing",
     "callback_context",
+    "check_same_order",
     "fill_docstring",
     "pinned_settings",
+    "rows_matched",
 ]
 
 
@@ -35,9 +39,10 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a ``fit`` so that an error leaves the estimator as it was before.
 
     It runs with the default output of transformers, and the default type and device of torch,
-    whatever is set globally: parts read each other's arrays.
+    whatever is set globally: parts read each other's arrays. Its arguments have the same rows.
     """
 
+    @rows_matched
     @functools.wraps(fit)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = dict(vars(self))
@@ -50,6 +55,86 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return guarded
+
+
+def rows_matched(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a method so that its arguments have one row per sample, in the order of ``X``.
+
+    Rows are matched by position: tables of pandas whose indexes have the same labels in another
+    order are an error. A list of one array per task becomes columns.
+    """
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def matched(*args: Any, **kwargs: Any) -> Any:
+        try:
+            call = signature.bind(*args, **kwargs)
+        except TypeError:
+            return method(*args, **kwargs)  # which raises the usual error
+        given = call.arguments
+        check_same_order(**{name: v for name, v in given.items() if name != "self"})
+        if isinstance(given.get("y"), list | tuple):
+            given["y"] = _columns_of_tasks(given["y"], given.get("X"), given.get("groups"))
+        return method(*call.args, **call.kwargs)
+
+    return matched
+
+
+def check_same_order(**arguments: Any) -> None:
+    """Raise an error for tables whose indexes have the same labels in another order."""
+    reference: Any = None
+    for name, values in arguments.items():
+        parts = [values]
+        if isinstance(values, Mapping):
+            parts = list(values.values())
+        elif isinstance(values, list | tuple) and name != "X":
+            parts = list(values)
+        for part in parts:
+            if not hasattr(part, "iloc"):
+                continue
+            index = part.index
+            if name == "X" and index.nlevels == 2:  # sequences, in the order of their labels
+                index = index.get_level_values(0).unique().sort_values()
+            if reference is None:
+                reference, first = index, name
+            elif (
+                len(index) == len(reference)
+                and not index.equals(reference)
+                and index.is_unique
+                and index.isin(reference).all()
+            ):
+                raise ValueError(
+                    f"{name} has the index of {first} in another order, but rows are matched by "
+                    f"their position: pass {name}.loc[{first}.index], or drop the index "
+                    "(reset_index(drop=True)) if the rows are in the same order."
+                )
+
+
+def _columns_of_tasks(y: Any, X: Any, groups: Any) -> Any:
+    """Return a list of one array per task as a table or an array, anything else as it is."""
+    shapes: set[Any] = {getattr(part, "shape", ()) for part in y}
+    if len(shapes) != 1 or len(shape := tuple(shapes.pop())) != 1 or not hasattr(X, "__len__"):
+        return y
+    n_samples = {len(X)}
+    if getattr(getattr(X, "index", None), "nlevels", 1) == 2:
+        n_samples = {len(X.index.get_level_values(0).unique())}
+    elif groups is not None:  # which may be those of the steps of sequences
+        n_samples.add(len(set(np.ravel(groups).tolist())))
+    if shape[0] not in n_samples or shape[0] == 1:
+        return y
+    if len(y) in n_samples:
+        raise ValueError(
+            f"y is a list of {len(y)} arrays of {shape[0]} values, which may be rows or tasks: "
+            "pass an array of shape (n_samples, n_tasks), as by np.column_stack."
+        )
+    names = [getattr(part, "name", None) for part in y]
+    if all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names):
+        return dict(zip(names, y, strict=True))
+    if len({(type(part), str(part.dtype)) for part in y}) == 1 and type(y[0]) is np.ndarray:
+        return np.column_stack(y)
+    # Columns of different types keep them among objects.
+    values = [part.tolist() if hasattr(part, "tolist") else part.to_list() for part in y]
+    return np.array(values, dtype=object).T
 
 
 @contextmanager
@@ -130,8 +215,10 @@ class TaskEstimatorMixin(ReferenceMixin):
     """Tags and output of an estimator of sequences and tasks."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Leave sequences of three dimensions out of ``set_output``: tables have two."""
+        """Leave sequences of three dimensions out of ``set_output``; match the rows of a score."""
         super().__init_subclass__(**kwargs)
+        if "score" in vars(cls):
+            cls.score = rows_matched(cls.score)  # type: ignore[attr-defined]
         for name in ("transform", "fit_transform"):
             plain = getattr(getattr(cls, name, None), "__wrapped__", None)
             if plain is not None and ("transform" in vars(cls) or name in vars(cls)):

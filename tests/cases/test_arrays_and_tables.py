@@ -116,12 +116,8 @@ def test_long_sequences_fit_into_the_memory_of_the_localizer():
     assert localizer.contributions(long).shape == (10, 5000, 1)
 
 
-def test_a_list_of_one_array_per_task_is_refused_by_name():
-    with pytest.raises(ValueError, match="X and y have inconsistent numbers of samples"):
-        new_pipeline().fit(X, [Y[:, 0], Y[:, 1]])
-
-
 TABLE = pd.DataFrame(Y, columns=["a", "b"])
+MIXED = pd.DataFrame({"task0": Y[:, 0], "task1": LABELS[:, 1]})
 MASK = Y > 1.5
 # Forms of y beside the same values in an array or in a table.
 FORMS = {
@@ -132,6 +128,16 @@ FORMS = {
     "records": (TABLE.to_records(index=False), TABLE),
     "structured array": (np.array(list(map(tuple, Y)), dtype=[("a", "f8"), ("b", "f8")]), TABLE),
     "polars": (pl.DataFrame({"a": Y[:, 0], "b": Y[:, 1]}), TABLE),
+    "list of one array per task": ([Y[:, 0], Y[:, 1]], Y),
+    "list of one series per task": ([TABLE["a"], TABLE["b"]], TABLE),
+    "list of arrays of two types": (
+        [Y[:, 0], LABELS[:, 1]],
+        MIXED,
+    ),
+    "list of tensors": (
+        [torch.tensor(Y[:, 0]), torch.tensor(LABELS[:, 1])],
+        MIXED,
+    ),
     "masked": (np.ma.masked_array(Y, MASK), np.where(MASK, np.nan, Y)),
     "masked labels": (
         np.ma.masked_array(LABELS.astype(int), MASK),
@@ -149,12 +155,44 @@ def test_every_form_of_tasks_is_the_same(form):
     assert one.score(X, given) == other.score(X, plain)
 
 
-@pytest.mark.parametrize("form", ["sparse", "dictionary", "structured array", "polars"])
+@pytest.mark.parametrize(
+    "form", ["sparse", "dictionary", "structured array", "polars", "list of one array per task"]
+)
 def test_every_form_of_tasks_is_the_same_in_the_pipeline(form):
     given, plain = FORMS[form]
     one, other = (new_pipeline().fit(X, y) for y in (given, plain))
     assert_array_equal(one.predict(X), other.predict(X))
     assert one.score(X, given) == other.score(X, plain)
+
+
+ESTIMATORS = {
+    "structure": lambda: TaskStructureIdentifier(n_timesteps=6),
+    "encoder": new_encoder,
+    "localizer": lambda: new_localizer().set_params(n_timesteps=6),
+    "pipeline": lambda: new_pipeline(n_timesteps=6),
+}
+
+
+def test_a_square_list_of_arrays_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"y is a list of 6 arrays of 6 values.*rows or tasks"):
+        TaskStructureIdentifier().fit(X[:6], list(RNG.normal(size=(6, 6))))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_tables_in_another_order_are_refused(name):
+    flat, shuffled = pd.DataFrame(X.reshape(120, -1)).add_prefix("x"), RNG.permutation(120)
+    names = pd.DataFrame(LABELS, columns=["a", "b"])
+    fitted = ESTIMATORS[name]().fit(flat, names)
+    for y in (names.loc[shuffled], names["a"].loc[shuffled], {"a": names["a"].loc[shuffled]}):
+        with pytest.raises(ValueError, match=r"y has the index of X in another order"):
+            ESTIMATORS[name]().fit(flat, y)
+    with pytest.raises(ValueError, match=r"y has the index of X in another order"):
+        fitted.score(flat, names.loc[shuffled])
+    weights = pd.Series(np.ones(120)).loc[shuffled]
+    with pytest.raises(ValueError, match=r"sample_weight has the index of X in another order"):
+        ESTIMATORS[name]().fit(flat, names, sample_weight=weights)
+    # Without labels in common rows are matched by position.
+    ESTIMATORS[name]().fit(flat, names.set_index(np.arange(120) + 120.5))
 
 
 def test_tables_of_pyarrow_keep_names_and_kinds():

@@ -109,6 +109,7 @@ Y_FORMS = {
     "first column": lambda Y: Y[:, 0],
     "series": lambda Y: pd.Series(Y[:, 0]),
     "masked": np.ma.masked_array,
+    "list of columns": lambda Y: list(Y.T),
 }
 NUMERIC_Y_FORMS = {"sparse": csr_array, "tensor": torch.tensor}
 
