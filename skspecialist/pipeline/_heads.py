@@ -1,9 +1,8 @@
 """Heads of the built-in candidates, and the features that they read.
 
-Ridge and logistic regressions with a strength of least leave-one-out error, on columns, on
-moments over steps, or on kernel features. The transformers take a row as ``n_timesteps`` equal
-blocks: the steps that a candidate reads. Tasks often read the same columns: within
-:func:`shared_computations`, decompositions and kernels of equal arrays are computed once.
+Ridge and logistic regressions with a strength of least leave-one-out error, on columns, moments
+over steps, or kernel features. Transformers take a row as ``n_timesteps`` equal blocks. Tasks
+often read the same columns: within :func:`shared_computations` these are decomposed once.
 """
 
 from __future__ import annotations
@@ -174,8 +173,7 @@ def _axes_of(X: np.ndarray, weights: np.ndarray | None) -> PrincipalAxes:
 class TunedRidge(RegressorMixin, BaseEstimator):
     """Ridge regression with the strength of least leave-one-out error.
 
-    It is :class:`sklearn.linear_model.RidgeCV` with one decomposition for all strengths, which
-    tasks with the same columns share.
+    It is scikit-learn's ``RidgeCV`` with one decomposition, which tasks of equal columns share.
 
     Parameters
     ----------
@@ -346,16 +344,19 @@ class Landmarks:
     ----------
     scaler : StandardScaler
         Scaling of the columns of a step.
+    bounds : tuple of two ndarrays of shape (n_features,)
+        Range of each column, beyond which features are constant: nothing is learned there.
     rows : ndarray of shape (n_components, n_features)
         Landmarks.
     gamma : float
         Inverse width of the kernel.
     factor : ndarray of shape (n_components, n_components)
-        Cholesky factor of the kernel of the landmarks. It differs from the inverse root of
-        scikit-learn's Nystroem by a rotation, which ridge and logistic regressions ignore.
+        Cholesky factor of their kernel: the root in scikit-learn's Nystroem up to a rotation,
+        which ridge and logistic regressions ignore.
     """
 
     scaler: StandardScaler
+    bounds: tuple[np.ndarray, np.ndarray]
     rows: np.ndarray
     gamma: float
     factor: np.ndarray
@@ -368,7 +369,7 @@ class Landmarks:
         means = np.empty((len(X), len(self.rows)))
         size = max(1, BLOCK // (n_timesteps * len(self.rows)))
         for part in gen_batches(len(X), size):
-            steps = self.scaler.transform(_steps_of(X[part], n_timesteps))
+            steps = self.scaler.transform(_steps_of(X[part], n_timesteps).clip(*self.bounds))
             kernel = rbf_kernel(steps, self.rows, gamma=self.gamma)
             # Decorrelation is linear: the mean comes first.
             means[part] = weights @ kernel.reshape(-1, n_timesteps, len(self.rows))
@@ -386,7 +387,9 @@ def _kernel_features(
     order = np.random.default_rng(seed).permutation(len(rows))[:n_components]
     landmarks = scaler.transform(rows[order])
     gamma = 1 / (width * median)
-    found = Landmarks(scaler, landmarks, gamma, _factor(rbf_kernel(landmarks, gamma=gamma)))
+    bounds = rows.min(axis=0), rows.max(axis=0)
+    factor = _factor(rbf_kernel(landmarks, gamma=gamma))
+    found = Landmarks(scaler, bounds, landmarks, gamma, factor)
     return found, found.features(steps.array, n_timesteps)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
@@ -42,6 +43,14 @@ def test_mean_features_are_those_of_the_mean_kernel():
     expected = np.einsum("t,ijtu,u->ij", weights, kernel, weights)
     np.testing.assert_allclose(features.transform(X), found, atol=1e-9)
     np.testing.assert_allclose(found @ found.T, expected, atol=1e-6)
+
+
+def test_kernel_features_are_constant_beyond_the_range_of_the_data():
+    X = np.round(np.random.default_rng(0).normal(size=(60, 2)), 1)
+    features = KernelMean(1, random_state=0).fit(X, X[:, 0] ** 2)
+    beyond = np.array([[9.0, 0.0], [0.0, -9.0]])
+    bounds = beyond.clip(X.min(axis=0), X.max(axis=0))
+    assert_array_equal(features.transform(beyond), features.transform(bounds))
 
 
 @pytest.mark.parametrize("kind", ["amount", "label"])
