@@ -11,21 +11,24 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from .._data.validation import as_array, check_numbers
+from ..exceptions import warn
 from ..networks.layers import Bottlenecks, MaskedHeads
 from ..networks.training import StepData
 from ._separability import inseparable_groups, select_support
 
 __all__ = ["SparseRotation", "sparse_rotation"]
 
-N_SUBSETS = 10_000  # random sets of rows, each with a candidate direction
+N_SUBSETS = 6_000  # random sets of rows, each with a candidate direction
+N_STARTS = 4  # bases that are improved, each the best of a part of the candidates
+N_RIVALS = 500  # cheapest candidates, with which each direction is compared
 MAX_SWEEPS = 20  # passes of improvement over all directions
-POLISHING_STEPS = 20  # steps of iteratively reweighted least squares
+POLISHING_STEPS = 10  # steps of iteratively reweighted least squares
 # Coefficient, in standard errors, at which the cost is half of its maximum: an estimate of a
 # true zero exceeds it with probability 0.003.
 HALF_ZERO = 3.0
-# Smallest distance of a unit vector from the span of the others, sqrt(1 - R2): a latent has at
-# most 99 % of its variance in common with the others.
-MIN_DISTANCE = 0.1
+# Draws of tasks without sparsity, and of coefficients that differ by a standard error.
+N_NULL, N_REPEATS = 5, 2
+SAME_LATENT = 0.9  # least correlation of a latent with itself after another draw
 # Noise of the coefficients as a part of the explained standard deviation: by default, and at
 # least, since float32 latents carry errors of about this size.
 DEFAULT_NOISE, LEAST_NOISE = 0.01, 0.001
@@ -66,8 +69,8 @@ def sparse_rotation(
     the latents are harmless if ``coefficients`` are those of least squares: these are
     :math:`b = P c` with the same :math:`P` for all tasks, the regression of :math:`s` on
     :math:`z`, and the new latents estimate the true ones as well as a linear map can.
-    Noise in the tasks is not harmless: the standard errors of the coefficients should be a
-    few hundredths of the coefficients or less.
+    Noise in the tasks is not harmless: where tasks without any sparsity, of equal size and
+    noise, could be made as sparse, the latents stay as they are.
 
     With :math:`B` the matrix of all tasks and :math:`A` the rotation, the coefficients of
     latent :math:`j` are :math:`B q_j`, where :math:`q_j` is column :math:`j` of
@@ -75,11 +78,12 @@ def sparse_rotation(
     has many zeros [2]_. A linear program finds them if they are very sparse, not if a
     latent serves half of the tasks. Instead: (1) directions that are orthogonal to
     random ``n_latents - 1`` rows, among them the true ones wherever all rows of a draw do
-    without the latent; (2) the best basis of them, greedily, which for a sum over
-    independent vectors is the optimum; (3) each vector is improved by reweighted least
-    squares and by adding multiples of another so that a further coefficient vanishes,
-    until none is. A coefficient :math:`u`, in standard errors, costs
-    :math:`u^2 / (9 + u^2)`: small ones are noise, and beyond that size does not matter.
+    without the latent; (2) bases of them, chosen greedily; (3) each vector is improved by
+    reweighted least squares, by exchange for another candidate, and by adding multiples of
+    another so that a further coefficient vanishes, until none is. A coefficient :math:`u`, in
+    standard errors, costs :math:`u^2 / (9 + u^2)`: small ones are noise, and beyond that size
+    does not matter. The logarithm of the determinant of all :math:`q`, times a third of the
+    number of tasks, is subtracted, as in a density: noisy copies of one latent are not several.
 
     Parameters
     ----------
@@ -105,6 +109,12 @@ def sparse_rotation(
     ValueError
         If an array has a wrong shape or is not finite, ``covariance`` is not positive
         definite, or ``noise`` is negative.
+
+    Warns
+    -----
+    SpecialistWarning
+        If no rotation is sparser than by chance, so that the latents stay as they are, or if a
+        rotation of coefficients that differ by a standard error has other latents.
 
     See Also
     --------
@@ -145,8 +155,8 @@ def sparse_rotation(
     # z = L u with the Cholesky factor L and uncorrelated u of unit variance: b'z = (b'L) u.
     whitened = _standardize(rows @ factor, _check_noise(noise, len(rows)))
     rotation = np.diag(1 / np.sqrt(np.diag(covariance)))
-    if len(whitened) >= rows.shape[1]:
-        directions = _complete_with_unused(whitened)
+    directions = _complete_with_unused(whitened) if len(whitened) >= rows.shape[1] else None
+    if directions is not None:
         rotation = np.linalg.solve(factor.T, np.linalg.inv(directions))
         rotation = _arrange(rotation / np.linalg.norm(factor.T @ rotation, axis=0), covariance)
     return SparseRotation(rotation, np.linalg.solve(rotation, rows.T).T)
@@ -193,8 +203,11 @@ def _standardize(whitened: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
     return whitened[np.lexsort(whitened.T)]
 
 
-def _complete_with_unused(rows: np.ndarray) -> np.ndarray:
-    """Return directions as rows: sparse ones where there are tasks, then those without any."""
+def _complete_with_unused(rows: np.ndarray) -> np.ndarray | None:
+    """Return directions as rows: sparse ones where there are tasks, then those without any.
+
+    None if tasks without any sparsity would have directions as sparse.
+    """
     n_rows, n_latents = rows.shape
     _, values, basis = np.linalg.svd(rows, full_matrices=True)
     # The largest singular value of an n x d matrix of standard normal noise is at most about
@@ -202,26 +215,97 @@ def _complete_with_unused(rows: np.ndarray) -> np.ndarray:
     n_used = int((values > np.sqrt(n_rows) + np.sqrt(n_latents)).sum())
     if n_used == 0:
         return np.eye(n_latents)
-    used = _sparse_directions(rows @ basis[:n_used].T) @ basis[:n_used]
-    return np.vstack([used, basis[n_used:]])
+    used = rows @ basis[:n_used].T
+    directions = _sparse_directions(used, N_STARTS)
+    # Of as many tasks as latents each can have its own: their zeros are not evidence.
+    if 1 < n_used < n_rows and not _is_determined(used, directions):
+        return None
+    return np.vstack([directions @ basis[:n_used], basis[n_used:]])
 
 
-def _sparse_directions(rows: np.ndarray) -> np.ndarray:
+def _is_determined(rows: np.ndarray, directions: np.ndarray) -> bool:
+    """Return whether directions are sparser than by chance, and warn if noise decides on them."""
+    rng = np.random.RandomState(1)
+    cost, noise = _cost(rows, directions), rng.standard_normal((N_NULL + N_REPEATS, *rows.shape))
+    # Random directions, of the length that the rows have without their noise.
+    lengths = np.sqrt(((rows**2).sum(axis=1) - rows.shape[1]).clip(0))
+    random = rng.standard_normal((N_NULL, *rows.shape))
+    random *= lengths[:, None] / np.linalg.norm(random, axis=2, keepdims=True)
+    null = random + noise[:N_NULL]
+    if any(_cost(each, _sparse_directions(each)) <= cost for each in null):
+        warn(
+            "Rotation of the latents: none makes the tasks sparser than tasks without sparsity "
+            "would be, and the latents stay as they are. More samples, or more tasks, may separate "
+            "them."
+        )
+        return False
+    latents, least = _latents_of(directions), 1.0
+    for each in rows + noise[N_NULL:]:
+        alike = np.abs(latents.T @ _latents_of(_sparse_directions(each)))
+        least = min(least, alike[linear_sum_assignment(alike, maximize=True)].min())
+    if least < SAME_LATENT:
+        warn(
+            "Rotation of the latents: with coefficients that differ by a standard error a latent "
+            f"is another one (correlation {least:.2f}). More samples, or more tasks, may separate "
+            "them; until then the latents are certain as a block only."
+        )
+    return True
+
+
+def _latents_of(directions: np.ndarray) -> np.ndarray:
+    """Return the latents as columns, unit vectors in coordinates of unit covariance."""
+    inverse = np.linalg.inv(directions)
+    return inverse / np.linalg.norm(inverse, axis=0)
+
+
+def _sparse_directions(rows: np.ndarray, n_starts: int = 1) -> np.ndarray:
     """Return as many independent unit vectors as there are columns, as rows."""
-    # (1) Candidates, (2) the best basis of them.
-    directions = _orthogonal_directions(rows)
-    directions = directions[_best_basis(directions, _count(directions @ rows.T))]
+    if rows.shape[1] == 1:
+        return np.ones((1, 1))
+    # (1) Candidates, (2) the best bases of parts of them, of which the first has them all.
+    candidates = _orthogonal_directions(rows)
+    costs = _count(candidates @ rows.T)
+    rivals = candidates[costs.argsort()[:N_RIVALS]]
+    parts = [slice(None), *(slice(place, None, n_starts) for place in range(1, n_starts))]
     # (3) Each vector in turn is replaced by a cheaper one, until none is found.
+    found = [_descend(rows, _best_basis(candidates[p], costs[p], len(rows)), rivals) for p in parts]
+    return min(found, key=lambda directions: _cost(rows, directions))
+
+
+def _descend(rows: np.ndarray, directions: np.ndarray, rivals: np.ndarray) -> np.ndarray:
+    """Return directions of lower cost: polished, exchanged for rivals, or mixed with others."""
     for _ in range(MAX_SWEEPS):
-        before = _count(directions @ rows.T).sum()
-        polished = _polish(rows, directions)
+        before, polished = _cost(rows, directions), _polish(rows, directions)
         for place in range(len(directions)):
-            _improve(rows, directions, place, polished[place : place + 1])
-            for partner in set(range(len(directions))) - {place}:
-                _improve(rows, directions, place, _mixtures(rows, directions, place, partner))
-        if _count(directions @ rows.T).sum() >= before - 1e-6:
+            # The distance of a unit vector from the span of the other directions is its product
+            # with the unit vector that is orthogonal to them.
+            normal = _latents_of(directions)[:, place]
+            candidates = np.vstack(
+                [directions[place], polished[place], _mixtures(rows, directions, place), rivals]
+            )
+            costs = _count(candidates @ rows.T) - _volume(len(rows), candidates @ normal)
+            if costs.min() < costs[0] - 1e-9:
+                directions[place] = candidates[costs.argmin()]
+        if _cost(rows, directions) >= before - 1e-6:
             break
     return directions
+
+
+def _cost(rows: np.ndarray, directions: np.ndarray) -> float:
+    """Return the number of nonzero coefficients, and the price of directions that are alike.
+
+    The density of B is that of its coefficients B Q' times |det Q| for each of its rows. A zero
+    coefficient has the density of a standard normal variable, another one a lower density, about
+    exp(-HALF_ZERO): in units of this difference the negative log density is the number of nonzero
+    coefficients minus n_rows log|det Q| / HALF_ZERO. Without the determinant, noisy copies of the
+    sparsest direction would cost less than other directions.
+    """
+    return float(_count(directions @ rows.T).sum() - _volume(len(rows), np.linalg.det(directions)))
+
+
+def _volume(n_rows: int, distances: np.ndarray) -> np.ndarray:
+    """Return the part of the cost that rises with distances of directions from the others."""
+    return n_rows / HALF_ZERO * np.log(np.maximum(np.abs(distances), 1e-12))
 
 
 def _count(coefficients: np.ndarray) -> np.ndarray:
@@ -237,29 +321,26 @@ def _count(coefficients: np.ndarray) -> np.ndarray:
 def _orthogonal_directions(rows: np.ndarray) -> np.ndarray:
     """Return unit vectors, each orthogonal to all but one of as many random rows as it is long."""
     n_rows, size = rows.shape
-    if size == 1:
-        return np.ones((1, 1))
     order = np.random.RandomState(0).random_sample((N_SUBSETS, n_rows)).argsort(axis=1)
     # The last column of a complete QR decomposition is orthogonal to the size - 1 given ones.
     subsets = rows[order[:, : size - 1]].swapaxes(1, 2)
     return np.linalg.qr(subsets, mode="complete")[0][:, :, -1]
 
 
-def _best_basis(directions: np.ndarray, costs: np.ndarray) -> list[int]:
-    """Return the cheapest directions of which none is nearly in the span of those before.
+def _best_basis(directions: np.ndarray, costs: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return independent directions of low cost, chosen one after the other.
 
-    Independent sets are a matroid, for which the greedy choice has the least sum of costs.
+    Each pays for its distance from the span of those before: the distances multiply to the
+    determinant.
     """
-    rest, chosen = directions.copy(), []
+    rest, chosen = directions, []
     for _ in range(directions.shape[1]):
         distances = np.linalg.norm(rest, axis=1)
-        # If all are near, the farthest is taken.
-        far = distances > min(MIN_DISTANCE, 0.999 * distances.max())
-        best = int(np.argmin(np.where(far, costs, np.inf)))
+        best = int(np.argmin(costs - _volume(n_rows, distances)))
         chosen.append(best)
         unit = rest[best] / distances[best]
         rest = rest - np.outer(rest @ unit, unit)
-    return chosen
+    return directions[chosen]
 
 
 def _polish(rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -275,23 +356,16 @@ def _polish(rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return directions
 
 
-def _mixtures(rows: np.ndarray, directions: np.ndarray, place: int, partner: int) -> np.ndarray:
-    """Return a direction minus multiples of another, one per task that then does not use it."""
-    own, other = rows @ directions[place], rows @ directions[partner]
-    is_used = np.abs(other) > 1e-6 * np.abs(other).max()
-    ratios = own[is_used] / other[is_used]
-    mixtures = directions[place] - ratios[:, None] * directions[partner]
-    lengths = np.linalg.norm(mixtures, axis=1, keepdims=True)
-    return mixtures[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
-
-
-def _improve(rows: np.ndarray, directions: np.ndarray, place: int, candidates: np.ndarray) -> None:
-    """Replace a direction by the cheapest candidate that is cheaper and not near the others."""
-    others = np.linalg.qr(np.delete(directions, place, axis=0).T)[0]
-    far = np.linalg.norm(candidates - candidates @ others @ others.T, axis=1) > MIN_DISTANCE
-    costs = np.where(far, _count(candidates @ rows.T), np.inf)
-    if len(costs) and costs.min() < _count(directions[place] @ rows.T) - 1e-9:
-        directions[place] = candidates[costs.argmin()]
+def _mixtures(rows: np.ndarray, directions: np.ndarray, place: int) -> np.ndarray:
+    """Return a direction minus multiples of each other one, without which a task does then."""
+    own, others = rows @ directions[place], np.delete(directions, place, axis=0)
+    used = rows @ others.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        used = np.where(np.abs(used) > 1e-6 * np.abs(used).max(axis=0), used, np.nan)
+        ratios = own[:, None] / used
+    mixtures = directions[place] - ratios[:, :, None] * others
+    mixtures /= np.linalg.norm(mixtures, axis=2, keepdims=True)
+    return mixtures[np.isfinite(mixtures).all(axis=2)]
 
 
 def _arrange(rotation: np.ndarray, covariance: np.ndarray) -> np.ndarray:
