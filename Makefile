@@ -16,7 +16,7 @@ PYTEST := $(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses=8 --dist=wo
 # What is fast: some seconds on each of two cores.
 FAST := tests/_data tests/_stats tests/structure tests/metrics/test_[cmps]*.py \
 	--ignore=tests/structure/test_selection.py --ignore=tests/structure/test_power.py \
-	--ignore=tests/structure/test_robust.py --ignore=tests/structure/test_growing_data.py \
+	--ignore=tests/structure/test_robust.py --ignore=tests/structure/test_batches.py \
 	--ignore=tests/structure/test_criteria.py --ignore=tests/_data/test_tasks.py
 
 # Extras of each environment.

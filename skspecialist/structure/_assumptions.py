@@ -20,9 +20,9 @@ from .._base.sklearn_compat import Interval, validate_params
 from .._data.tasks import TaskTargets
 from .._data.validation import check_labels, check_same_length
 from ..exceptions import warn
+from ._gain import task_columns
 from ._identifier import TaskStructureIdentifier
-from ._known import task_columns
-from ._lift import center, principal_components, split_static
+from ._robust_columns import center, principal_components, split_static
 from ._segments import at_mean
 
 __all__ = ["check_assumptions"]

@@ -27,7 +27,7 @@ from ._evidence import (
     segments_given_rest,
     uses_robust_tests,
 )
-from ._known import Gain, SegmentedData, StructureGain
+from ._gain import Gain, SegmentedData, StructureGain
 from ._segments import (
     collider_sets,
     evidence_blocks,

@@ -14,9 +14,9 @@ from ..independence._base import BaseIndependenceTest, IndependenceResult, Resul
 from ..independence._covariance import CovarianceTest
 from ..independence._gaussian import FisherZ, Wilks
 from ..independence._moments import Moments, WideMoments
-from ._known import SegmentedData
-from ._lift import MIN_GROUPS_BETWEEN
+from ._gain import SegmentedData
 from ._robust import MAX_COMPONENTS, MIN_SEQUENCES, robust_scores
+from ._robust_columns import MIN_GROUPS_BETWEEN
 from ._segments import to_columns
 
 __all__ = [

@@ -19,6 +19,7 @@ from .._data.validation import check_labels, check_same_length
 from .._data.weights import validate_sample_weight
 from ..independence._base import BaseIndependenceTest
 from ..independence._moments import FoldedMoments
+from ._batches import read_batch, read_dask
 from ._criteria import CRITERIA, BaseCriterion, CriterionResult, join_results
 from ._evidence import (
     check_combinations,
@@ -26,8 +27,7 @@ from ._evidence import (
     check_segment_steps,
     evidence_frame,
 )
-from ._growing import read_batch, read_dask
-from ._known import KnownTasks, SegmentedData, TaskGain, choose_segments, task_columns
+from ._gain import KnownTasks, SegmentedData, TaskGain, choose_segments, task_columns
 from ._segments import AlignedStructureMixin, is_dask, resolve_segments
 
 if TYPE_CHECKING:

@@ -11,15 +11,17 @@ from scipy.special import fdtrc
 from scipy.stats import norm
 
 from .._data.weights import as_counts
-from ._lift import (
+from ._robust_columns import (
     Design,
     center,
     group_means,
     invert,
     is_constant_within,
     learned_functions,
+    leave_one_out,
     make_design,
     principal_components,
+    spectrum,
     split_static,
     step_features,
     sum_within,
@@ -338,50 +340,53 @@ def _score(
     # Without curved columns the ridge is on all: it is needed in small samples only.
     penalized = design.curved if lift else np.ones(D.shape[1], dtype=bool)
     gram, products = D.T @ D, D.T @ Y
-    strengths = _choose_strengths(D, gram, penalized, Y, units)
+    strengths = _choose_strengths(D, penalized, Y, units)
     parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
     effect_sizes = np.zeros(parts.shape[1:])
     columns = [np.flatnonzero(np.isin(design.step, block[enough[block]])) for block in blocks]
     varied = Y.any(axis=0)
     for strength in np.unique(strengths[varied]):
-        js = np.flatnonzero((strengths == strength) & varied)
-        # Q is the inverse of the penalized Gram matrix; D Q D' maps tasks to fits.
-        Q = invert(gram + np.diag(n * (strength * penalized + JITTER)))
-        V, B = D @ Q, Q @ products[:, js]
-        E, leverage = Y[:, js] - D @ B, np.einsum("ij,ij->i", V, D)
+        tasks = np.flatnonzero((strengths == strength) & varied)
+        inverse = invert(gram + np.diag(n * (strength * penalized + JITTER)))
+        projected, coef = D @ inverse, inverse @ products[:, tasks]
+        residuals = Y[:, tasks] - D @ coef
+        leverage = np.einsum("ij,ij->i", projected, D)  # diagonal of the hat matrix
         free = n - leverage.sum() - units.n_means
-        learned, loadings, spread = _learned(contributions, D, V, Q, blocks, js, units)
+        learned, loadings, spread = _learned(
+            contributions, D, projected, inverse, blocks, tasks, units
+        )
         for k, own in enumerate(columns):
             if not len(own):
                 continue
             # Block inversion: without the block's own columns the fit has the residuals
-            # e = E + R B and the leverage H - diag(R V'), and R = V M, M the inverse of
-            # the block of Q, are the residuals of the columns themselves.
-            M = invert(Q[np.ix_(own, own)])
-            R = V[:, own] @ M
-            e = E + R @ B[own]
-            others = leverage - np.einsum("ij,ij->i", R, V[:, own]) + units.share
+            # e = E + R B and the leverage H - diag(R V'), for E, B, H and V = D Q of the whole fit;
+            # R = V M, M the inverse of the block of Q, are the residuals of the columns themselves.
+            R = projected[:, own] @ invert(inverse[np.ix_(own, own)])
+            errors = residuals + R @ coef[own]
+            others = leverage - np.einsum("ij,ij->i", R, projected[:, own]) + units.share
             left = np.sqrt(np.maximum(1 - others / units.copies, MIN_VARIANCE))
             if units.groups is None:
                 left = left * np.sqrt(units.copies)  # copies are independent sequences
-            scaled = e / left[:, None]
+            scaled = errors / left[:, None]  # HC2: e / sqrt(1 - h)
             tests = [(OWN, _orthonormal(R[:, ~design.curved[own]], n))]
             if lift:
                 tests.append((BASIS, _orthonormal(R, n)))
-            for part, Z in tests:
-                scores = (Z.T @ e).T
-                for j, u, s in zip(js, scores, scaled.T, strict=True):
-                    parts[part, k, j] = _pvalue(Z, u, s, units.groups, free, whole=part == BASIS)
-                effect = _effect(scores, (e * e).sum(axis=0), n, free)
-                effect_sizes[k, js] = np.maximum(effect_sizes[k, js], effect)
+            for part, directions in tests:
+                scores = (directions.T @ errors).T  # U = R' e
+                for task, u, s in zip(tasks, scores, scaled.T, strict=True):
+                    whole = part == BASIS
+                    parts[part, k, task] = _pvalue(directions, u, s, units.groups, free, whole)
+                effect = _effect(scores, (errors * errors).sum(axis=0), n, free)
+                effect_sizes[k, tasks] = np.maximum(effect_sizes[k, tasks], effect)
             # The same inversion leaves of the learned function what other steps do not explain.
-            u = learned[:, k] + R @ loadings[own, k]
-            has_own = (spread[k] > 1e-12) & ((u * u).sum(axis=0) / n > RESIDUAL_TOLERANCE)
-            for i in np.flatnonzero(has_own):
-                score = u[:, i] @ e[:, i : i + 1]
+            left_over = learned[:, k] + R @ loadings[own, k]
+            variance = (left_over * left_over).sum(axis=0) / n
+            for i in np.flatnonzero((spread[k] > 1e-12) & (variance > RESIDUAL_TOLERANCE)):
+                function = left_over[:, i : i + 1]
+                score = function[:, 0] @ errors[:, i : i + 1]
                 error = inflation[k] ** 0.5 * scaled[:, i]
-                p = _pvalue(u[:, i : i + 1], score, error, units.groups, free, whole=True)
-                parts[LEARNED, k, js[i]] = p / 2 if score[0] > 0 else 1 - p / 2
+                p = _pvalue(function, score, error, units.groups, free, whole=True)
+                parts[LEARNED, k, tasks[i]] = p / 2 if score[0] > 0 else 1 - p / 2
     return _Columns(parts, effect_sizes)
 
 
@@ -408,33 +413,18 @@ def _learned(
 
 
 def _choose_strengths(
-    D: np.ndarray, gram: np.ndarray, penalized: np.ndarray, Y: np.ndarray, units: _Units
+    D: np.ndarray, penalized: np.ndarray, Y: np.ndarray, units: _Units
 ) -> np.ndarray:
     """Return the strength of the ridge for each task, by its leave-one-out error."""
-    n, L = units.n, D[:, ~penalized]
-    values, vectors = np.linalg.eigh(gram[np.ix_(~penalized, ~penalized)])
-    kept = values > JITTER * n
-    U = L @ (vectors[:, kept] / np.sqrt(values[kept]))
-    C, E = D[:, penalized], Y - U @ (U.T @ Y)
-    C = C - U @ (U.T @ C)
-    leverage = np.einsum("ij,ij->i", U, U) + units.share
-    # The smaller of both Gram matrices has the same spectrum.
-    primal = C.shape[1] <= len(C)
-    values, vectors = np.linalg.eigh(C.T @ C if primal else C @ C.T)
-    kept = values > JITTER * n
-    values, W = values[kept], vectors[:, kept]
-    if primal:
-        W = C @ (W / np.sqrt(values))
-    projected, squares = W.T @ E, W * W
+    _, U = spectrum(D[:, ~penalized], JITTER * units.n)
+    # Without what the columns that are not penalized explain.
+    Y, curved = (A - U @ (U.T @ A) for A in (Y, D[:, penalized]))
+    share = np.einsum("ij,ij->i", U, U) + units.share
+    values, U = spectrum(curved, JITTER * units.n)
+    losses, left = leave_one_out(values, U, Y, units.n * STRENGTHS, share, units.copies)
+    # A fit that nearly interpolates leaves no degrees of freedom to a test.
     counts = np.ones(len(D)) if units.weights is None else units.weights
-    losses = []
-    for strength in STRENGTHS:
-        shrunk = values / (values + n * strength)
-        left = np.maximum(1 - (leverage + squares @ shrunk) / units.copies, 1e-4)
-        residual = E - W @ (shrunk[:, None] * projected)
-        loss = ((residual / left[:, None]) ** 2).mean(axis=0)
-        # A fit that nearly interpolates leaves no degrees of freedom to a test.
-        losses.append(np.where(counts @ left >= LEAST_FREE * n, loss, np.inf))
+    losses[left @ counts < LEAST_FREE * units.n] = np.inf
     if np.isinf(losses).all():
         return np.full(Y.shape[1], STRENGTHS[-1])
     return STRENGTHS[np.argmin(losses, axis=0)]

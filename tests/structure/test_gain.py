@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import RidgeCV
 
 from skspecialist.independence._moments import FoldedMoments, Moments, WideMoments, fold_moments
-from skspecialist.structure._known import PENALTIES, GaussianGain
+from skspecialist.structure._gain import PENALTIES, GaussianGain
 
 
 def test_gain_of_a_strong_predictor_is_its_mutual_information():

@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binom
 
 from skspecialist.datasets import make_collider_sequences
-from skspecialist.structure._lift import principal_components, split_static
 from skspecialist.structure._robust import BASIS, LEARNED, OWN, robust_scores
+from skspecialist.structure._robust_columns import principal_components, split_static
 
 
 def chain(n, n_timesteps, n_features, seed):

@@ -17,9 +17,11 @@ __all__ = [
     "invert",
     "is_constant_within",
     "learned_functions",
+    "leave_one_out",
     "make_design",
     "normal_scores",
     "principal_components",
+    "spectrum",
     "split_static",
     "step_features",
     "sum_within",
@@ -97,25 +99,19 @@ def principal_components(
     if of_rows is not None:
         complete = complete * np.sqrt(of_rows[kept])[:, None]
     # The smaller of both Gram matrices has the same spectrum.
-    if complete.shape[1] <= len(complete):
-        axes = np.linalg.eigh(complete.T @ complete)[1][:, ::-1][:, :n_components]
-    else:
-        vectors = np.linalg.eigh(complete @ complete.T)[1][:, ::-1][:, :n_components]
-        axes = np.linalg.qr(complete.T @ vectors)[0]
+    primal = complete.shape[1] <= len(complete)
+    gram = complete.T @ complete if primal else complete @ complete.T
+    axes = np.linalg.eigh(gram)[1][:, ::-1][:, :n_components]
+    axes = axes if primal else np.linalg.qr(complete.T @ axes)[0]
     # The sign of an eigenvector is arbitrary: its largest entry is made positive.
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     return np.reshape(centered @ axes, (*X.shape[:2], -1))
 
 
 def split_static(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop constant and repeated features; separate those that are equal at all steps.
+    """Drop constant and repeated features; return those that change over steps, and static ones.
 
-    Returns
-    -------
-    varying : ndarray of shape (n_sequences, n_timesteps, n_varying)
-        Features that change over steps.
-    static : ndarray of shape (n_sequences, n_static)
-        Features that do not.
+    Their shapes are (n_sequences, n_timesteps, n_varying) and (n_sequences, n_static).
     """
     observed = np.isfinite(X)
     low = np.where(observed, X, np.inf).min(axis=1)
@@ -255,10 +251,10 @@ def center(
     """Take out the mean, or the mean of each group."""
     if groups is None:
         return A - _mean(A, weights)
+    shape = -1, *[1] * (A.ndim - 1)
     w = np.ones(len(A)) if weights is None else weights
-    sums = sum_within(A * w.reshape(-1, *[1] * (A.ndim - 1)), groups)
-    totals = np.bincount(groups, w).reshape(-1, *[1] * (A.ndim - 1))
-    return A - (sums / totals)[groups]
+    means = sum_within(A * w.reshape(shape), groups) / np.bincount(groups, w).reshape(shape)
+    return A - means[groups]
 
 
 def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -402,7 +398,10 @@ def learned_functions(
     P = features.reshape(n, -1)
     primal = P.shape[1] <= n
     share = root[:, 0] ** 2 / (root**2).sum()
-    chosen = _leave_one_out(P * root, Y * root, primal, share, copies)
+    values, U = spectrum(P * root, 1e-310, 1e-10)
+    strengths = LEARNED_STRENGTHS * (values[-1] if len(values) else 1.0)
+    errors, _ = leave_one_out(values, U, Y * root, strengths, share, copies)
+    chosen = strengths[np.argmin(errors, axis=0)]
     contributions = np.zeros((n, T, Y.shape[1]))
     fold = (_ranks(features) if groups is None else groups) % N_FOLDS
     for k in np.unique(fold):
@@ -414,8 +413,7 @@ def learned_functions(
         B = (P[held_out] - mean).reshape(-1, T, width).swapaxes(0, 1)
         for strength in np.unique(chosen):
             js = np.flatnonzero(chosen == strength)
-            factor = cho_factor(gram + strength * np.eye(len(gram)))
-            y_js = y[:, js]
+            factor, y_js = cho_factor(gram + strength * np.eye(len(gram))), y[:, js]
             coef = cho_solve(factor, A.T @ y_js) if primal else A.T @ cho_solve(factor, y_js)
             values = B @ coef.reshape(T, width, -1)
             contributions[np.ix_(held_out, np.arange(T), js)] = values.swapaxes(0, 1)
@@ -440,11 +438,6 @@ def variance_inflation(features: np.ndarray) -> float:
     learns a direction for the second and the other way round. The score is then a
     degenerate U-statistic, of twice the variance of independent folds with many effective
     directions m; with few, a skewed one, whose quantiles are those of this variance.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_sequences, n_steps, n_step_features)
-        Features of the steps of a block.
     """
     P = features.reshape(len(features), -1)
     scatter = P.T @ P
@@ -454,23 +447,30 @@ def variance_inflation(features: np.ndarray) -> float:
     return float(max(2 * m / (m + 2), 1.0))
 
 
-def _leave_one_out(
-    P: np.ndarray, Y: np.ndarray, primal: bool, share: np.ndarray, copies: Any
-) -> np.ndarray:
-    """Return the strength of ridge regression on P for each column of Y."""
+def spectrum(P: np.ndarray, least: float, relative: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues of P'P above a bound, and the left singular vectors of P."""
+    # The smaller of both Gram matrices has the same spectrum.
+    primal = P.shape[1] <= len(P)
     values, vectors = np.linalg.eigh(P.T @ P if primal else P @ P.T)
-    kept = values > 1e-10 * max(values[-1], 1e-300)
+    kept = values > max(least, relative * values.max(initial=0.0))
     values, vectors = values[kept], vectors[:, kept]
-    U = P @ (vectors / np.sqrt(values)) if primal else vectors
-    projected, squares = U.T @ Y, U * U
-    strengths = LEARNED_STRENGTHS * (values[-1] if len(values) else 1.0)
-    losses = []
+    return values, P @ (vectors / np.sqrt(values)) if primal else vectors
+
+
+def leave_one_out(
+    values: np.ndarray, U: np.ndarray, Y: np.ndarray, strengths: np.ndarray, share: Any, copies: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean squared leave-one-out errors of ridge regressions, and one minus leverage.
+
+    ``values`` and ``U`` are a :func:`spectrum`, and ``share`` the leverage of other columns.
+    """
+    projected, squares, errors, left = U.T @ Y, U * U, [], []
     for strength in strengths:
         shrunk = values / (values + strength)
-        leverage = np.minimum((squares @ shrunk + share) / copies, 1 - 1e-4)
+        left.append(np.maximum(1 - (share + squares @ shrunk) / copies, 1e-4))
         residual = Y - U @ (shrunk[:, None] * projected)
-        losses.append(((residual / (1 - leverage)[:, None]) ** 2).mean(axis=0))
-    return strengths[np.argmin(losses, axis=0)]
+        errors.append(((residual / left[-1][:, None]) ** 2).mean(axis=0))
+    return np.array(errors), np.array(left)
 
 
 def invert(A: np.ndarray) -> np.ndarray:

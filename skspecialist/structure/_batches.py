@@ -16,7 +16,7 @@ from .._data.tasks import (
 )
 from .._data.validation import check_numbers, check_same_length, refuse_huge
 from ..independence._moments import FoldedMoments
-from ._known import KnownTasks, task_columns
+from ._gain import KnownTasks, task_columns
 from ._segments import is_dask, resolve_segments
 
 __all__ = ["read_batch", "read_dask"]
