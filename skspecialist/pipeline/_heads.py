@@ -45,8 +45,9 @@ COLUMN_ALPHAS = np.logspace(-2, 5, 15)
 KERNEL_ALPHAS = np.logspace(-4, 2, 13)
 # Width of the kernel in multiples of the median squared distance: around the median heuristic.
 WIDTHS = (0.5, 1.0, 2.0, 4.0)
-# Landmarks while scaling and width are chosen: their order changes little with more.
+# Landmarks while scaling and width are chosen, and steps weighed: more change little there.
 N_TRIED = 100
+N_WEIGHED = 300
 # Multiples of C, the inverse strength: weaker shrinkage than that of the ridge regression.
 WEAKER = (1.0, 10.0, 100.0)
 # Rows among which the median distance is taken: its error is then a few per cent.
@@ -244,9 +245,8 @@ class KernelMean(TransformerMixin, BaseEstimator):
     ----------
     n_timesteps : int
         Number of steps of a row.
-    n_components : int, default=300
-        Largest number of landmarks. 1,000 are slightly better on embeddings of text and
-        speech, at several times the cost.
+    n_components : int, default=1000
+        Largest number of landmarks: on images 300 lose .03 of R2, on embeddings of text nothing.
     random_state : int or None, default=None
         Seed of the landmarks.
 
@@ -264,7 +264,7 @@ class KernelMean(TransformerMixin, BaseEstimator):
     }
 
     def __init__(
-        self, n_timesteps: int, n_components: int = 300, random_state: int | None = None
+        self, n_timesteps: int, n_components: int = 1000, random_state: int | None = None
     ) -> None:
         self.n_timesteps = n_timesteps
         self.n_components = n_components
@@ -297,12 +297,12 @@ class KernelMean(TransformerMixin, BaseEstimator):
         # Coordinate search: the scaling at the median width, then the width.
         is_scaled = min((False, True), key=lambda scaled: error((scaled, 1.0)))
         choice = min(((is_scaled, width) for width in WIDTHS), key=error)
-        self.landmarks_, found = features(choice, self.n_components)
         self.step_weights_ = np.full(self.n_timesteps, 1 / self.n_timesteps)
         if 1 < self.n_timesteps <= len(X) / PER_WEIGHT:
+            self.landmarks_, _ = features(choice, min(self.n_components, N_WEIGHED))
             self.step_weights_ = self._weigh_steps(steps.array, targets)
-            found = self.transform(steps.array)
-        return found
+        self.landmarks_, found = features(choice, self.n_components)
+        return found if self.n_timesteps == 1 else self.transform(steps.array)
 
     def _weigh_steps(self, X: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return non-negative weights of the steps, of sum one.
