@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from .encoder._encoder import SparseSpecialistEncoder
     from .encoder._encoder_cv import SparseSpecialistEncoderCV
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
-    from .generalist._aligner import SpaceAligner
     from .generalist._ranker import FeatureGroupRanker
-    from .generalist._relative import RelativeRepresentation
+    from .generalist._spaces import RelativeRepresentation, SpaceAligner
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor

@@ -1,8 +1,6 @@
 """Baseline estimators of the task structure, with the interface of the identifier."""
 
-from ._cca import CCABaseline
-from ._graphical_lasso import GraphicalLassoBaseline
-from ._group_lasso import GroupLassoBaseline
+from ._regularized import CCABaseline, GraphicalLassoBaseline, GroupLassoBaseline
 from ._segmenters import ChangePointBaseline, HMMBaseline
 from ._seltask import SelTaskBaseline
 

@@ -1,8 +1,7 @@
 """Data with known ground truth: generators, and cases of real text."""
 
-from ._collider_sequences import make_collider_sequences
 from ._digit_factors import make_digit_factors
-from ._digit_sequences import make_digit_sequences
+from ._sequences import make_collider_sequences, make_digit_sequences
 from ._specialist_latents import make_specialist_latents
 from ._text_cases import load_text_cases
 

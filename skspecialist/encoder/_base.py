@@ -36,7 +36,7 @@ from ..exceptions import warn
 from ..networks.checkpoint import Checkpoints
 from ..networks.layers import Bottlenecks
 from ..networks.net import SpecialistNet
-from ..networks.penalties._base import BasePenalty
+from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
 from ._diagnostics import diagnose
 from ._training import (

@@ -17,7 +17,7 @@ from .._base.sklearn_compat import Interval, StrOptions
 from .._data.validation import FLOATS, check_layer_sizes, check_numbers, validate_steps
 from ..exceptions import warn
 from ..networks.layers import Bottlenecks
-from ..networks.penalties._base import BasePenalty
+from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
 from ._base import BaseSparseSpecialist
 from ._docs import ENCODER_DOCS, SHARED_DOCS

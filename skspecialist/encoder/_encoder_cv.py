@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from .._base.estimator import fill_docstring
 from .._base.sklearn_compat import Interval
 from .._data.validation import split_indices
-from ..networks.penalties._base import BasePenalty
+from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._diagnostics import latent_stability
 from ._docs import ENCODER_DOCS, SHARED_DOCS

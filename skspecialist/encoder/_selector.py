@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base.estimator import fill_docstring
 from .._data.validation import FLOATS, as_array, check_numbers, validate_steps
 from ..networks.layers import Bottlenecks
-from ..networks.penalties._base import BasePenalty
+from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer
 from ._base import BaseSparseSpecialist
 from ._diagnostics import column_stability

@@ -28,7 +28,7 @@ from ..networks.layers import (
     to_double,
 )
 from ..networks.net import SpecialistNet
-from ..networks.penalties._base import BasePenalty
+from ..networks.penalties import BasePenalty
 from ..networks.training import WARMUP, StepData, Trainer, one_thread
 
 # Rows of a batch that the independence of the latents is measured on: a kernel matrix of all

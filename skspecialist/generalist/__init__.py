@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from ._aligner import SpaceAligner
 from ._ranker import FeatureGroupRanker
-from ._relative import RelativeRepresentation
+from ._spaces import RelativeRepresentation, SpaceAligner
 
 __all__ = ["FeatureGroupRanker", "RelativeRepresentation", "SpaceAligner", "TorchGeneralist"]
 

@@ -11,9 +11,8 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
 
 from .._base.sklearn_compat import HasMethods, StrOptions
-from .._stats.pvalues import cauchy_combination
+from .._stats.pvalues import cauchy_combination, hall_buckley_eagleson
 from .._stats.smoothing import RidgeSmoother, whiten
-from .._stats.weighted_chi2 import hall_buckley_eagleson
 from ._base import IndependenceResult, ResultFlag
 from ._sampled import SampledTest, answer
 

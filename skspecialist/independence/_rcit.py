@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._base.sklearn_compat import Interval, StrOptions
+from .._stats.pvalues import lindsay_pilla_basak
 from .._stats.smoothing import fourier_features
-from .._stats.weighted_chi2 import lindsay_pilla_basak
 from ._base import IndependenceResult
 from ._sampled import SampledTest, answer
 

@@ -26,7 +26,7 @@ from ..networks.layers import (
     MaskedHeads,
     to_double,
 )
-from ..networks.penalties.l1 import L1
+from ..networks.penalties import L1
 from ..networks.training import WARMUP, StepData, n_batches, one_thread, train_net
 from ._features import CHUNK as SEQUENCE_CHUNK
 from ._features import StepFeatures

@@ -7,8 +7,11 @@ from scipy.stats import binom
 from sklearn.linear_model import Lasso
 
 from skspecialist.baselines import CCABaseline, GraphicalLassoBaseline, GroupLassoBaseline
-from skspecialist.baselines._graphical_lasso import _clique_cover, _maximum_likelihood
-from skspecialist.baselines._group_lasso import _orthonormal_groups
+from skspecialist.baselines._regularized import (
+    _clique_cover,
+    _maximum_likelihood,
+    _orthonormal_groups,
+)
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.metrics import structure_scores
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from skspecialist._stats.weighted_chi2 import hall_buckley_eagleson, lindsay_pilla_basak
+from skspecialist._stats.pvalues import hall_buckley_eagleson, lindsay_pilla_basak
 from skspecialist.independence import RCIT
 from skspecialist.independence._rcit import _statistic, _unit_features, ridge_residuals
 
