@@ -30,7 +30,7 @@ class RaggedSequences:
     """Sequences in one array, each padded to the longest by repetition of its own steps.
 
     Padding with repeated steps keeps the statistics of a batch near those of the observed steps.
-    Steps that are missing (all NaN) are left out, wherever they are.
+    Steps that are missing (all NaN) are left out, wherever they are; single values may be NaN.
 
     Attributes
     ----------
@@ -98,8 +98,10 @@ class RaggedSequences:
             lengths = np.full(len(X), X.shape[1])
             return cls._from_steps(estimator, X.reshape(-1, X.shape[2]), lengths, "array", reset)
         if groups is None:
-            X = validate_sequences(estimator, X, n_timesteps=n_timesteps, reset=reset)
-            return cls(X, np.full(len(X), X.shape[1]), "array")
+            checks: dict[str, Any] = {"reset": reset, "ensure_all_finite": "allow-nan"}
+            X = validate_sequences(estimator, X, n_timesteps=n_timesteps, **checks)
+            lengths = np.full(len(X), X.shape[1])
+            return cls._from_rows(X.reshape(-1, X.shape[2]), lengths, "array")
         check_same_length(X=X, groups=groups)
         codes = check_labels(groups, "groups")
         order, lengths = np.argsort(codes, kind="stable"), np.bincount(codes)
@@ -117,15 +119,20 @@ class RaggedSequences:
     ) -> Self:
         """Build from the steps of all sequences, which ``order`` puts one after the other."""
         rows = validate_steps(estimator, rows, reset=reset, ensure_all_finite="allow-nan")
-        rows = rows if order is None else rows[order]
-        if not np.isnan(rows).any():
-            return cls(_fill(rows, lengths), lengths, layout, order)
+        return cls._from_rows(rows if order is None else rows[order], lengths, layout, order)
+
+    @classmethod
+    def _from_rows(
+        cls, rows: np.ndarray, lengths: np.ndarray, layout: str, order: np.ndarray | None = None
+    ) -> Self:
         present = ~np.isnan(rows).all(axis=1)
+        if present.all():
+            return cls(_fill(rows, lengths), lengths, layout, order)
         counts = np.add.reduceat(present, np.cumsum(lengths) - lengths, dtype=int)
         if not counts.all():
             raise ValueError(f"X has {np.sum(counts == 0)} sequences without any step.")
-        rows = check_numbers(rows[present], "X", dtype=FLOATS)
-        return cls(_fill(rows, counts, max(lengths)), counts, layout, order, present, lengths)
+        X = _fill(rows[present], counts, max(lengths))
+        return cls(X, counts, layout, order, present, lengths)
 
     def __len__(self) -> int:
         return len(self.X)

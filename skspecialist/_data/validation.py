@@ -436,7 +436,13 @@ def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any)
         shape = X.shape
         X = X.reshape(shape[0] * shape[1], shape[2])
     X = check_convertible(X, "X", **checks)
-    X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+    try:
+        X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+    except ValueError as error:
+        if shape is None or "contains NaN" not in str(error):
+            raise
+        advice = "TaskLocalizer and SpecialistPipeline take sequences of unequal lengths."
+        raise ValueError(f"{error} {advice}") from None
     refuse_huge(X, "X")
     return X if shape is None else X.reshape(shape)
 

@@ -20,7 +20,7 @@ LIMIT = 5.0  # standard deviations: one normal value in 1.7 million is compresse
 
 
 class StepFeatures:
-    """Standardized steps and, optionally, their innovations.
+    """Standardized steps and, optionally, their innovations; a missing value is the mean.
 
     Beyond five standard deviations values grow with their logarithm only: the scorer would
     extrapolate where a feature that is nearly constant has a rare large value.
@@ -54,7 +54,8 @@ class StepFeatures:
             counts = per_step[part][present[part]] if is_weighted else None
             self._scaler.partial_fit(rows, sample_weight=counts)
         self._regression: RidgeCV | None = None
-        follows = np.argwhere(present[:, 1:])
+        complete = present & ~np.isnan(sequences.X).any(axis=2)
+        follows = np.argwhere(complete[:, 1:] & complete[:, :-1])
         if not self.innovations or not len(follows):
             return self
         if len(follows) > MAX_STEPS:
@@ -86,6 +87,7 @@ class StepFeatures:
             predicted = self._regression.predict(before).reshape(innovations[:, 1:].shape)
             innovations[:, 1:] -= predicted
             innovations[:, 1:] /= self._residual_scale
+            innovations[:, 1:][np.isnan(X[:, 1:])] = 0.0
         return compress_outliers(np.concatenate([steps, innovations], axis=2))
 
     def transform_all(self, sequences: RaggedSequences) -> RaggedSequences:
@@ -97,7 +99,7 @@ class StepFeatures:
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
-        return np.asarray(self._scaler.transform(rows)).reshape(X.shape)
+        return np.nan_to_num(self._scaler.transform(rows)).reshape(X.shape)
 
 
 def compress_outliers(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -254,9 +254,9 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         ----------
         X : array-like of shape (n_sequences, n_timesteps, n_features), or list of array-like \
                 of shape (n_timesteps, n_features), or array-like of shape (n_steps, n_features)
-            Sequences. Steps that are all NaN are left out, such as those after the end of
-            shorter sequences in an array. Two dimensions are the steps of all sequences if there
-            are ``groups``; otherwise each row is a sequence, its columns ``n_timesteps`` blocks.
+            Sequences. Steps that are all NaN, as after the end of shorter ones, are left out;
+            another NaN is read as the mean of its feature. Two dimensions are the steps of all
+            sequences if there are ``groups``; otherwise sequences of ``n_timesteps`` blocks.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
             Weak labels of the sequences: whether a task occurs (two classes, of which the
             larger label is yes), which one does (more classes), or its amount (floats). NaN
@@ -291,8 +291,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
             given = self._read(X, groups, reset=True)
             require_tasks(y, self)
             # Where groups name the sequence of each row, every sequence is held out by itself.
-            by_rows = groups is None or given.layout == "rows"
-            groups = None if by_rows else groups
+            groups = None if given.layout == "rows" else groups
             data = WeakData.merge(given, y, groups, sample_weight, self.task_types, self.cv)
             labels = self._labels = data.labels
             self.task_names_ = labels.names
@@ -306,7 +305,12 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
                 module, self.history_ = train_scorers(self, steps, labels.is_amount.tolist(), task)
             self.mask_ = module.task_mask()[0].detach().numpy().copy()
             self.support_ = self.mask_.any(axis=0)
-            self._warn_of_empty_masks()
+            if unused := np.array(labels.names)[~self.mask_.any(axis=1)].tolist():
+                warn(
+                    "The scorer does not discriminate between sequences with and without "
+                    f"{unused}: no latent is used. More sequences, less sparsity, or a window "
+                    "where sequences are long, may help."
+                )
             self._scorer = StepScorer(labels, features, module)
             held_out = HeldOut.predict(self._scorer, data, folds)
             self.out_of_fold_scores_ = held_out.scores_of(given, data.places, self._scorer)
@@ -468,6 +472,12 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         outputs = self._scorer.outputs(self._scorer.scores(sequences), sequences.observed)
         return self._scorer.log_likelihood(values, outputs, self.noise_, weights)
 
+    def __sklearn_tags__(self) -> Tags:
+        """Return tags: steps and single values may be missing."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def _read(self, X: Any, groups: Any, reset: bool = False) -> RaggedSequences:
         if not reset:
             check_is_fitted(self)
@@ -485,15 +495,6 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
                 "steps of all sequences in one table, or X in the form that fit had."
             )
         return sequences
-
-    def _warn_of_empty_masks(self) -> None:
-        names = np.array(self.task_names_)[~self.mask_.any(axis=1)].tolist()
-        if names:
-            warn(
-                f"The scorer does not discriminate between sequences with and without {names}: no "
-                "latent is used. More sequences, less sparsity, or a window where sequences are "
-                "long, may help."
-            )
 
     def _contributions(self, sequences: RaggedSequences) -> np.ndarray:
         return self._scorer.contributions(self._scorer.scores(sequences))

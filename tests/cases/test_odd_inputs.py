@@ -140,7 +140,7 @@ def inputs(draw):
         empty = np.nan if y.dtype.kind == "f" else None
         y = np.where(absent, empty, y.astype(float if empty is np.nan else object))
         y_forms = {name: y_forms[name] for name in Y_FORMS if name not in ("masked",)}
-    if new is not structure and (form.startswith("list of") or form in FLAT_FORMS):
+    if new not in (structure, localizer) and (form.startswith("list of") or form in FLAT_FORMS):
         # NaN after the end of a sequence is a form of arrays of three dimensions.
         X = np.nan_to_num(X)
     y_form = draw(st.sampled_from(list(y_forms)))

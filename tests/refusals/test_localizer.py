@@ -77,9 +77,6 @@ NO_ARRAY = {
 }
 ENDS = changed(X, (slice(None, 20), slice(2, None)), NAN)  # shorter sequences
 PADDED = {
-    "nan in one feature": changed(X, (3, 1, 0), NAN),
-    "nan in one feature of a last step": changed(X, (3, 3, 0), NAN),
-    "nan in one feature of shorter ones": changed(ENDS, (3, 0, 0), NAN),
     "a sequence of nan": changed(X, 3, NAN),
     "only nan": X * NAN,
     "inf": changed(X, (3, 1, 0), INF),
@@ -92,7 +89,6 @@ PADDED = {
     "one word": changed(X, (3, 1, 0), "word", object),
     "one dict": changed(X, (3, 1, 0), {}, object),
     "one list": changed(X, (3, 1, 0), [1.0], object),
-    "None inside": changed(X, (3, 1, 0), None, object),
     "complex": X + 1j,
     "bytes": np.full(X.shape, b"word"),
     "dates": np.zeros(X.shape, "datetime64[s]"),
@@ -106,7 +102,6 @@ LISTS = {
     "another width": in_list(3, X[3, :, :1]),
     "no steps": in_list(3, X[3, :0]),
     "no features": [part[:, :0] for part in X],
-    "nan": in_list(3, changed(X[3], (1, 0), NAN)),
     "inf": in_list(3, changed(X[3], (1, 0), INF)),
     "huge": in_list(3, changed(X[3], (1, 0), 1e200)),
     "words": in_list(3, np.full((4, 2), "word")),
@@ -128,7 +123,6 @@ LISTS = {
     "tables of two libraries": in_list(3, pl.DataFrame(TABLES[3]), TABLES),
 }
 BAD_ROWS = {
-    "nan": changed(ROWS, (3, 1), NAN),
     "inf": changed(ROWS, (3, 1), INF),
     "huge": changed(ROWS, (3, 1), 1e200),
     "one word": changed(ROWS, (3, 1), "word", object),
@@ -153,10 +147,8 @@ refusals.add(
     lambda X: new_localizer(n_timesteps=4).fit(X, OCCURS),
     {
         "five blocks": FLAT[:, :5],
-        "nan": changed(FLAT, (3, 1), NAN),
         "inf": changed(FLAT, (3, 1), INF),
         "table with words": FRAME.assign(a="word"),
-        "table with NA": FRAME.convert_dtypes().mask(FRAME > 2),
     },
 )
 WIDTHS = {
@@ -166,7 +158,7 @@ WIDTHS = {
     "list with fewer features": [part[:, :1] for part in X],
     "list with more features": [np.tile(part, 2) for part in X],
 }
-BROKEN = {name: PADDED[name] for name in ("nan in one feature", "inf", "words", "no sequences")}
+BROKEN = {name: PADDED[name] for name in ("inf", "words", "no sequences")}
 for method in ("predict", "predict_proba", "contributions", "step_weights", "transform"):
     refusals.add(
         method, "X", lambda X, method=method: getattr(localizer(), method)(X), WIDTHS | BROKEN
@@ -188,7 +180,7 @@ refusals.add(
     "predict of flat sequences",
     "X",
     lambda X: of_flat().predict(X),
-    {"a column less": FLAT[:, 1:], "a step less": X[:, 1:], "nan": changed(FLAT, (3, 1), NAN)},
+    {"a column less": FLAT[:, 1:], "a step less": X[:, 1:]},
 )
 refusals.add(
     "predict of flat sequences",
