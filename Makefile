@@ -110,6 +110,7 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hour
 	$(ONE_THREAD) $(PY) benchmarks/encoder.py
 	$(ONE_THREAD) $(PY) benchmarks/encoder_support.py
 	$(PY) benchmarks/encoder_speed.py
+	$(ONE_THREAD) $(PY) benchmarks/nuisance.py
 
 bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py

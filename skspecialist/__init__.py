@@ -10,6 +10,7 @@ from .structure._power import sequences_needed
 if TYPE_CHECKING:
     from .encoder._encoder import SparseSpecialistEncoder
     from .encoder._encoder_cv import SparseSpecialistEncoderCV
+    from .encoder._nuisance import NuisanceRemover
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
     from .generalist._ranker import FeatureGroupRanker
     from .generalist._spaces import RelativeRepresentation, SpaceAligner
@@ -21,6 +22,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "FeatureGroupRanker",
+    "NuisanceRemover",
     "RelativeRepresentation",
     "SpaceAligner",
     "SparseMultiTaskSelector",
@@ -41,6 +43,7 @@ __all__ = [
 # Torch takes seconds to import: these names are imported when they are first used.
 _LAZY = {
     "FeatureGroupRanker": "generalist",
+    "NuisanceRemover": "encoder",
     "RelativeRepresentation": "generalist",
     "SpaceAligner": "generalist",
     "SparseMultiTaskSelector": "encoder",

@@ -5,6 +5,7 @@ from torch import nn
 
 from skspecialist import (
     FeatureGroupRanker,
+    NuisanceRemover,
     RelativeRepresentation,
     SpaceAligner,
     SparseMultiTaskSelector,
@@ -52,6 +53,7 @@ INSTANCES = [
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
     FeatureGroupRanker(cv=3, random_state=0),
+    NuisanceRemover(),
     RelativeRepresentation(5, metric=["cosine", "euclidean"], random_state=0),
     SpaceAligner(),
     CCABaseline(),

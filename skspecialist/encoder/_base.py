@@ -39,6 +39,7 @@ from ..networks.net import SpecialistNet
 from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
 from ._diagnostics import diagnose
+from ._nuisance import erase, fit_remover, read_nuisance
 from ._training import (
     Build,
     SpecialistAutoencoder,
@@ -107,6 +108,7 @@ class BaseSparseSpecialist(
         step_weights: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
+        nuisance: Any = None,
     ) -> Self:
         """Learn latents, mask and heads.
 
@@ -132,6 +134,10 @@ class BaseSparseSpecialist(
             scale and reconstruction as for the task in which its weight is largest.
         groups : array-like of shape (n_samples,), default=None
             Samples of one group are held out together.
+        nuisance : array-like of shape (n_samples,) or (n_samples, n_nuisances), default=None
+            Amounts or labels, such as speaker and site, that latents should not contain:
+            directions of the features that linear models read them from are erased
+            (:class:`NuisanceRemover`). ``predict`` needs none. Values may be missing.
 
         Returns
         -------
@@ -153,7 +159,7 @@ class BaseSparseSpecialist(
         """
         with callback_context(self, X, y) as task:
             rng = check_random_state(self.random_state)
-            data = self._prepare(X, y, step_weights, sample_weight, groups, rng)
+            data = self._prepare(X, y, step_weights, sample_weight, groups, nuisance, rng)
             build = partial(
                 build_bottlenecks,
                 data,
@@ -177,6 +183,11 @@ class BaseSparseSpecialist(
             self.history_: list[dict[str, Any]] = []
             with seeded(seed, str(self.device)):
                 self._learn(data, trainer, build)
+        self.nuisance_scores_: list[dict[str, Any]] = []
+        if self.nuisance_remover_ is not None:
+            X = validate_steps(self, X, reset=False)
+            latents, steps = self.transform(X), self.step_mask_
+            self.nuisance_scores_ = self.nuisance_remover_._compare(X, nuisance, y, latents, steps)
         return self
 
     def _prepare(
@@ -186,6 +197,7 @@ class BaseSparseSpecialist(
         step_weights: Any,
         sample_weight: Any,
         groups: Any,
+        nuisance: Any,
         rng: np.random.RandomState,
     ) -> StepData:
         """Validate the data; set tasks, scaler and number of latents; return training data."""
@@ -203,14 +215,17 @@ class BaseSparseSpecialist(
 
         # Equal samples become one, with the sum of their weights.
         labels = [part for part in (folds, groups) if part is not None]
+        if nuisance is not None:
+            nuisance = read_nuisance(nuisance, X, self)
+            labels += split_columns(nuisance, True)[0]
         arrays = [X] if is_shared else [X, weights]
         index, counts, _ = merge_samples(counts, arrays, columns, labels)
         if not np.array_equal(index, np.arange(len(X))):
             X, y = X[index], safe_indexing(y, index)
             folds = None if folds is None else folds[index]
             groups = None if groups is None else groups[index]
-            shape = (len(X), *weights.shape[1:])
-            weights = np.broadcast_to(weights[0], shape) if is_shared else weights[index]
+            nuisance = None if nuisance is None else safe_indexing(nuisance, index)
+            weights = weights[: len(X)] if is_shared else weights[index]
 
         self.tasks_ = TaskTargets(y, allow_missing=True, weights=counts, task_types=self.task_types)
         learned = self.tasks_.learned  # these are fitted as if without the constant tasks
@@ -225,12 +240,12 @@ class BaseSparseSpecialist(
         rows = counts.max(axis=1) / counts.max(axis=1).mean()
         is_weighted = not np.all(rows == rows[0])
         per_step = np.repeat(rows, X.shape[1]) if X.ndim == 3 else rows
-        steps = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        self.nuisance_remover_ = fit_remover(X, nuisance, rows)
+        steps = erase(self.nuisance_remover_, X.reshape(-1, X.shape[-1]).astype(np.float64))
         self._scaler = StandardScaler().fit(steps, sample_weight=per_step if is_weighted else None)
         self._bounds = None
         scaled = as_sequences(self._scale(X))
-        ends = scaled.min(axis=(0, 1)) - MARGIN, scaled.max(axis=(0, 1)) + MARGIN
-        self._bounds = np.array(ends)
+        self._bounds = np.array([scaled.min((0, 1)) - MARGIN, scaled.max((0, 1)) + MARGIN])
         self._n_latents = self._count_latents(scaled, per_step if is_weighted else None)
         self._learns_steps = np.ndim(step_weights) == 2 and X.ndim == 3 and X.shape[1] > 1
         self._weights_given = step_weights is not None
@@ -253,7 +268,7 @@ class BaseSparseSpecialist(
         Values far from all training data are clipped. A column that hardly varied in training
         can otherwise be millions of its standard deviations away, and decide every prediction.
         """
-        rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        rows = erase(self.nuisance_remover_, X.reshape(-1, X.shape[-1]).astype(np.float64))
         with pinned_settings():
             scaled = self._scaler.transform(rows)
         if self._bounds is not None:

@@ -114,6 +114,13 @@ SHARED_DOCS = {
             ``step_mask_`` times the learned importance of each step in a task, whose mean square
             over the steps of a task is 1. Negative where a step has the opposite sign. None
             unless ``step_weights`` had one row per step.
+        nuisance_remover_ : NuisanceRemover or None
+            Transformer of the features, if ``fit`` had nuisances.
+        nuisance_scores_ : list of dict
+            One entry per nuisance and per task, if ``fit`` had nuisances: ``name``, ``chance``, and
+            accuracy or R2 of held-out predictions by ridge regression with kernel functions,
+            from the features ``before`` and ``after`` the nuisances were erased and, of
+            nuisances, from the latents (``specialist``).
         module_ : torch.nn.Module
             All networks, trained.
         n_features_in_ : int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,9 +28,15 @@ from .._base.sklearn_compat import (
 from .._data.tasks import TaskTargets, require_tasks
 from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
-from ..exceptions import SpecialistWarning, warn
+from ..exceptions import SpecialistWarning
 from ..structure._identifier import TaskStructureIdentifier
-from ._candidates import check_candidates, clone_with_seed, reads_latents, task_candidates
+from ._candidates import (
+    check_candidates,
+    clone_with_seed,
+    reads_latents,
+    task_candidates,
+    warn_of_ignored_parameters,
+)
 from ._comparison import NewRepresentation
 from ._decision import TaskModel, fit_tasks
 from ._report import ReportMixin
@@ -51,13 +56,6 @@ __all__ = ["BaseSpecialist"]
 STAGES = ("generalist", "structure", "encoder", "estimators")
 # Parameters of the encoder that the mask of tasks added later is learned with.
 FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint_dir")
-# Parameters that each strategy ignores.
-IGNORED = {
-    "stack": (),
-    "best": (),
-    "specialist": ("candidates", "cv", "loss"),
-    "generalist": ("structure", "encoder", "candidates", "task_features", "cv", "loss"),
-}
 
 
 class BaseSpecialist(
@@ -122,6 +120,7 @@ class BaseSpecialist(
         groups: Any = None,
         environments: Any = None,
         sample_weight: Any = None,
+        nuisance: Any = None,
     ) -> Self:
         """Fit the parts, and choose the candidate that predicts each task.
 
@@ -150,6 +149,10 @@ class BaseSpecialist(
             Weights of the sequences, or of their values in each task, in the encoder, in the
             estimators and in their comparison. An integer weight is equivalent to as many
             repetitions, and zero to absence; tests of the structure take importance weights.
+        nuisance : array-like of shape (n_sequences,) or (n_sequences, n_nuisances), default=None
+            Amounts or labels, such as speaker and site, that predictions should not rest on:
+            directions of the generalist that linear models read them from are erased
+            (:class:`NuisanceRemover`). ``predict`` needs none. Values may be missing.
 
         Returns
         -------
@@ -171,11 +174,11 @@ class BaseSpecialist(
             model.
         """
         X = read_sequences(self, X, self.n_timesteps, keeps_nan=self._keeps_nan)
-        labels = {"groups": groups, "environments": environments}
+        labels = {"groups": groups, "environments": environments, "nuisance": nuisance}
         data, cv = self._labeled(X, y, labels, sample_weight, self.task_types)
         X, tasks = data.X, data.tasks
         check_candidates(self.estimator, self.candidates, tasks.names)
-        self._warn_of_ignored_parameters(tasks)
+        warn_of_ignored_parameters(self, tasks)
         seeds, splits = self._draw(data, cv)
         with self._stages(data, "fit", 1 + len(splits)) as stage:
             new_representation = partial(self._new_representation, X.shape[1], self._generalists())
@@ -188,6 +191,8 @@ class BaseSpecialist(
             self.tasks_ = tasks
             self.step_mask_, self.mask_ = representation.steps, representation.mask
             self._set_models(models)
+            self.nuisance_remover_ = representation.remover
+            self.nuisance_scores_ = representation.nuisance_scores(data)
         return self
 
     @all_or_nothing
@@ -443,6 +448,7 @@ class BaseSpecialist(
             fitted.encoder_,
             share_features=fitted.share_features,
             selector=clone_with_seed(selector, seed),
+            remover=fitted.remover,
         )
 
     def _encoder_or_default(self) -> Any:
@@ -473,22 +479,6 @@ class BaseSpecialist(
             # The parts read the tasks again.
             warnings.filterwarnings("ignore", "Task .* is read as", SpecialistWarning)
             yield partial(_report_stage, task, bar)
-
-    def _warn_of_ignored_parameters(self, tasks: TaskTargets) -> None:
-        defaults = inspect.signature(type(self)).parameters
-        for name in IGNORED[self.strategy]:
-            # Compared by representation, as scikit-learn does for its own: values may be arrays.
-            if repr(getattr(self, name)) != repr(defaults[name].default):
-                warn(f"{name} has no effect with strategy={self.strategy!r}.")
-        compares = self.strategy in ("stack", "best")
-        if compares and self.encoder is not None and not reads_latents(self.candidates):
-            warn("encoder has no effect with candidates that do not read latents.")
-        if self.strategy != "generalist" and self.task_features == "all" and len(tasks) == 1:
-            warn("task_features='all' has no effect with a single task.")
-        is_continuous_loss = isinstance(self.loss, str) and self.loss != "auto"
-        labels_only = all(task.is_classification for task in tasks.tasks)
-        if compares and is_continuous_loss and labels_only:
-            warn(f"loss={self.loss!r} has no effect: the loss of class labels is the log loss.")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from .._data.tasks import Task
+from .._data.tasks import Task, TaskTargets
 from ..exceptions import warn
 from ._heads import KernelMean, StepMoments, column_head, kernel_head
 from ._representation import Representation
@@ -28,6 +29,7 @@ __all__ = [
     "predict_scores",
     "reads_latents",
     "task_candidates",
+    "warn_of_ignored_parameters",
 ]
 
 # Candidates of every pipeline, where they apply; they read all of the generalist or nothing,
@@ -46,6 +48,15 @@ BUILT_IN = (
 
 # Parts of the representation that a candidate may read.
 PARTS = ("generalist", "steps", "latents")
+
+
+# Parameters that each strategy ignores.
+IGNORED = {
+    "stack": (),
+    "best": (),
+    "specialist": ("candidates", "cv", "loss"),
+    "generalist": ("structure", "encoder", "candidates", "task_features", "cv", "loss"),
+}
 
 
 @dataclass(frozen=True)
@@ -311,3 +322,21 @@ def clone_with_seed(part: Any, seed: int) -> Any:
     if seeds:  # a frozen estimator has no parameters to set
         part.set_params(**seeds)
     return part
+
+
+def warn_of_ignored_parameters(pipeline: Any, tasks: TaskTargets) -> None:
+    """Warn of parameters of a pipeline that have no effect with the others, or these tasks."""
+    defaults = inspect.signature(type(pipeline)).parameters
+    for name in IGNORED[pipeline.strategy]:
+        # Compared by representation, as scikit-learn does for its own: values may be arrays.
+        if repr(getattr(pipeline, name)) != repr(defaults[name].default):
+            warn(f"{name} has no effect with strategy={pipeline.strategy!r}.")
+    compares = pipeline.strategy in ("stack", "best")
+    if compares and pipeline.encoder is not None and not reads_latents(pipeline.candidates):
+        warn("encoder has no effect with candidates that do not read latents.")
+    if pipeline.strategy != "generalist" and pipeline.task_features == "all" and len(tasks) == 1:
+        warn("task_features='all' has no effect with a single task.")
+    is_continuous_loss = isinstance(pipeline.loss, str) and pipeline.loss != "auto"
+    labels_only = all(task.is_classification for task in tasks.tasks)
+    if compares and is_continuous_loss and labels_only:
+        warn(f"loss={pipeline.loss!r} has no effect: the loss of class labels is the log loss.")

@@ -110,6 +110,13 @@ DOCS = {
             without a comparison.
         fallback_reason_ : list of (str or None)
             Reason why a task is not specialized; None for specialized tasks.
+        nuisance_remover_ : NuisanceRemover or None
+            Transformer of the generalist's states, if ``fit`` had nuisances.
+        nuisance_scores_ : list of dict
+            One entry per nuisance and per task, if ``fit`` had nuisances: ``name``, ``chance``, and
+            accuracy or R2 of held-out predictions by ridge regression with kernel functions,
+            from the generalist ``before`` and ``after`` the nuisances were erased and, of
+            nuisances, from the steps or latents of the specialists (``specialist``).
         step_mask_ : ndarray of bool of shape (n_timesteps, n_tasks)
             Steps that the structure found for each task.
         mask_ : ndarray of shape (n_tasks, n_latents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -36,9 +36,12 @@ class TaskReport:
         One entry per task: its name, kind, largest candidate, weights, candidates that read all
         steps for want of others, steps with their adjusted p-values, latents, held-out losses,
         gain and its standard error, and the reason of a fallback.
+    nuisances : list of dict
+        ``nuisance_scores_`` of the pipeline.
     """
 
     rows: list[dict[str, Any]]
+    nuisances: list[dict[str, Any]] = field(default_factory=list)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with one row per task. Needs pandas."""
@@ -47,10 +50,14 @@ class TaskReport:
         return pd.DataFrame(self.rows).set_index("task")
 
     def __str__(self) -> str:
-        return "\n\n".join(_paragraph(row) for row in self.rows)
+        return "\n\n".join(self._paragraphs())
+
+    def _paragraphs(self) -> list[str]:
+        erased = [_nuisance_paragraph(row) for row in self.nuisances if "specialist" in row]
+        return [_paragraph(row) for row in self.rows] + erased
 
     def _repr_html_(self) -> str:
-        body = "".join(f"<p>{escape(_paragraph(row))}</p>" for row in self.rows)
+        body = "".join(f"<p>{escape(text)}</p>" for text in self._paragraphs())
         return f"<div class='skspecialist-report'>{body}</div>"
 
 
@@ -123,6 +130,7 @@ class ReportMixin:
         _representation: Representation
         _validate: Any
         n_features_in_: int
+        nuisance_scores_: list[dict[str, Any]]
         tasks_: Any
 
     @property
@@ -145,7 +153,8 @@ class ReportMixin:
             per task, and notebooks show it as HTML.
         """
         check_is_fitted(self)
-        return TaskReport([_task_row(self, index) for index in range(len(self._models))])
+        rows = [_task_row(self, index) for index in range(len(self._models))]
+        return TaskReport(rows, self.nuisance_scores_)
 
     @validate_params(
         {
@@ -211,9 +220,7 @@ class ReportMixin:
         names = _part_names(final, by, fits - {final})
         states = States(sequences)
         maskers = {
-            fit: _masker(
-                fit, states.of(fit.generalist), by, None if fit == final else len(names) - 1
-            )
+            fit: _masker(fit, fit.read(states), by, None if fit == final else len(names) - 1)
             for fit in fits
         }
 
@@ -379,6 +386,15 @@ def _paragraph(row: dict[str, Any]) -> str:
     if row["reason"] is not None:
         lines.append(f"is not specialized: {row['reason']}")
     return f"Task {row['task']!r} ({row['kind']}): " + "; ".join(lines) + "."
+
+
+def _nuisance_paragraph(row: dict[str, Any]) -> str:
+    """Return the text of one nuisance."""
+    return (
+        f"Nuisance {row['name']!r}: held-out predictions have a score of {row['before']:.2f} from "
+        f"the generalist, {row['after']:.2f} after it was erased, and {row['specialist']:.2f} from "
+        f"the steps or latents of the specialists (chance {row['chance']:.2f})."
+    )
 
 
 def _count(items: list[Any], noun: str) -> str:

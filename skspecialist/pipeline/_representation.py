@@ -14,6 +14,7 @@ from sklearn.utils.validation import has_fit_parameter
 from .._base.sklearn_compat import safe_indexing
 from .._data.ragged import repeat_steps
 from .._data.weights import weighted_means
+from ..encoder._nuisance import NuisanceRemover, erase, fit_remover
 from ..exceptions import warn
 from ..structure._evidence import TooFewSequencesError
 from ..structure._segments import at_mean
@@ -47,6 +48,8 @@ class Representation:
     repeats_steps : bool, default=True
         Whether steps after the end of a sequence, which are NaN, are repetitions of its own
         for estimators and encoder.
+    remover : NuisanceRemover or None, default=None
+        Transformer of the states. None fits one where nuisances are given.
 
     Attributes
     ----------
@@ -82,10 +85,12 @@ class Representation:
         share_features: bool = False,
         selector: Any = None,
         repeats_steps: bool = True,
+        remover: NuisanceRemover | None = None,
     ) -> None:
         self.generalist, self.structure, self.encoder = generalist, structure, encoder
         self.share_features, self.selector = share_features, selector
         self.repeats_steps = repeats_steps
+        self.remover = remover
         self.has_too_few = False
 
     def fit(
@@ -102,7 +107,11 @@ class Representation:
         with stage("generalist", self.generalist if is_new else None):
             if is_new and self.generalist is not None:
                 self.generalist.fit(observed_rows(data.X[rows]), None)
-            data = replace(data, X=states.of(self.generalist))
+            found = states.of(self.generalist)
+            if is_new:
+                given = data.take(rows)
+                self.remover = fit_remover(found[rows], given.nuisance, given.counts)
+            data = replace(data, X=erase(self.remover, found))
         part = data.take(rows)
         means = at_mean(part.X.reshape(len(part), -1)).mean(axis=0)
         self.mean_states = means.reshape(part.X.shape[1:])
@@ -144,6 +153,10 @@ class Representation:
         for columns in self.columns:
             columns.pop("latents", None)
 
+    def read(self, states: States) -> np.ndarray:
+        """Return states of the generalist, without the nuisances."""
+        return erase(self.remover, states.of(self.generalist))
+
     def features(self, states: np.ndarray) -> np.ndarray:
         """Return the features of states of sequences, shape (n_sequences, n_features)."""
         weights = None if self.aligned else self._weights(states)
@@ -151,6 +164,21 @@ class Representation:
         latents = states[..., :0] if self.encoder_ is None else self._latents(states)
         rest = latents if weights is None else _pooled(states, latents, weights)
         return np.hstack([part.reshape(len(states), -1) for part in (states, rest)])
+
+    def nuisance_scores(self, data: LabeledSequences) -> list[dict[str, Any]]:
+        """Return scores of held-out predictions of nuisances and tasks; the data are not states.
+
+        The specialists read the latents of the tasks at their steps or, without latents, the
+        states at their steps.
+        """
+        if self.remover is None or data.nuisance is None:
+            return []
+        states = States(data.X)
+        own = [part for parts in self.columns for part in list(parts.values())[-1:]]
+        read = np.unique(np.concatenate([[], *own])).astype(int)
+        specialist = self.features(self.read(states))[:, read]
+        given = states.of(self.generalist)
+        return self.remover._compare(given, data.nuisance, data.y, specialist)
 
     def _repeated(self, states: np.ndarray) -> np.ndarray:
         """Return states for estimators and encoder: shorter sequences repeat their steps."""
@@ -310,6 +338,6 @@ def features_of(X: np.ndarray) -> Callable[[Representation], np.ndarray]:
 
     @lru_cache
     def features(representation: Representation) -> np.ndarray:
-        return representation.features(states.of(representation.generalist))
+        return representation.features(representation.read(states))
 
     return features

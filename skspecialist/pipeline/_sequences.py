@@ -56,12 +56,13 @@ class LabeledSequences:
     groups: np.ndarray | None = None
     environments: np.ndarray | None = None
     weights: np.ndarray | None = None  # of the values, of shape (n_sequences, n_tasks)
+    nuisance: Any = None  # array or table of one row per sequence
 
     @classmethod
     def validated(
         cls, X: np.ndarray, y: Any, tasks: TaskTargets, weights: Any = None, **labels: Any
     ) -> Self:
-        """Validate ``groups`` and ``environments``, and encode them as integers from 0.
+        """Validate the labels, and encode ``groups`` and ``environments`` as integers from 0.
 
         Raises
         ------
@@ -73,7 +74,7 @@ class LabeledSequences:
         for name, values in labels.items():
             if values is not None:
                 check_same_length(X=X, **{name: values})
-                codes[name] = check_labels(values, name)
+                codes[name] = values if name == "nuisance" else check_labels(values, name)
         y = tasks.with_kinds(y, None if weights is None else weights == 0)
         y = y if hasattr(y, "iloc") else np.asarray(y)
         return cls(X, y, tasks, weights=weights, **codes)
@@ -88,7 +89,15 @@ class LabeledSequences:
         )
         y = safe_indexing(self.y, rows)
         weights = None if self.weights is None else self.weights[rows]
-        return LabeledSequences(self.X[rows], y, self.tasks, groups, environments, weights)
+        nuisance = None if self.nuisance is None else safe_indexing(self.nuisance, rows)
+        return LabeledSequences(
+            self.X[rows], y, self.tasks, groups, environments, weights, nuisance
+        )
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Weights of the sequences, those of the task in which they are largest."""
+        return np.ones(len(self)) if self.weights is None else self.weights.max(axis=1)
 
     def weights_of(self, task: int, rows: np.ndarray) -> np.ndarray | None:
         """Return the weights of some values of a task, None if all are equal."""
@@ -216,7 +225,7 @@ def merge_sequences(
     y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
         Their tasks.
     labels : dict of {str: array-like of shape (n_sequences,) or None}
-        Groups and environments: sequences of different ones are never merged.
+        Groups, environments and nuisances: sequences of different ones are never merged.
     sample_weight : array-like of shape (n_sequences,) or (n_sequences, n_tasks) or None
         Weights of the sequences, or of their values in each task.
     cv : int, fractions, splitter or iterable
@@ -233,9 +242,16 @@ def merge_sequences(
     """
     y = read_tasks(y)
     columns = split_columns(y, allow_missing=True)[0]
+    nuisance = labels.get("nuisance")
+    labels = labels | {"nuisance": None if nuisance is None else read_tasks(nuisance)}
     check_same_length(X=X, y=columns[0], **labels)
     weights = validate_sample_weight(sample_weight, (len(X), len(columns)))
-    kept_apart = [check_labels(v, name) for name, v in labels.items() if v is not None]
+    kept_apart = [
+        column
+        for name, v in labels.items()
+        if v is not None
+        for column in (split_columns(v, True)[0] if name == "nuisance" else [check_labels(v, name)])
+    ]
     splits = None
     if not isinstance(cv, Integral) and not _is_fractions(cv):
         groups = labels.get("groups")

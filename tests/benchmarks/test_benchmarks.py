@@ -30,6 +30,7 @@ SLOW = {
     "feature_table",
     "localizer",
     "memory",
+    "nuisance",
     "pipeline",
     "scale",
     "selection",
