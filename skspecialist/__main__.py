@@ -29,7 +29,7 @@ from torch import nn
 
 from .datasets._text_cases import load_text_cases
 from .inspection._attribution import AttributionDisplay
-from .inspection._task_structure import TaskStructureDisplay
+from .inspection._masks import TaskStructureDisplay
 from .pipeline._pipeline import SpecialistPipeline
 
 FACTORS = ("sentiment", "tweet", "newspaper", "film review", "product review", "words", "question")

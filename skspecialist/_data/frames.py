@@ -93,6 +93,36 @@ def sequences_from_frame(
         raise ValueError(
             f"align must be 'values', 'order' or a positive number of intervals, got {align!r}."
         )
+    table, features = _checked_table(frame, sequence, step, features)
+    rows, sequences = _number(table[sequence].to_numpy(), sequence)
+    times = table[step].to_numpy()
+    places, steps = _number(times, step)
+    if isinstance(align, Integral):
+        places, steps = _intervals(times, step, int(align))
+    else:
+        _check_single_rows(rows * len(steps) + places, (sequence, sequences), (step, steps))
+    if align == "order":
+        places, steps = _ranks(rows, places)
+    elif align == "values":
+        _warn_if_irregular(places, len(sequences), step)
+    sums = np.zeros((len(sequences), len(steps), len(features)))
+    n_values = np.zeros(sums.shape)
+    for j, name in enumerate(features):
+        values = _as_floats(table[name].to_numpy(), name)
+        present = ~np.isnan(values)
+        where = rows[present], places[present], j
+        np.add.at(sums, where, values[present])
+        np.add.at(n_values, where, 1)
+    # One row per step, so that sums are values, unless several are in an interval.
+    X = np.full(sums.shape, np.nan)
+    np.divide(sums, n_values, out=X, where=n_values > 0)
+    return Bunch(X=X, sequences=sequences, steps=steps, features=features)
+
+
+def _checked_table(
+    frame: Any, sequence: str, step: str, features: Sequence[str] | None
+) -> tuple[nw.DataFrame, list[str]]:
+    """Return the table, levels of its index as columns, and the names of the features."""
     levels = getattr(getattr(frame, "index", None), "names", None) or []
     if used := [name for name in levels if name is not None and name in [sequence, step]]:
         frame = frame.reset_index(level=used)
@@ -118,35 +148,20 @@ def sequences_from_frame(
     named = [sequence, step, *features]
     if len(set(named)) < len(named):
         raise ValueError(f"sequence, step and features must be different columns, got {named}.")
-    rows, sequences = _number(table[sequence].to_numpy(), sequence)
-    times = table[step].to_numpy()
-    places, steps = _number(times, step)
-    if isinstance(align, Integral):
-        places, steps = _intervals(times, step, int(align))
-    else:
-        cells, counts = np.unique(rows * len(steps) + places, return_counts=True)
-        if (counts > 1).any():
-            row, place = divmod(int(cells[counts.argmax()]), len(steps))
-            raise ValueError(
-                f"Step {step}={steps[place]!r} of sequence {sequence}={sequences[row]!r} is in "
-                f"{counts.max()} rows: each step of a sequence must be in one row."
-            )
-    if align == "order":
-        places, steps = _ranks(rows, places)
-    elif align == "values":
-        _warn_if_irregular(places, len(sequences), step)
-    sums = np.zeros((len(sequences), len(steps), len(features)))
-    n_values = np.zeros(sums.shape)
-    for j, name in enumerate(features):
-        values = _as_floats(table[name].to_numpy(), name)
-        present = ~np.isnan(values)
-        where = rows[present], places[present], j
-        np.add.at(sums, where, values[present])
-        np.add.at(n_values, where, 1)
-    # One row per step, so that sums are values, unless several are in an interval.
-    X = np.full(sums.shape, np.nan)
-    np.divide(sums, n_values, out=X, where=n_values > 0)
-    return Bunch(X=X, sequences=sequences, steps=steps, features=features)
+    return table, features
+
+
+def _check_single_rows(
+    cells: np.ndarray, sequence: tuple[str, np.ndarray], step: tuple[str, np.ndarray]
+) -> None:
+    """Raise if a step of a sequence, a cell by its number, is in several rows."""
+    found, counts = np.unique(cells, return_counts=True)
+    if (counts > 1).any():
+        row, place = divmod(int(found[counts.argmax()]), len(step[1]))
+        raise ValueError(
+            f"Step {step[0]}={step[1][place]!r} of sequence {sequence[0]}={sequence[1][row]!r} is "
+            f"in {counts.max()} rows: each step of a sequence must be in one row."
+        )
 
 
 def _intervals(times: np.ndarray, name: str, n_intervals: int) -> tuple[np.ndarray, np.ndarray]:

@@ -298,9 +298,7 @@ def check_labels(values: Any, argument: str) -> np.ndarray:
         raise TypeError(f"{argument} must hold labels that can be sorted: {error}") from None
 
 
-def split_indices(
-    cv: Any, X: Any, y: Any, groups: Any, *, argument: str = "cv"
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def split_indices(cv: Any, X: Any, y: Any, groups: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the training and test indices of a splitter, an iterable or a number of folds.
 
     Parameters
@@ -309,8 +307,6 @@ def split_indices(
         Value of the argument.
     X, y, groups : array-like or None
         Passed on to the splitter.
-    argument : str, default="cv"
-        Name of the argument.
 
     Yields
     ------
@@ -325,7 +321,7 @@ def split_indices(
     try:
         yield from list(check_cv(cv).split(X, y, groups))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{argument}={cv!r} cannot split the data: {error}") from error
+        raise ValueError(f"{cv=!r} cannot split the data: {error}") from error
 
 
 def unstack_steps(X: Any) -> Any:
@@ -474,26 +470,19 @@ def check_callbacks(callbacks: list[Any] | None) -> list[Any]:
     return copy.deepcopy(callbacks or [])
 
 
-def check_layer_sizes(sizes: Any, *, or_none: bool = False) -> tuple[int, ...] | None:
+def check_layer_sizes(sizes: Any) -> tuple[int, ...]:
     """Return the widths of hidden layers.
 
     Parameters
     ----------
-    sizes : sequence of int or None
+    sizes : sequence of int
         Value of ``hidden_layer_sizes``.
-    or_none : bool, default=False
-        Whether None is a value, which is returned as it is.
 
     Raises
     ------
     ValueError
         If they are not positive integers.
     """
-    if or_none and sizes is None:
-        return None
     if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
-        raise ValueError(
-            f"hidden_layer_sizes must be positive integers{' or None' if or_none else ''}, "
-            f"got {sizes!r}."
-        )
+        raise ValueError(f"hidden_layer_sizes must be positive integers, got {sizes!r}.")
     return tuple(sizes)

@@ -62,7 +62,7 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
     _default_penalty = "l1"
 
     def _hidden(self) -> tuple[int, ...]:
-        return check_layer_sizes(self.hidden_layer_sizes) or ()
+        return check_layer_sizes(self.hidden_layer_sizes)
 
     @property
     def _noises(self) -> tuple[float, float]:

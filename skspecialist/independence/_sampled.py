@@ -143,23 +143,16 @@ def flat_triples(
 
 
 def answer(
-    n: int,
-    statistic: float,
-    pvalue: float,
-    effect_size: float,
-    *,
-    df: tuple[float, float] = (np.nan, np.nan),
-    flag: int = ResultFlag.OK,
-    signed: bool = False,
+    n: int, statistic: float, pvalue: float, effect_size: float, *, signed: bool = False
 ) -> IndependenceResult:
     """Return the answer of one test as plain scalars."""
     return IndependenceResult(
         statistic=float(statistic),
         pvalue=float(np.clip(pvalue, 0.0, 1.0)),
         effect_size=float(np.clip(effect_size, -1.0, 1.0)),
-        df=np.array(df, dtype=float),
+        df=np.full(2, np.nan),
         n=n,
-        flag=int(flag),
+        flag=int(ResultFlag.OK),
         signed=signed,
     )
 

@@ -264,7 +264,7 @@ def _new_scorers(localizer: Any, data: StepData, is_amount: Sequence[bool]) -> B
     mean_length = (data.step_weights[..., 0].sum(dim=1) * data.row_weights).mean()
     means = (data.targets * data.weights).sum(dim=0) / data.weights.sum(dim=0)
     heads.start_at(means, float(mean_length))
-    hidden = check_layer_sizes(localizer.hidden_layer_sizes) or ()
+    hidden = check_layer_sizes(localizer.hidden_layer_sizes)
     return Bottlenecks(
         Encoders(data.X.shape[2], hidden, n_latents, n_groups, noise=localizer.input_noise),
         heads,

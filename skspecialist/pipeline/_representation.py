@@ -182,7 +182,7 @@ class Representation:
 
     def _repeated(self, states: np.ndarray) -> np.ndarray:
         """Return states for estimators and encoder: shorter sequences repeat their steps."""
-        return repeat_steps(states) if self.repeats_steps else states
+        return repeat_steps(states) if self.repeats_steps and np.isnan(states.sum()) else states
 
     def _latents(self, states: np.ndarray) -> np.ndarray:
         """Return the latents; those that no task uses are zeros, unless added tasks use them.

@@ -166,7 +166,7 @@ def read_sequences(
     pipeline: Any, X: Any, n_timesteps: int | None, reset: bool = True, *, keeps_nan: bool
 ) -> np.ndarray:
     """Validate sequences, of which steps after the end of shorter ones are NaN."""
-    X = pad_list(X, None if reset else n_timesteps)
+    X = X if isinstance(X, np.ndarray) else pad_list(X, None if reset else n_timesteps)
     is_flat = n_dimensions(X) != 3
     checks: dict[str, Any] = {"ensure_all_finite": "allow-nan"}
     if reset:
