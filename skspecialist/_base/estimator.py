@@ -93,8 +93,8 @@ def check_same_order(**arguments: Any) -> None:
             if not hasattr(part, "iloc"):
                 continue
             index = part.index
-            if name == "X" and index.nlevels == 2:  # sequences, in the order of their labels
-                index = index.get_level_values(0).unique().sort_values()
+            if name == "X":
+                index = _sequence_index(index)
             if reference is None:
                 reference, first = index, name
             elif (
@@ -110,15 +110,20 @@ def check_same_order(**arguments: Any) -> None:
                 )
 
 
+def _sequence_index(index: Any) -> Any:
+    """Return the index of the sequences in a table of pandas, whose rows may be their steps."""
+    if index.nlevels != 2 or not (labels := index.get_level_values(0)).has_duplicates:
+        return index
+    return labels.unique().sort_values()
+
+
 def _columns_of_tasks(y: Any, X: Any, groups: Any) -> Any:
     """Return a list of one array per task as a table or an array, anything else as it is."""
     shapes: set[Any] = {getattr(part, "shape", ()) for part in y}
     if len(shapes) != 1 or len(shape := tuple(shapes.pop())) != 1 or not hasattr(X, "__len__"):
         return y
-    n_samples = {len(X)}
-    if getattr(getattr(X, "index", None), "nlevels", 1) == 2:
-        n_samples = {len(X.index.get_level_values(0).unique())}
-    elif groups is not None:  # which may be those of the steps of sequences
+    n_samples = {len(_sequence_index(X.index) if hasattr(X, "iloc") else X)}
+    if groups is not None:  # which may be those of the steps of sequences
         n_samples.add(len(set(np.ravel(groups).tolist())))
     if shape[0] not in n_samples or shape[0] == 1:
         return y

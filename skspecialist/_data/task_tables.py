@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import issparse
 
+from ..exceptions import warn
 from .validation import as_array, is_missing
 
 __all__ = [
@@ -20,10 +21,14 @@ __all__ = [
     "read_tasks",
     "resolve_kinds",
     "table_columns",
+    "warn_if_ambiguous",
 ]
 
 # Kinds of tasks, as the parameter ``task_types`` has them.
 KINDS = ("amount", "label")
+# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
+# month are not.
+MANY_LABELS = 20
 
 
 def read_tasks(y: Any) -> Any:
@@ -91,6 +96,22 @@ def resolve_kinds(task_types: Any, names: list[str]) -> list[str | None]:
         if kind is not None and kind not in KINDS:
             raise ValueError(f"task_types must be 'amount' or 'label' for a task, got {kind!r}.")
     return kinds
+
+
+def warn_if_ambiguous(values: np.ndarray, name: str) -> None:
+    """Warn of the columns that are often of the other kind."""
+    if values.dtype.kind == "f":
+        if np.array_equal(np.unique(values), (0.0, 1.0)):
+            warn(
+                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
+                "integers, or task_types='label' where it is a parameter, for class labels."
+            )
+    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
+        warn(
+            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
+            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
+            "an amount."
+        )
 
 
 def table_columns(y: Any) -> list[np.ndarray]:

@@ -20,9 +20,6 @@ from .weights import validate_sample_weight
 
 __all__ = ["Task", "TaskTargets", "of_kind", "pad_columns", "read_tasks", "split_columns"]
 
-# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
-# month are not.
-MANY_LABELS = 20
 # Larger floats do not have all integers.
 MAX_INTEGER = 2.0**53
 
@@ -81,22 +78,6 @@ def of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
     labels = np.full(len(values), None)
     labels[~missing] = present.astype(np.int64)
     return labels
-
-
-def warn_if_ambiguous(values: np.ndarray, name: str) -> None:
-    """Warn of the columns that are often of the other kind."""
-    if values.dtype.kind == "f":
-        if np.array_equal(np.unique(values), (0.0, 1.0)):
-            warn(
-                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
-                "integers, or task_types='label' where it is a parameter, for class labels."
-            )
-    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
-        warn(
-            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
-            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
-            "an amount."
-        )
 
 
 def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
@@ -210,7 +191,13 @@ class Task:
         truth, prediction = truth[present], prediction[present]
         if len(truth) < (1 if self.is_classification else 2):
             return float("nan")  # as scikit-learn's r2_score, without its warning
-        if self.is_classification:
+        if self.classes is not None:
+            if unseen := set(truth.tolist()) - set(self.classes.tolist()):
+                warn(
+                    f"Task {self.name!r} of y has labels that were not seen in fit, "
+                    f"{sorted(unseen, key=str)}, and count as errors. Rows in the order of their "
+                    "class need folds that are stratified or shuffled, such as StratifiedKFold()."
+                )
             # Not accuracy_score, which refuses labels in an array of objects.
             return float(np.average(truth == prediction, weights=weights))
         return float(r2_score(as_floats(truth), prediction.astype(float), sample_weight=weights))
@@ -480,7 +467,7 @@ def _learn_task(values: np.ndarray, name: str, weights: Any, kind: str | None) -
     if not len(values):
         return Task(name, mean=np.nan, is_constant=True)
     if kind is None:
-        warn_if_ambiguous(values, name)
+        task_tables.warn_if_ambiguous(values, name)
     if values.dtype.kind != "f":
         classes = class_labels(values, name)
         return Task(name, classes=classes, is_constant=len(classes) < 2)

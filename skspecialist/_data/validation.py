@@ -227,12 +227,12 @@ def check_same_length(**arguments: Any) -> None:
     lengths = {}
     for argument, values in arguments.items():
         if values is not None:
-            if not hasattr(values, "__len__") or getattr(values, "shape", None) == ():
+            shape = getattr(values, "shape", None)
+            if not hasattr(values, "__len__") or shape == ():
                 raise TypeError(
                     f"{argument} must be array-like with one entry per sample, got {values!r}."
                 )
             # The length of sparse matrices is not defined.
-            shape = getattr(values, "shape", None)
             lengths[argument] = shape[0] if shape else len(values)
     if len(set(lengths.values())) > 1:
         raise ValueError(
@@ -327,15 +327,16 @@ def split_indices(cv: Any, X: Any, y: Any, groups: Any) -> Iterator[tuple[np.nda
 def unstack_steps(X: Any) -> Any:
     """Return a table whose rows have two index levels, sequence and step, as a 3-D array.
 
-    Both are in the order of their sorted labels, and NaN where a row is missing. Everything else
-    than such a table of pandas is returned as it is.
+    Both in the order of their labels, NaN where a row is missing; all else is returned as it is.
     """
     index: Any = getattr(X, "index", None)
     if getattr(index, "nlevels", 1) != 2 or not hasattr(X, "columns"):
         return X
     sequence, step = (check_labels(index.get_level_values(k), f"level {k} of X") for k in (0, 1))
-    values = as_array(check_convertible(X, "X"), "X", dtype=np.float64)
     shape = sequence.max() + 1, step.max() + 1
+    if shape[0] == len(X) and shape[1] > 1:
+        return X  # each row is a sequence of its own
+    values = as_array(check_convertible(X, "X"), "X", dtype=np.float64)
     if len(np.unique(sequence * shape[1] + step)) < len(values):
         raise ValueError("X has several rows with the same index (sequence, step).")
     unstacked = np.full((*shape, values.shape[1]), np.nan)
@@ -435,10 +436,10 @@ def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any)
     try:
         X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
     except ValueError as error:
-        if shape is None or "contains NaN" not in str(error):
-            raise
-        advice = "TaskLocalizer and SpecialistPipeline take sequences of unequal lengths."
-        raise ValueError(f"{error} {advice}") from None
+        if shape is not None and "contains NaN" in str(error):
+            advice = "TaskLocalizer and SpecialistPipeline take sequences of unequal lengths."
+            raise ValueError(f"{error} {advice}") from None
+        raise
     refuse_huge(X, "X")
     return X if shape is None else X.reshape(shape)
 

@@ -203,6 +203,12 @@ def test_tables_of_pyarrow_keep_names_and_kinds():
     one, other = (TaskStructureIdentifier().fit(X, y) for y in (table, plain))
     assert_array_equal(one.pvalues_, other.pvalues_)
     assert one.task_names_ == ["speed", "won"]
+    for new in ESTIMATORS.values():
+        one, other = (new().fit(X, y) for y in (table, plain))
+        assert_array_equal(
+            one.step_weights(X) if hasattr(one, "step_weights") else one.predict(X),
+            other.step_weights(X) if hasattr(other, "step_weights") else other.predict(X),
+        )
 
 
 def test_a_table_of_tasks_keeps_their_names_and_kinds():
@@ -335,6 +341,21 @@ def test_rows_of_two_index_levels_are_the_steps_of_sequences():
     assert_array_equal(one, other)
     with pytest.raises(ValueError, match=r"several rows with the same index"):
         TaskStructureIdentifier().fit(pd.concat([table, table]), y)
+
+
+def test_rows_of_tables_are_steps_to_the_encoder():
+    steps = X[:, 1]
+    index = pd.MultiIndex.from_product([range(60), ["a", "b"]])
+    plain = new_encoder().fit(steps, Y).mask_
+    for table in (pd.DataFrame(steps), pd.DataFrame(steps, index=index), pl.DataFrame(steps)):
+        table.columns = list("abcd")
+        assert_array_equal(new_encoder().fit(table, Y).mask_, plain)
+
+
+def test_lists_of_unequal_lengths_are_refused_by_name():
+    for estimator in (TaskStructureIdentifier(), new_encoder()):
+        with pytest.raises(ValueError, match=r"X must be an array.*Pad shorter ones with NaN"):
+            estimator.fit(RAGGED, Y)
 
 
 def test_a_missing_step_is_left_out_by_the_localizer():

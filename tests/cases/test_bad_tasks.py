@@ -140,6 +140,11 @@ def test_a_class_that_only_the_held_out_sequences_have_does_not_count(n_rare):
         assert found.score(X, labels) == pytest.approx(found.score(X[n_rare:], labels[n_rare:]))
     with pytest.raises(ValueError, match="not seen in fit"):
         found.score(X[:n_rare], labels[:n_rare])
+    found = TaskLocalizer(2, cv=2, max_epochs=1).fit(X[n_rare:], labels[n_rare:])
+    with pytest.warns(SpecialistWarning, match=r"'task0' .* not seen in fit, \[2\]"):
+        score = found.score(X, labels)
+    kept = found.score(X[n_rare:], labels[n_rare:])
+    assert score == pytest.approx(kept * (1 - n_rare / len(X)))
 
 
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")

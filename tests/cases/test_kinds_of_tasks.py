@@ -11,7 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingRegressor, VotingClassifier, VotingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, r2_score
-from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 
 from skspecialist import (
@@ -168,6 +168,8 @@ def test_rows_in_the_order_of_their_class():
     shifted[:, 2, 0] += 4 * (labels == 1)
     shifted[:, 3, 1] += 4 * (labels == 2)
     assert cross_val_score(classifier(), shifted, labels, cv=3).mean() > 0.7
+    with pytest.warns(SpecialistWarning, match=r"not seen in fit, \[.\].*StratifiedKFold"):
+        assert cross_val_score(classifier(), shifted, labels, cv=KFold(3))[0] == 0
     encoder = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, max_epochs=1)
     compared = SpecialistPipeline(encoder=encoder, strategy="best", cv=2, random_state=0)
     compared.fit(shifted, labels)

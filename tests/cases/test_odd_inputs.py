@@ -13,8 +13,13 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 
 from skspecialist import (
+    FeatureGroupRanker,
+    SparseMultiTaskSelector,
     SparseSpecialistEncoder,
+    SparseSpecialistEncoderCV,
+    SpecialistClassifier,
     SpecialistPipeline,
+    SpecialistRegressor,
     TaskLocalizer,
     TaskStructureIdentifier,
 )
@@ -35,6 +40,18 @@ def encoder(n_timesteps):
     return SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
 
 
+def selector(n_timesteps):
+    return SparseMultiTaskSelector(max_epochs=1, random_state=0)
+
+
+def encoder_cv(n_timesteps):
+    return SparseSpecialistEncoderCV(2, cv=2, **SMALL)
+
+
+def ranker(n_timesteps):
+    return FeatureGroupRanker(1, n_groups=1, cv=3, random_state=0)
+
+
 def localizer(n_timesteps):
     return TaskLocalizer(2, cv=2, n_timesteps=n_timesteps, **SMALL)
 
@@ -43,13 +60,27 @@ def pipeline(n_timesteps):
     return SpecialistPipeline(strategy="generalist", n_timesteps=n_timesteps, random_state=0)
 
 
+def classifier(n_timesteps):
+    return SpecialistClassifier(strategy="generalist", n_timesteps=n_timesteps, random_state=0)
+
+
+def regressor(n_timesteps):
+    return SpecialistRegressor(strategy="generalist", n_timesteps=n_timesteps, random_state=0)
+
+
 # What a fit found, as numbers.
 ANSWERS = {
     structure: lambda fitted, X: fitted.pvalues_,
     encoder: lambda fitted, X: fitted.mask_,
+    selector: lambda fitted, X: fitted.mask_,
+    encoder_cv: lambda fitted, X: fitted.mask_,
+    ranker: lambda fitted, X: fitted.scores_,
     localizer: lambda fitted, X: fitted.contributions(X),
     pipeline: lambda fitted, X: numbered(fitted.predict(X)),
+    classifier: lambda fitted, X: numbered(fitted.predict(X)),
+    regressor: lambda fitted, X: numbered(fitted.predict(X)),
 }
+OF_STEPS = (encoder, selector, encoder_cv, ranker)  # which read rows as steps
 
 
 def numbered(values):
@@ -127,7 +158,7 @@ def inputs(draw):
     gaps = draw(st.sampled_from(["none", "none", "one", "end"]))
     if X.dtype.kind == "f" and gaps != "none":
         X[rng.integers(n), -1 if gaps == "end" else 0] = np.nan
-    forms = ANY_FORM if new is encoder else ANY_FORM | FLAT_FORMS
+    forms = ANY_FORM if new in OF_STEPS else ANY_FORM | FLAT_FORMS
     form = draw(st.sampled_from(list(forms)))
     Z = rng.normal(size=(n, k))
     y = KINDS[draw(st.sampled_from(list(KINDS)))](Z)
