@@ -39,7 +39,7 @@ from ..networks.net import SpecialistNet
 from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
 from ._diagnostics import diagnose
-from ._nuisance import erase, fit_remover, read_nuisance
+from ._nuisance import NuisanceRemover, read_nuisance
 from ._training import (
     Build,
     SpecialistAutoencoder,
@@ -222,8 +222,7 @@ class BaseSparseSpecialist(
         index, counts, _ = merge_samples(counts, arrays, columns, labels)
         if not np.array_equal(index, np.arange(len(X))):
             X, y = X[index], safe_indexing(y, index)
-            folds = None if folds is None else folds[index]
-            groups = None if groups is None else groups[index]
+            folds, groups = (None if part is None else part[index] for part in (folds, groups))
             nuisance = None if nuisance is None else safe_indexing(nuisance, index)
             weights = weights[: len(X)] if is_shared else weights[index]
 
@@ -239,14 +238,14 @@ class BaseSparseSpecialist(
         counts = counts[:, learned]
         rows = counts.max(axis=1) / counts.max(axis=1).mean()
         is_weighted = not np.all(rows == rows[0])
-        per_step = np.repeat(rows, X.shape[1]) if X.ndim == 3 else rows
-        self.nuisance_remover_ = fit_remover(X, nuisance, rows)
-        steps = erase(self.nuisance_remover_, X.reshape(-1, X.shape[-1]).astype(np.float64))
-        self._scaler = StandardScaler().fit(steps, sample_weight=per_step if is_weighted else None)
+        per_step = np.repeat(rows, X[0].size // X.shape[-1]) if is_weighted else None
+        remover = None if nuisance is None else NuisanceRemover()._learn(X, nuisance, rows)
+        self.nuisance_remover_ = remover
+        self._scaler = StandardScaler().fit(self._rows(X), sample_weight=per_step)
         self._bounds = None
         scaled = as_sequences(self._scale(X))
         self._bounds = np.array([scaled.min((0, 1)) - MARGIN, scaled.max((0, 1)) + MARGIN])
-        self._n_latents = self._count_latents(scaled, per_step if is_weighted else None)
+        self._n_latents = self._count_latents(scaled, per_step)
         self._learns_steps = np.ndim(step_weights) == 2 and X.ndim == 3 and X.shape[1] > 1
         self._weights_given = step_weights is not None
         self.step_mask_ = weights[0] if is_shared else None
@@ -268,12 +267,16 @@ class BaseSparseSpecialist(
         Values far from all training data are clipped. A column that hardly varied in training
         can otherwise be millions of its standard deviations away, and decide every prediction.
         """
-        rows = erase(self.nuisance_remover_, X.reshape(-1, X.shape[-1]).astype(np.float64))
         with pinned_settings():
-            scaled = self._scaler.transform(rows)
+            scaled = self._scaler.transform(self._rows(X))
         if self._bounds is not None:
             scaled = scaled.clip(*self._bounds)
         return np.asarray(scaled.reshape(*X.shape[:-1], -1))
+
+    def _rows(self, X: np.ndarray) -> np.ndarray:
+        """Return the steps in double precision, without the nuisances."""
+        rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        return rows if self.nuisance_remover_ is None else self.nuisance_remover_._erase(rows)
 
     def _resolve_penalty(self) -> BasePenalty:
         penalty = self.penalty
@@ -335,11 +338,8 @@ class BaseSparseSpecialist(
         noise: float = 0.0,
     ) -> Bottlenecks:
         """Train the bottleneck of all samples with the penalty, in part from where it starts."""
-        module = build(
-            [width],
-            sparsity=[sparsity],
-            noise=noise if start is None else noise_of(start),
-        )
+        own = noise if start is None else noise_of(start)
+        module = build([width], sparsity=[sparsity], noise=own)
         net = train_bottlenecks(
             data,
             trainer,

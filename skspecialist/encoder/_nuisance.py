@@ -27,7 +27,7 @@ from .._data.validation import check_same_length, is_missing, validate_steps
 from .._data.weights import as_sequences
 from ..exceptions import warn
 
-__all__ = ["NuisanceRemover", "erase", "fit_remover", "read_nuisance"]
+__all__ = ["NuisanceRemover", "read_nuisance"]
 
 # A direction is erased if permutations of the nuisance do not reach it: one in twenty, 5 %.
 N_PERMUTATIONS = 19
@@ -143,7 +143,7 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
         X = validate_steps(self, X, ensure_min_samples=2)
         nuisance = read_nuisance(given, X, self)
         self._learn(X, nuisance, np.ones(len(X)))
-        self.scores_ = compare_scores(nuisance, before=X, after=erase(self, X))
+        self.scores_ = compare_scores(nuisance, before=X, after=self._erase(X))
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -161,7 +161,14 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
         """
         check_is_fitted(self)
         X = validate_steps(self, X, reset=False)
-        return erase(self, X)
+        return self._erase(X)
+
+    def _erase(self, X: np.ndarray) -> np.ndarray:
+        """Transform valid samples; steps after the end of a sequence, which are NaN, stay so."""
+        if self.n_erased_ == 0:
+            return X
+        erased = (X - self.mean_) @ self.projection_ + self.mean_
+        return erased.astype(X.dtype, copy=False)
 
     def _compare(
         self, X: np.ndarray, nuisance: Any, y: Any, specialist: np.ndarray, steps: Any = None
@@ -173,7 +180,7 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
         """
         if steps is not None and specialist.ndim == 3:
             specialist = specialist[:, np.any(steps, axis=1)].reshape(len(X), -1)
-        features = {"before": X, "after": erase(self, X)}
+        features = {"before": X, "after": self._erase(X)}
         scores = compare_scores(nuisance, **features, specialist=specialist)
         return scores + compare_scores(y, **features)
 
@@ -234,19 +241,6 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def fit_remover(X: np.ndarray, nuisance: Any, weights: np.ndarray) -> NuisanceRemover | None:
-    """Return the transformer of valid samples of an estimator, None without nuisances."""
-    return None if nuisance is None else NuisanceRemover()._learn(X, nuisance, weights)
-
-
-def erase(remover: NuisanceRemover | None, X: np.ndarray) -> np.ndarray:
-    """Transform valid samples; steps after the end of a sequence, which are NaN, stay so."""
-    if remover is None or remover.n_erased_ == 0:
-        return X
-    erased = (X - remover.mean_) @ remover.projection_ + remover.mean_
-    return erased.astype(X.dtype, copy=False)
 
 
 def read_nuisance(nuisance: Any, X: np.ndarray, estimator: Any) -> Any:

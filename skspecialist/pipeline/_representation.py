@@ -14,7 +14,7 @@ from sklearn.utils.validation import has_fit_parameter
 from .._base.sklearn_compat import safe_indexing
 from .._data.ragged import repeat_steps
 from .._data.weights import weighted_means
-from ..encoder._nuisance import NuisanceRemover, erase, fit_remover
+from ..encoder._nuisance import NuisanceRemover
 from ..exceptions import warn
 from ..structure._evidence import TooFewSequencesError
 from ..structure._segments import at_mean
@@ -107,11 +107,10 @@ class Representation:
         with stage("generalist", self.generalist if is_new else None):
             if is_new and self.generalist is not None:
                 self.generalist.fit(observed_rows(data.X[rows]), None)
-            found = states.of(self.generalist)
-            if is_new:
-                given = data.take(rows)
-                self.remover = fit_remover(found[rows], given.nuisance, given.counts)
-            data = replace(data, X=erase(self.remover, found))
+            if is_new and data.nuisance is not None:
+                given, found = data.take(rows), states.of(self.generalist)[rows]
+                self.remover = NuisanceRemover()._learn(found, given.nuisance, given.counts)
+            data = replace(data, X=self.read(states))
         part = data.take(rows)
         means = at_mean(part.X.reshape(len(part), -1)).mean(axis=0)
         self.mean_states = means.reshape(part.X.shape[1:])
@@ -155,7 +154,8 @@ class Representation:
 
     def read(self, states: States) -> np.ndarray:
         """Return states of the generalist, without the nuisances."""
-        return erase(self.remover, states.of(self.generalist))
+        found = states.of(self.generalist)
+        return found if self.remover is None else self.remover._erase(found)
 
     def features(self, states: np.ndarray) -> np.ndarray:
         """Return the features of states of sequences, shape (n_sequences, n_features)."""
