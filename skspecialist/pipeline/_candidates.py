@@ -43,6 +43,7 @@ BUILT_IN = (
     "steps_mean",
     "steps_kernel",
     "latents",
+    "latents_kernel",
     "generalist+latents",
 )
 
@@ -127,7 +128,7 @@ def reads_latents(selected: Any) -> bool:
     """Return whether a candidate may read latents, given the parameter ``candidates``."""
     if isinstance(selected, str):
         return True
-    names = {"auto", "latents", "generalist+latents"}
+    names = {"auto", "latents", "latents_kernel", "generalist+latents"}
     return any(e in names if isinstance(e, str) else e[-1] == "latents" for e in selected)
 
 
@@ -201,6 +202,9 @@ def _built_in(
         return candidates
     kernel = make_pipeline(KernelMean(1), smooth)
     candidates.append(Candidate("kernel", everything, kernel, is_curved=True))
+    if "latents" in parts:
+        latents = parts["latents"]
+        candidates.append(Candidate("latents_kernel", latents, kernel, "latents", is_curved=True))
     if n_timesteps == 1:
         return candidates
     statistics = ("mean", "last", "max")

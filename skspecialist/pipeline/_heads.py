@@ -288,7 +288,10 @@ class KernelMean(TransformerMixin, BaseEstimator):
         steps, targets = Values(X), _ridge_targets(y)
 
         def features(choice: tuple[bool, float], n: int) -> tuple[Landmarks, np.ndarray]:
-            return _kernel_features(steps, self.n_timesteps, *choice, n, self.random_state)
+            weights = tuple(self.step_weights_)
+            return _kernel_features(steps, weights, *choice, n, self.random_state)
+
+        self.step_weights_ = np.full(self.n_timesteps, 1 / self.n_timesteps)
 
         def error(choice: tuple[bool, float]) -> float:
             axes = _axes_of(features(choice, min(self.n_components, N_TRIED))[1], None)
@@ -297,12 +300,11 @@ class KernelMean(TransformerMixin, BaseEstimator):
         # Coordinate search: the scaling at the median width, then the width.
         is_scaled = min((False, True), key=lambda scaled: error((scaled, 1.0)))
         choice = min(((is_scaled, width) for width in WIDTHS), key=error)
-        self.step_weights_ = np.full(self.n_timesteps, 1 / self.n_timesteps)
         if 1 < self.n_timesteps <= len(X) / PER_WEIGHT:
             self.landmarks_, _ = features(choice, min(self.n_components, N_WEIGHED))
             self.step_weights_ = self._weigh_steps(steps.array, targets)
         self.landmarks_, found = features(choice, self.n_components)
-        return found if self.n_timesteps == 1 else self.transform(steps.array)
+        return found
 
     def _weigh_steps(self, X: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return non-negative weights of the steps, of sum one.
@@ -313,7 +315,7 @@ class KernelMean(TransformerMixin, BaseEstimator):
         """
         size = max(1, BLOCK // (self.n_timesteps * len(self.landmarks_.rows)))
         rows = np.arange(0, len(X), -(-len(X) // size))
-        features = self.landmarks_.features(X[rows].reshape(len(rows) * self.n_timesteps, -1), 1)
+        features = self.landmarks_.features(_steps_of(X[rows], self.n_timesteps), np.ones(1))
         by_step = features.reshape(len(rows), self.n_timesteps, -1)
         targets = targets[rows] - targets[rows].mean(axis=0)
         axes = _axes_of(by_step.mean(axis=1), None)
@@ -333,7 +335,7 @@ class KernelMean(TransformerMixin, BaseEstimator):
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Return the features, shape (n_sequences, n_components)."""
-        return self.landmarks_.features(X, self.n_timesteps, self.step_weights_)
+        return self.landmarks_.features(X, self.step_weights_)
 
 
 @dataclass
@@ -361,36 +363,33 @@ class Landmarks:
     gamma: float
     factor: np.ndarray
 
-    def features(
-        self, X: np.ndarray, n_timesteps: int, weights: np.ndarray | None = None
-    ) -> np.ndarray:
+    def features(self, X: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the weighted means over steps, shape (n_sequences, n_components)."""
-        weights = np.full(n_timesteps, 1 / n_timesteps) if weights is None else weights
         means = np.empty((len(X), len(self.rows)))
-        size = max(1, BLOCK // (n_timesteps * len(self.rows)))
-        for part in gen_batches(len(X), size):
-            steps = self.scaler.transform(_steps_of(X[part], n_timesteps).clip(*self.bounds))
-            kernel = rbf_kernel(steps, self.rows, gamma=self.gamma)
+        used = np.flatnonzero(weights)
+        for part in gen_batches(len(X), max(1, BLOCK // (len(used) * len(self.rows)))):
+            steps = X[part].reshape(-1, len(weights), len(self.bounds[0]))[:, used]
+            rows = self.scaler.transform(_steps_of(steps, len(used)).clip(*self.bounds))
+            kernel = rbf_kernel(rows, self.rows, gamma=self.gamma)
             # Decorrelation is linear: the mean comes first.
-            means[part] = weights @ kernel.reshape(-1, n_timesteps, len(self.rows))
+            means[part] = weights[used] @ kernel.reshape(-1, len(used), len(self.rows))
         return np.asarray(solve_triangular(self.factor, means.T, lower=True).T)
 
 
 @lru_cache(maxsize=16)
 def _kernel_features(
-    steps: Values, n_timesteps: int, is_scaled: bool, width: float, n_components: int, seed: Any
+    steps: Values, weights: tuple[float, ...], is_scaled: bool, width: float, n: int, seed: Any
 ) -> tuple[Landmarks, np.ndarray]:
-    """Return landmarks and features for a width in multiples of the median distance."""
-    scaler, median = _scaling(steps, n_timesteps, is_scaled, seed)
-    rows = _steps_of(steps.array, n_timesteps)
+    """Return ``n`` landmarks and features for a width in multiples of the median distance."""
+    scaler, median = _scaling(steps, len(weights), is_scaled, seed)
+    rows = _steps_of(steps.array, len(weights))
     # The first of one random order: more landmarks are those of few, and others.
-    order = np.random.default_rng(seed).permutation(len(rows))[:n_components]
-    landmarks = scaler.transform(rows[order])
+    landmarks = scaler.transform(rows[np.random.default_rng(seed).permutation(len(rows))[:n]])
     gamma = 1 / (width * median)
     bounds = rows.min(axis=0), rows.max(axis=0)
     factor = _factor(rbf_kernel(landmarks, gamma=gamma))
     found = Landmarks(scaler, bounds, landmarks, gamma, factor)
-    return found, found.features(steps.array, n_timesteps)
+    return found, found.features(steps.array, np.array(weights))
 
 
 def _factor(kernel: np.ndarray) -> np.ndarray:

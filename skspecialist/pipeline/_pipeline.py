@@ -93,7 +93,8 @@ DOCS = {
             sequence), "null" (the mean or the frequencies of the classes), "steps" (the
             generalist at the task's steps), "steps_mean" (its mean), "steps_kernel" (a sum, with
             non-negative weights, over the task's steps of one smooth function), "latents" (the
-            task's latents at its steps), and "generalist+latents".
+            task's latents at its steps), "latents_kernel" (a smooth function of them), and
+            "generalist+latents".
         candidates_ : DataFrame
             One row per task and candidate: held-out loss, standard error of its difference from
             the generalist, weight, number of columns, and seconds of its fits. Empty without a
