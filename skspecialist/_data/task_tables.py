@@ -11,24 +11,22 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import issparse
 
-from ..exceptions import warn
 from .validation import as_array, is_missing
 
 __all__ = [
     "TableForm",
+    "convert",
     "keep_types",
     "parse_objects",
     "read_tasks",
     "resolve_kinds",
     "table_columns",
-    "warn_if_ambiguous",
 ]
 
 # Kinds of tasks, as the parameter ``task_types`` has them.
 KINDS = ("amount", "label")
-# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
-# month are not.
-MANY_LABELS = 20
+# Larger floats do not have all integers.
+MAX_INTEGER = 2.0**53
 
 
 def read_tasks(y: Any) -> Any:
@@ -98,20 +96,26 @@ def resolve_kinds(task_types: Any, names: list[str]) -> list[str | None]:
     return kinds
 
 
-def warn_if_ambiguous(values: np.ndarray, name: str) -> None:
-    """Warn of the columns that are often of the other kind."""
-    if values.dtype.kind == "f":
-        if np.array_equal(np.unique(values), (0.0, 1.0)):
-            warn(
-                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
-                "integers, or task_types='label' where it is a parameter, for class labels."
-            )
-    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
-        warn(
-            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
-            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
-            "an amount."
-        )
+def convert(values: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """Return amounts as floats, and labels as integers where all are whole floats."""
+    missing = is_missing(values)
+    if kind == "amount":
+        floats = np.full(len(values), np.nan)
+        try:
+            floats[~missing] = values[~missing].astype(float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Task {name!r} of y must have numbers, as an amount, got {values[~missing][0]!r}."
+            ) from error
+        return floats
+    present = values[~missing]
+    if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():
+        return values
+    if not missing.any():
+        return values.astype(np.int64)
+    labels = np.full(len(values), None)
+    labels[~missing] = present.astype(np.int64)
+    return labels
 
 
 def table_columns(y: Any) -> list[np.ndarray]:

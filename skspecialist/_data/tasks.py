@@ -20,8 +20,9 @@ from .weights import validate_sample_weight
 
 __all__ = ["Task", "TaskTargets", "of_kind", "pad_columns", "read_tasks", "split_columns"]
 
-# Larger floats do not have all integers.
-MAX_INTEGER = 2.0**53
+# Integers with more distinct values are rarely class labels: ten digits are, and the days of a
+# month are not.
+MANY_LABELS = 20
 
 
 def read_tasks(y: Any) -> Any:
@@ -60,24 +61,23 @@ def of_kind(values: np.ndarray, kind: str | None, name: str) -> np.ndarray:
     is_float = values.dtype.kind == "f"
     if kind is None or is_float == (kind == "amount"):
         return values
-    missing = is_missing(values)
-    if kind == "amount":
-        floats = np.full(len(values), np.nan)
-        try:
-            floats[~missing] = values[~missing].astype(float)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"Task {name!r} of y must have numbers, as an amount, got {values[~missing][0]!r}."
-            ) from error
-        return floats
-    present = values[~missing]
-    if (present != np.round(present)).any() or (np.abs(present) > MAX_INTEGER).any():
-        return values
-    if not missing.any():
-        return values.astype(np.int64)
-    labels = np.full(len(values), None)
-    labels[~missing] = present.astype(np.int64)
-    return labels
+    return task_tables.convert(values, kind, name)
+
+
+def warn_if_ambiguous(values: np.ndarray, name: str) -> None:
+    """Warn of the columns that are often of the other kind."""
+    if values.dtype.kind == "f":
+        if np.array_equal(np.unique(values), (0.0, 1.0)):
+            warn(
+                f"Task {name!r} of y, floats that are all 0 or 1, is read as an amount: write "
+                "integers, or task_types='label' where it is a parameter, for class labels."
+            )
+    elif values.dtype.kind in "iu" and (n_labels := len(np.unique(values))) > MANY_LABELS:
+        warn(
+            f"Task {name!r} of y, integers of {n_labels} different values, is read as class "
+            "labels: write y.astype(float), or task_types='amount' where it is a parameter, for "
+            "an amount."
+        )
 
 
 def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
@@ -467,7 +467,7 @@ def _learn_task(values: np.ndarray, name: str, weights: Any, kind: str | None) -
     if not len(values):
         return Task(name, mean=np.nan, is_constant=True)
     if kind is None:
-        task_tables.warn_if_ambiguous(values, name)
+        warn_if_ambiguous(values, name)
     if values.dtype.kind != "f":
         classes = class_labels(values, name)
         return Task(name, classes=classes, is_constant=len(classes) < 2)
