@@ -423,7 +423,8 @@ class TaskTargets:
     def for_samples(cls, y: Any, X: Any, *, estimator: Any, **options: Any) -> Self:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         require_tasks(y, estimator)
-        check_same_length(X=X, y=split_columns(y, allow_missing=True)[0][0])
+        y = read_tasks(y)
+        check_same_length(X=X, y=y)
         return cls(y, **options)
 
 

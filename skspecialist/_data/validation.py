@@ -255,6 +255,8 @@ def is_missing(values: np.ndarray) -> np.ndarray:
         Where they are missing.
     """
     if values.dtype.kind == "O":
+        if set(map(type, values)) <= {str, int, bool}:  # many values have few types
+            return np.zeros(len(values), dtype=bool)
         # NA is neither equal nor unequal to itself.
         return np.array(
             [v is None or not isinstance(v == v, (bool, np.bool_)) or v != v for v in values],
@@ -391,9 +393,7 @@ def validate_sequences(
             )
         n_timesteps = X.shape[1]
         X = X.reshape(len(X), X.shape[1] * X.shape[2])
-    X = check_convertible(X, "X", **checks)
-    X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
-    refuse_huge(X, "X")
+    X = _validate_table(estimator, X, reset, checks)
     n_timesteps = X.shape[1] if n_timesteps is None else n_timesteps
     if X.shape[1] % n_timesteps:
         raise ValueError(
@@ -401,6 +401,18 @@ def validate_sequences(
             f"columns cannot be cut into n_timesteps={n_timesteps} blocks."
         )
     return X.reshape(len(X), n_timesteps, -1)
+
+
+def _validate_table(estimator: Any, X: Any, reset: bool, checks: dict[str, Any]) -> np.ndarray:
+    X = check_convertible(X, "X", **checks)
+    if hasattr(X, "columns") and (array := np.asarray(X)).dtype in FLOATS:
+        # Names are those of the table, and numbers are converted once.
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        X = check_array(array, dtype=FLOATS, input_name="X", estimator=estimator, **checks)
+    else:
+        X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+    refuse_huge(X, "X")
+    return np.asarray(X)
 
 
 def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any) -> np.ndarray:
@@ -432,15 +444,13 @@ def validate_steps(estimator: Any, X: Any, *, reset: bool = True, **checks: Any)
         X = as_array(X, "X")
         shape = X.shape
         X = X.reshape(shape[0] * shape[1], shape[2])
-    X = check_convertible(X, "X", **checks)
     try:
-        X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+        X = _validate_table(estimator, X, reset, checks)
     except ValueError as error:
         if shape is not None and "contains NaN" in str(error):
             advice = "TaskLocalizer and SpecialistPipeline take sequences of unequal lengths."
             raise ValueError(f"{error} {advice}") from None
         raise
-    refuse_huge(X, "X")
     return X if shape is None else X.reshape(shape)
 
 
