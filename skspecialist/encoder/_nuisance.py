@@ -29,8 +29,8 @@ from ..exceptions import warn
 
 __all__ = ["NuisanceRemover", "read_nuisance"]
 
-# A direction is erased if permutations of the nuisance do not reach it: one in twenty, 5 %.
-N_PERMUTATIONS = 19
+# A direction is erased if no draw of random signs reaches its covariance: one in twenty, 5 %.
+N_DRAWS = 19
 # Columns, and kernel functions of them, that a nuisance is predicted from in the report.
 PROBE_COLUMNS, PROBE_FUNCTIONS = 100, 200
 
@@ -46,10 +46,11 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
     their nuisances.
 
     Three things are added. (1) Directions are counted by parallel analysis [2]_, against
-    permutations of the nuisance among the samples: one that is not in the features erases
-    nothing. (2) In sequences, directions that only some of the steps have are erased too. (3) An
-    amount :math:`z` stands beside the first three Hermite polynomials of its normal scores, so
-    that features whose mean depends on it in a curved way are erased as well.
+    covariances with random signs of the samples [3]_: a nuisance that is not in the features
+    erases nothing, even if their variance depends on it. (2) In sequences, directions that only
+    some of the steps have are erased too. (3) An amount :math:`z` stands beside the first three
+    Hermite polynomials of its normal scores, so that features whose mean depends on it in a
+    curved way are erased as well.
 
     Networks, kernels and trees can find traces in variances and in products of features:
     ``scores_`` has the held-out predictions of a model with kernel functions.
@@ -57,7 +58,7 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=0
-        Seed of the permutations.
+        Seed of the signs.
 
     Attributes
     ----------
@@ -87,6 +88,8 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
        linear concept erasure in closed form, NeurIPS 2023.
     .. [2] Horn, A rationale and test for the number of factors in factor analysis,
        Psychometrika 30, 1965.
+    .. [3] Wu, Jackknife, bootstrap and other resampling methods in regression analysis, Annals
+       of Statistics 14, 1986.
 
     Examples
     --------
@@ -272,8 +275,8 @@ def _directions(parts: np.ndarray, codes: np.ndarray, rng: np.random.RandomState
 
     left, sizes, _ = np.linalg.svd(covariances(codes), full_matrices=False)
     null = [
-        np.linalg.norm(covariances(codes[rng.permutation(len(codes))]), ord=2)
-        for _ in range(N_PERMUTATIONS)
+        np.linalg.norm(covariances(codes * rng.choice([-1.0, 1.0], (len(codes), 1))), ord=2)
+        for _ in range(N_DRAWS)
     ]
     return left[:, sizes > max(null)]
 
