@@ -349,7 +349,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         estimates it.
     sparsity : float, default=0.02
         From 0, dense, to 1, empty: the share of its explained loss that each task may lose for
-        fewer latents (one standard error is granted in addition). The same
+        fewer latents (two standard errors are granted in addition from the proposed number
+        on, one where there is none). The same
         share of ``sparsity_max_`` is the weight of the penalty; without step 1, where the
         explained loss is not estimated, ``sparsity`` itself is. In trials the last relevant
         latent explained 2.5 % or more, and a superfluous one hardly 1 %. 0 takes as many

@@ -38,8 +38,8 @@ SCREEN_SHARE = 0.12
 NO_VARIANCE = 1e-7  # share of the largest variance: principal axes below it are rounding errors
 MAX_RANK_ROWS = 400  # steps at which slopes are compared
 # Share of the largest slope above which a direction counts. It separated the directions that
-# tasks use in trials, where they were known; the proposed number is checked, whatever it is.
-RANK_SHARE = 0.02
+# tasks use, from .044 on in trials, from others, most below .03; the number is checked.
+RANK_SHARE = 0.04
 RIDGE_STRENGTHS = np.logspace(-4, 2, 13)  # relative to the number of samples
 LOST_SHARE = 0.1  # of what a linear model explains: a task that loses less is not lost
 
@@ -67,6 +67,8 @@ class SparsityPath:
         For shares of a penalty: the latents that each task uses.
     nets : list of SpecialistNet
         Nets that were trained for the path.
+    rank : int
+        Number of latents that the slopes of a dense network propose; 0 for none.
     """
 
     def __init__(self, data: StepData, n_classes: Sequence[int], tolerance: float) -> None:
@@ -80,6 +82,7 @@ class SparsityPath:
         self.losses: dict[float, np.ndarray] = {}
         self.supports: dict[float, np.ndarray] = {}
         self.nets: list[SpecialistNet] = []
+        self.rank = 0
 
     @torch.no_grad()
     def held_out_losses(self, module: Bottlenecks, X: torch.Tensor | None = None) -> np.ndarray:
@@ -123,20 +126,11 @@ class SparsityPath:
         return max(0.0, float((self.null_losses - self.best).mean()))
 
     def lost_tasks(self, module: Bottlenecks) -> np.ndarray:
-        """Return which tasks a network predicts clearly worse than ridge regression.
+        """Return which tasks one group predicts clearly worse than ridge regression.
 
-        By more than one standard error, and a tenth of the loss that the regression explains.
-
-        Parameters
-        ----------
-        module : Bottlenecks
-            Of one group, for the features of the data. It may have learned from the samples
-            that are held out, the regression has not: even so a lost task is worse.
-
-        Returns
-        -------
-        lost : ndarray of shape (n_tasks,), bool
-            True for a lost task.
+        By more than one standard error, and a tenth of the loss that the regression explains. The
+        network may have learned from the samples that are held out, the regression has not: even
+        so a lost task is worse.
         """
         data, lost = self.data, []
         with torch.no_grad():
@@ -176,22 +170,32 @@ class SparsityPath:
         point that fails in a single fold has a large error of the difference. Numbers of
         latents are also judged task by task, or the latent of one task among many would be
         lost; the mean over tasks finds a small loss of all of them, such as of class labels,
-        whose losses vary more.
+        whose losses vary more. The rank of the slopes is evidence too: below it no standard
+        error is granted, from it on two.
         """
+        if point < self.rank:
+            worse = (self.losses[point] - self.losses[self.rank]).mean(axis=0)
+            tolerated = self.tolerance * (self.null_losses - self.best).mean(axis=0).clip(0)
+            if worse.mean() > 0 and (worse > tolerated).any():
+                return False
         losses = [self.null_losses, self.best, self.losses[point]]
         # The error over samples shrinks with their number, but the randomness of the
         # training, which differs between folds, does not.
         if self.n_folds > 1:
             losses = [self.by_fold(each, by_task=True) for each in losses]
         means = [each.mean(axis=1, keepdims=True) for each in losses]
-        return all(self._is_near(*each) for each in ([means] if self.supports else [means, losses]))
+        n_errors = 2.0 if 0 < self.rank <= point else 1.0
+        kinds = [means] if self.supports else [means, losses]
+        return all(self._is_near(*each, n_errors=n_errors) for each in kinds)
 
-    def _is_near(self, null: np.ndarray, best: np.ndarray, own: np.ndarray) -> bool:
+    def _is_near(
+        self, null: np.ndarray, best: np.ndarray, own: np.ndarray, *, n_errors: float
+    ) -> bool:
         """Compare losses (n_values, n_tasks) with those of the best point, in each column."""
         n_values, n_tasks = own.shape
         # One standard error is exceeded by chance with probability 0.16. This is that of the
         # largest of n_tasks errors: 0.84 ** (1 / n_tasks) is not exceeded in a single one.
-        factor = stats.t.ppf(stats.norm.cdf(1.0) ** (1 / n_tasks), n_values - 1)
+        factor = stats.t.ppf(stats.norm.cdf(n_errors) ** (1 / n_tasks), n_values - 1)
         error = np.minimum(standard_error(best.T), standard_error((own - best).T))
         tolerated = np.nan_to_num(factor * error) + self.tolerance * (null - best).mean(0).clip(0)
         return bool(((own - best).mean(axis=0) <= tolerated).all())
@@ -219,23 +223,12 @@ class Inputs:
 
     A rotation of the features changes no function that a network can learn, but the optimizer
     scales each weight by itself: it learns faster along axes that the data vary along.
-
-    Attributes
-    ----------
-    data : StepData
-        With these features.
-    build : callable
-        Builds untrained bottlenecks for them.
-    axes : tensor of shape (n_features, n_axes) or None
-        Matrix by which the standardized features were multiplied; None for themselves.
-    scale : float
-        Standard deviation of standardized features along a unit of these.
     """
 
     data: StepData
-    build: Build
-    axes: torch.Tensor | None = None
-    scale: float = 1.0
+    build: Build  # of untrained bottlenecks for these features
+    axes: torch.Tensor | None = None  # by which the standardized features were multiplied
+    scale: float = 1.0  # standard deviation of standardized features along a unit of these
 
     @classmethod
     def rotated(cls, data: StepData, build: Build) -> Inputs:
@@ -266,33 +259,15 @@ class Inputs:
 
 @dataclass
 class Start:
-    """Networks that a training on all samples starts from.
+    """Networks that a training on all samples starts from."""
 
-    Attributes
-    ----------
-    width : int
-        Number of latents.
-    networks : Bottlenecks or None
-        Trained ones of this width; None starts from scratch.
-    weight : float
-        Weight of the penalty on the mask.
-    inputs : Inputs
-        Features that the networks take.
-    build : callable
-        Builds untrained bottlenecks for the standardized features.
-    noise : float
-        Standard deviation of the noise on standardized features.
-    path : SparsityPath or None
-        The search, if there was one.
-    """
-
-    width: int
-    networks: Bottlenecks | None
-    weight: float
+    width: int  # number of latents
+    networks: Bottlenecks | None  # trained ones of this width; None starts from scratch
+    weight: float  # of the penalty on the mask
     inputs: Inputs
-    build: Build
-    noise: float
-    path: SparsityPath | None = None
+    build: Build  # of untrained bottlenecks for the standardized features
+    noise: float  # standard deviation, on standardized features
+    path: SparsityPath | None = None  # the search, if there was one
 
 
 class _Trained(NamedTuple):
@@ -318,8 +293,8 @@ def search_width(
        held-out losses.
     2. The rank of the slopes of the best one proposes the number of latents: a wide network
        is trained more reliably than narrow ones.
-    3. Networks of this number, and of one less, are compared with a dense one; further ones, one
-       more first, follow until the chosen number is good and one less is not.
+    3. Networks of this number, and of one less, are compared with a dense one; further ones, more
+       starts and one more first, follow until the chosen number is good and one less is not.
 
     Returns
     -------
@@ -360,9 +335,10 @@ def search_width(
     worse = (noisy.losses - dense.losses).mean(axis=1)
     if worse.mean() <= np.nan_to_num(standard_error(worse)):
         dense = noisy
-    guess = _rank(path, dense)
+    path.rank = guess = min(_rank(path, dense), max_width)
     # Two starts at the proposed number, since a narrow network can end in a poor optimum.
     widths = [width for width in (guess - 1, guess, guess) if 0 < width < max_width] + [max_width]
+    tried_again = guess == max_width
     while widths:
         new = train(dense.inputs, widths, [dense.noise] * len(widths))
         for width, one in zip(widths, new, strict=True):
@@ -372,6 +348,9 @@ def search_width(
         below = int(max((width for width in path.losses if width < chosen), default=chosen))
         untried = [below + 1] if chosen == max_width else [chosen - 1]
         widths = untried * 2 if chosen - below > 1 else []
+        if chosen > guess > 0 and not tried_again:
+            tried_again = True
+            widths = [guess] * 2 + widths
     if chosen == 0:
         return None, dense.inputs
     found = trained[chosen]
@@ -393,7 +372,12 @@ def _rank(path: SparsityPath, dense: _Trained) -> int:
     outputs = module.heads.per_step(module.encoders(rows), module.task_mask())
     outputs = outputs.transpose(2, 3).flatten(1, 2)[:, module.heads.outputs].sum(dim=(0, 2))
     slopes = [torch.autograd.grad(each, rows, retain_graph=True)[0] for each in outputs]
-    values = torch.linalg.svdvals(torch.stack(slopes, dim=2)).clamp(min=1e-9)
+    # Per standard deviation along each principal axis: slopes along axes that hardly vary do not
+    # matter, and networks do not learn them.
+    covariance = torch.cov(data.rows.T, aweights=data.step_row_weights)
+    variances, axes = torch.linalg.eigh(covariance.reshape(data.X.shape[2], -1))
+    slopes = torch.stack(slopes, dim=2) @ (axes * variances.clamp(min=0).sqrt())
+    values = torch.linalg.svdvals(slopes).clamp(min=1e-9)
     relative = (values / values[..., :1]).log().mean(dim=1).exp()
     return int((relative > RANK_SHARE).sum(dim=1)[dense.groups].median())
 

@@ -379,6 +379,11 @@ def test_a_size_is_too_small_if_one_task_or_all_lose_more_than_noise(shared):
     path.losses[3] = path.losses[4] + noise
     path.losses[2] = path.losses[3] + lost / n_samples**0.5
     assert (path.is_good(2), path.is_good(3), path.chosen) == (False, True, 3)
+    # A rank is evidence: two standard errors are granted from it on, none below it.
+    path.rank = 2
+    assert path.is_good(2) is not shared  # the mean of all is exceeded by three
+    path.losses[2], path.rank = path.losses[3] + 0.01 / n_samples**0.5, 3
+    assert not path.is_good(2)
 
 
 @pytest.mark.parametrize("labels", [False, True])
