@@ -238,6 +238,34 @@ class TaskEstimatorMixin(ReferenceMixin):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, of this estimator or of one that is a parameter.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name; ``part__name`` is the parameter ``name`` of the estimator ``part``.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is unknown, or ``part`` is None or another value without parameters.
+        """
+        for name in params:
+            part, nested, _ = name.partition("__")
+            value = params.get(part, getattr(self, part, self))
+            if nested and not hasattr(value, "set_params"):
+                raise ValueError(
+                    f"{name} is a parameter of {part}, which is {value!r}: set {part} to an "
+                    f"estimator first, such as {type(self).__name__}({part}=...)."
+                )
+        return super().set_params(**params)  # type: ignore[misc]
+
 
 class Part(ReferenceMixin, BaseEstimator):
     """Base of the exchangeable parts: independence tests, aggregations, penalties.

@@ -424,7 +424,7 @@ class TaskTargets:
         """Build from the ``y`` of a ``fit``, which must be there and as long as ``X``."""
         require_tasks(y, estimator)
         y = read_tasks(y)
-        check_same_length(X=X, y=y)
+        check_same_length(X=X, y=y if hasattr(y, "__len__") else as_array(y, "y"))
         return cls(y, **options)
 
 

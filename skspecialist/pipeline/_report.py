@@ -129,6 +129,7 @@ class ReportMixin:
         _models: list[Any]
         _representation: Representation
         _validate: Any
+        generalist: Any
         n_features_in_: int
         nuisance_scores_: list[dict[str, Any]]
         tasks_: Any
@@ -218,6 +219,9 @@ class ReportMixin:
         sequences = self._validate(X)
         fits = {fit[0] for model in self._models for member in model.members for fit in member.fits}
         names = _part_names(final, by, fits - {final})
+        columns = _columns_of_steps(X)
+        if by == "columns" and self.generalist is None and len(columns) == len(names):
+            names = columns
         states = States(sequences)
         maskers = {
             fit: _masker(fit, fit.read(states), by, None if fit == final else len(names) - 1)
@@ -304,6 +308,13 @@ def _part_names(final: Representation, by: str, others: set[Representation]) -> 
         )
     names = ["generalist", *(f"latent{j}" for j in range(final.mask.shape[1]))]
     return [*names, "latents of folds"] if any(fit.encoder_ for fit in others) else names
+
+
+def _columns_of_steps(X: Any) -> list[str]:
+    """Return the names of the columns of tables whose rows are steps, or an empty list."""
+    table = X[0] if isinstance(X, list | tuple) else X
+    are_steps = table is not X or getattr(getattr(X, "index", None), "nlevels", 1) == 2
+    return list(map(str, getattr(table, "columns", []))) if are_steps else []
 
 
 def _orders(n_parts: int, n_permutations: int, random_state: Any) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -356,6 +357,23 @@ def test_lists_of_unequal_lengths_are_refused_by_name():
     for estimator in (TaskStructureIdentifier(), new_encoder()):
         with pytest.raises(ValueError, match=r"X must be an array.*Pad shorter ones with NaN"):
             estimator.fit(RAGGED, Y)
+
+
+def test_explanations_by_columns_have_the_names_of_tables_of_steps():
+    tables = [pd.DataFrame(sequence, columns=list("abcd")) for sequence in X]
+    fitted = new_pipeline().fit(tables, Y)
+    stacked = pd.concat(tables[:5], keys=range(5))
+    for form in (tables[:5], stacked):
+        assert fitted.explain(form, by="columns", n_permutations=1).part_names == list("abcd")
+
+
+def test_a_parameter_of_a_part_that_is_none_is_named():
+    search = GridSearchCV(new_pipeline(structure=None), {"structure__alpha": [0.1, 0.2]}, cv=2)
+    with pytest.raises(ValueError, match=r"structure__alpha .* structure, which is None: set"):
+        search.fit(X, Y)
+    with pytest.raises(ValueError, match=r"criterion__aggregation .* which is 'auto'"):
+        TaskStructureIdentifier().set_params(criterion__aggregation="any")
+    new_pipeline().set_params(structure=TaskStructureIdentifier(), structure__alpha=0.1)
 
 
 def test_a_missing_step_is_left_out_by_the_localizer():
