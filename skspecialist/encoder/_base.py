@@ -60,17 +60,8 @@ ENOUGH_TRAVEL = 0.5
 # near it are extrapolated, as by any network.
 MARGIN = 1.0
 # Parameters that do not change the result of a fit, or that the data of the fit contain.
-NOT_IN_CHECKPOINTS = (
-    "callbacks",
-    "checkpoint_dir",
-    "cv",
-    "random_state",
-    "task_types",
-    "task_weight",
-    "validation_fraction",
-    "verbose",
-    "warm_start",
-)
+NOT_IN_CHECKPOINTS = {"callbacks", "checkpoint_dir", "cv", "random_state", "verbose", "warm_start"}
+NOT_IN_CHECKPOINTS |= {"task_types", "task_weight", "validation_fraction"}
 
 
 class BaseSparseSpecialist(
@@ -79,8 +70,8 @@ class BaseSparseSpecialist(
     """Base of the encoders and selectors; see :class:`SparseSpecialistEncoder`.
 
     A subclass decides about the latents: ``_count_latents`` (their number), ``_hidden`` (the
-    layers of the encoder), ``_noises``, ``_default_penalty``, and ``_learn``, the trainings one
-    after the other. A mixin decides about the samples that the search holds out.
+    layers of the encoder), ``_noises``, ``_default_penalty`` and ``_learn`` (the trainings); a
+    mixin about the samples that the search holds out.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -234,18 +225,8 @@ class BaseSparseSpecialist(
         # Folds without any sample left are left out of the numbering.
         folds = np.where(folds < 0, NO_FOLD, np.searchsorted(np.unique(folds[folds >= 0]), folds))
 
-        # The features count as the value of the task in which the weight is largest.
         counts = counts[:, learned]
-        rows = counts.max(axis=1) / counts.max(axis=1).mean()
-        is_weighted = not np.all(rows == rows[0])
-        per_step = np.repeat(rows, X[0].size // X.shape[-1]) if is_weighted else None
-        remover = None if nuisance is None else NuisanceRemover()._learn(X, nuisance, rows)
-        self.nuisance_remover_ = remover
-        self._scaler = StandardScaler().fit(self._rows(X), sample_weight=per_step)
-        self._bounds = None
-        scaled = as_sequences(self._scale(X))
-        self._bounds = np.array([scaled.min((0, 1)) - MARGIN, scaled.max((0, 1)) + MARGIN])
-        self._n_latents = self._count_latents(scaled, per_step)
+        scaled, row_weights = self._fit_scale(X, nuisance, counts)
         self._learns_steps = np.ndim(step_weights) == 2 and X.ndim == 3 and X.shape[1] > 1
         self._weights_given = step_weights is not None
         self.step_mask_ = weights[0] if is_shared else None
@@ -258,8 +239,23 @@ class BaseSparseSpecialist(
             counts,
             task_weight,
             folds,
-            rows if is_weighted else None,
+            row_weights,
         )
+
+    def _fit_scale(self, X: np.ndarray, nuisance: Any, counts: np.ndarray) -> tuple[Any, Any]:
+        """Return the features that the networks take, and their weights, None if all are equal."""
+        # The features count as the value of the task in which the weight is largest.
+        rows = counts.max(axis=1) / counts.max(axis=1).mean()
+        is_weighted = not np.all(rows == rows[0])
+        per_step = np.repeat(rows, X[0].size // X.shape[-1]) if is_weighted else None
+        remover = None if nuisance is None else NuisanceRemover()._learn(X, nuisance, rows)
+        self.nuisance_remover_ = remover
+        self._scaler = StandardScaler().fit(self._rows(X), sample_weight=per_step)
+        self._bounds = None
+        scaled = as_sequences(self._scale(X))
+        self._bounds = np.array([scaled.min((0, 1)) - MARGIN, scaled.max((0, 1)) + MARGIN])
+        self._n_latents = self._count_latents(scaled, per_step)
+        return scaled, rows if is_weighted else None
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
         """Standardize in double precision: single would lose small changes of large numbers.
@@ -279,9 +275,8 @@ class BaseSparseSpecialist(
         return rows if self.nuisance_remover_ is None else self.nuisance_remover_._erase(rows)
 
     def _resolve_penalty(self) -> BasePenalty:
-        penalty = self.penalty
-        if isinstance(penalty, str) and penalty == "auto":
-            penalty = self._default_penalty
+        is_auto = isinstance(self.penalty, str) and self.penalty == "auto"
+        penalty = self._default_penalty if is_auto else self.penalty
         part = BasePenalty.resolve(penalty, argument="penalty")
         part._validate_params()
         return part
@@ -300,8 +295,8 @@ class BaseSparseSpecialist(
                 "checkpoint_dir and callbacks exclude each other, because the state of a callback "
                 "is not saved: set one of them to None."
             )
-        params = self.get_params(deep=False)
-        options = {name: params[name] for name in params.keys() - set(NOT_IN_CHECKPOINTS)}
+        params = self.get_params(deep=False).items()
+        options = {name: value for name, value in params if name not in NOT_IN_CHECKPOINTS}
         options |= build.keywords | {"class": type(self).__name__, "n_latents": self._n_latents}
         options["device"] = str(self.device)
         return Checkpoints(self.checkpoint_dir, data, options, seed, self._previous())
