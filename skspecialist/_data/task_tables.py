@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from typing import Any, Self
 
@@ -132,7 +133,8 @@ def parse_objects(values: np.ndarray, allow_missing: bool) -> np.ndarray:
         raise TypeError("y has lists, dicts or other collections where labels should be.")
     missing = is_missing(values) if allow_missing else np.zeros(len(values), dtype=bool)
     present = set(map(type, values[~missing]))
-    if all(issubclass(k, numbers.Real) and not issubclass(k, numbers.Integral) for k in present):
+    reals = [k for k in present if issubclass(k, numbers.Real | Decimal)]
+    if len(reals) == len(present) and not any(issubclass(k, numbers.Integral) for k in reals):
         return np.where(missing, np.nan, values).astype(float)
     if all(issubclass(kind, numbers.Integral | np.bool_) for kind in kinds):
         return np.asarray(values.tolist())  # pandas' nullable types come as objects

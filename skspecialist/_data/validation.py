@@ -405,9 +405,10 @@ def validate_sequences(
 
 def _validate_table(estimator: Any, X: Any, reset: bool, checks: dict[str, Any]) -> np.ndarray:
     X = check_convertible(X, "X", **checks)
+    if hasattr(X, "columns") and len(set(X.columns)) < X.shape[1]:
+        raise ValueError(f"X must have columns of different names, got {list(X.columns)}.")
     if hasattr(X, "columns") and (array := np.asarray(X)).dtype in FLOATS:
-        # Names are those of the table, and numbers are converted once.
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)  # the names of columns
         X = check_array(array, dtype=FLOATS, input_name="X", estimator=estimator, **checks)
     else:
         X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)

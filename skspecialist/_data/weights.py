@@ -54,7 +54,9 @@ def validate_sample_weight(sample_weight: Any, shape: tuple[int, int]) -> np.nda
     weights = np.ones(shape) * weights.reshape(len(weights), -1)
     if not weights.any():
         raise ValueError("sample_weight is zero for all samples.")
-    return weights
+    # Squares of others would be zero or infinite.
+    largest = weights.max()
+    return weights if 1e-100 < largest < 1e100 else weights / largest
 
 
 def as_counts(weights: np.ndarray) -> tuple[np.ndarray, bool]:

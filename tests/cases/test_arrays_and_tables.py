@@ -1,5 +1,7 @@
 """Sequences and tasks in the forms in which users have them."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -139,6 +141,7 @@ FORMS = {
         [torch.tensor(Y[:, 0]), torch.tensor(LABELS[:, 1])],
         MIXED,
     ),
+    "decimals": (np.vectorize(Decimal)(Y), Y),
     "masked": (np.ma.masked_array(Y, MASK), np.where(MASK, np.nan, Y)),
     "masked labels": (
         np.ma.masked_array(LABELS.astype(int), MASK),
@@ -172,6 +175,21 @@ ESTIMATORS = {
     "localizer": lambda: new_localizer().set_params(n_timesteps=6),
     "pipeline": lambda: new_pipeline(n_timesteps=6),
 }
+
+
+def test_columns_of_one_name_are_refused_by_name():
+    table = pd.DataFrame(X[:, 1], columns=list("abca"))
+    with pytest.raises(ValueError, match="X must have columns of different names"):
+        new_encoder().fit(table, Y)
+
+
+def test_tiny_weights_are_equal_to_others():
+    weights = RNG.uniform(size=120)
+    one, other = (
+        TaskStructureIdentifier().fit(X, Y, sample_weight=scale * weights).pvalues_
+        for scale in (1, 1e-300)
+    )
+    assert_allclose(one, other)
 
 
 def test_a_square_list_of_arrays_is_refused_by_name():

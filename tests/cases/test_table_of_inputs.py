@@ -1,4 +1,4 @@
-"""What users can hand in: the tables of the documentation, and cases of public reports."""
+"""Forms of input: tables of the documentation, and cases of public reports, with their tests."""
 
 import re
 from pathlib import Path
