@@ -85,6 +85,8 @@ def _check_column(values: np.ndarray, allow_missing: bool) -> np.ndarray:
         raise ValueError("Complex data not supported in y.")
     if values.dtype.kind == "S":
         raise TypeError("y holds bytes: turn them into strings, as with y.astype(str).")
+    if values.dtype.kind == "T":  # strings of any length
+        values = values.astype(object)
     if values.dtype == object:
         values = task_tables.parse_objects(values, allow_missing)
     if not allow_missing and values.dtype.kind in "OmM" and is_missing(values).any():

@@ -149,6 +149,10 @@ FORMS = {
     ),
 }
 
+if hasattr(np.dtypes, "StringDType"):  # numpy 2
+    words = np.where(LABELS, "yes", "no")
+    FORMS["strings of any length"] = words.astype(np.dtypes.StringDType()), words
+
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_tasks_is_the_same(form):
