@@ -111,6 +111,7 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hour
 	$(ONE_THREAD) $(PY) benchmarks/encoder_support.py
 	$(PY) benchmarks/encoder_speed.py
 	$(ONE_THREAD) $(PY) benchmarks/nuisance.py
+	$(ONE_THREAD) $(PY) benchmarks/attribution.py
 
 bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py

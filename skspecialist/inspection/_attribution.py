@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Self
 
@@ -132,21 +133,52 @@ class AttributionDisplay:
         """
         drawing.check_fitted(pipeline, "tasks_", argument="pipeline", kind="SpecialistPipeline")
         explanation = pipeline.explain(X[:1], by=by)
-        predictions = [prediction[0] for prediction in explanation.predictions]
-        outputs = [int(prediction.argmax()) for prediction in predictions]
-        contributions = [
-            parts[0, :, k] for parts, k in zip(explanation.contributions, outputs, strict=True)
-        ]
+        if part_names is not None:
+            explanation = replace(explanation, part_names=list(part_names))
+        if task_names is not None:
+            explanation = replace(explanation, task_names=list(task_names))
+        # Standard deviations: that of a label is at most one half.
+        scale = [0.5 if task.is_classification else task.scale for task in pipeline.tasks_.tasks]
+        return cls.from_explanation(explanation, scale=scale, ax=ax)
+
+    @classmethod
+    def from_explanation(
+        cls,
+        explanation: Any,
+        *,
+        sequence: int = 0,
+        scale: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the contributions to the predictions of one sequence, without computing them again.
+
+        Parameters
+        ----------
+        explanation : Explanation
+            Result of the ``explain`` of a pipeline.
+        sequence : int, default=0
+            Index of the sequence. Of a label, the most probable class is drawn.
+        scale : array-like of shape (n_tasks,), default=None
+            As in the class.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : AttributionDisplay
+            The display, drawn.
+        """
+        outputs = [int(prediction[sequence].argmax()) for prediction in explanation.predictions]
+        parts = zip(explanation.contributions, outputs, strict=True)
         return cls(
-            np.column_stack(contributions),
+            np.column_stack([part[sequence, :, k] for part, k in parts]),
             base=[start[k] for start, k in zip(explanation.base, outputs, strict=True)],
-            # Standard deviations: that of a label is at most one half.
-            scale=[0.5 if t.is_classification else t.scale for t in pipeline.tasks_.tasks],
-            part_names=explanation.part_names if part_names is None else part_names,
-            task_names=explanation.task_names if task_names is None else task_names,
+            scale=scale,
+            part_names=explanation.part_names,
+            task_names=explanation.task_names,
             class_names=[
-                str(task.classes[k]) if task.is_classification else None
-                for task, k in zip(pipeline.tasks_.tasks, outputs, strict=True)
+                None if classes is None else str(classes[k])
+                for classes, k in zip(explanation.classes, outputs, strict=True)
             ],
         ).plot(ax=ax)
 

@@ -23,6 +23,7 @@ NEEDS = {
 }
 # Their tiny cells take seconds, too.
 SLOW = {
+    "attribution",
     "encoder",
     "encoder_speed",
     "encoder_support",

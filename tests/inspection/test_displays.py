@@ -185,6 +185,16 @@ def test_bars_of_a_task_have_the_signs_and_ratios_of_its_contributions():
     np.testing.assert_allclose(lengths[0] / lengths[0, 0], contributions[:, 0] / 2)
     assert not lengths[1].any()
     assert labels(display.ax_.xaxis)[0] == "P(task0 = yes)\n2.10, base 1.00"
+    explanation = SimpleNamespace(
+        contributions=[np.stack([-contributions, contributions])],
+        predictions=[np.array([[0.0, 0.0], [2.1, 0.0]])],
+        base=[np.array([1.0, 0.0])],
+        part_names=["a", "b", "c"],
+        task_names=["task0"],
+        classes=[np.array(["yes", "no"])],
+    )
+    again = AttributionDisplay.from_explanation(explanation, sequence=1)
+    assert labels(again.ax_.xaxis) == labels(display.ax_.xaxis)[:1]
 
 
 def test_gains_have_bars_and_tasks_without_one_a_reason():
