@@ -109,6 +109,7 @@ bench-structure: $(VENV)/.installed-dev ## Run the benchmark of the task structu
 bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hours)
 	$(ONE_THREAD) $(PY) benchmarks/encoder.py
 	$(ONE_THREAD) $(PY) benchmarks/encoder_support.py
+	$(ONE_THREAD) $(PY) benchmarks/encoder_sizes.py
 	$(PY) benchmarks/encoder_speed.py
 	$(ONE_THREAD) $(PY) benchmarks/nuisance.py
 	$(ONE_THREAD) $(PY) benchmarks/attribution.py

@@ -25,6 +25,7 @@ NEEDS = {
 SLOW = {
     "attribution",
     "encoder",
+    "encoder_sizes",
     "encoder_speed",
     "encoder_support",
     "feature_groups",
