@@ -108,7 +108,10 @@ def assert_the_same(estimator, other, X):
     assert sorted(vars(other)) == sorted(vars(estimator))
 
 
-@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])
+@pytest.mark.parametrize(
+    "through",
+    [through_pickle, pytest.param(through_joblib, marks=pytest.mark.slow), through_skops],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_comes_back_does_the_same(fitted, name, through, tmp_path):
     estimator, X = fitted(name)

@@ -173,7 +173,7 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 6, 3))
     >>> steps = X[:, :, 0] > 1.5  # where the task is
-    >>> localizer = TaskLocalizer(max_epochs=100, random_state=0).fit(X, steps.any(axis=1))
+    >>> localizer = TaskLocalizer(max_epochs=60, random_state=0).fit(X, steps.any(axis=1))
     >>> localizer.predict_proba(X).shape
     (200, 6, 1)
     >>> bool((localizer.predict(X)[:, :, 0] == steps).mean() > 0.97)

@@ -213,6 +213,7 @@ def new_localizer(**params):
     return TaskLocalizer(2, **small, **params)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize("kind", ["amount", "label"])
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_the_mask_has_exact_zeros_and_names_the_support(planted):
     assert_array_equal(encoder.support_, (encoder.mask_ != 0).any(axis=0))
 
 
+@pytest.mark.slow
 def test_a_decoder_trained_later_is_that_of_the_fit(data, tmp_path):
     early = quick(decoder="fit").fit(data.X, data.y)
     late = quick(checkpoint_dir=tmp_path).fit(data.X, data.y)

@@ -89,10 +89,10 @@ def test_a_bigger_tolerance_never_keeps_more():
     ("cv", "n_folds"),
     [
         (2, 2),
-        (None, 5),
-        (KFold(3), 3),
+        pytest.param(None, 5, marks=pytest.mark.slow),
+        pytest.param(KFold(3), 3, marks=pytest.mark.slow),
         (ShuffleSplit(1, random_state=0), 1),
-        (list(KFold(4).split(np.zeros(200))), 4),
+        pytest.param(list(KFold(4).split(np.zeros(200))), 4, marks=pytest.mark.slow),
         (iter(list(KFold(2).split(np.zeros(200)))), 2),
     ],
     ids=["int", "none", "splitter", "one split", "splits", "iterator"],

@@ -164,6 +164,7 @@ def test_odd_samples(test, odd):
     assert_finite_or_refused(call, ["x", "y", "z", "data"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [mean_correlation_coefficient, dci, infomec, block_r2])
 @pytest.mark.parametrize(
     "odd", ["constant", "copies", "one huge outlier", "denormal", "few sequences", "1e-150"]

@@ -16,6 +16,7 @@ def entropy(weights):
     return -(shares * np.log(shares)).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("importances", ["lasso", "boosting"])
 def test_scores_follow_from_the_importances(importances):
     true = factors()

@@ -103,6 +103,7 @@ def test_the_gains_as_a_picture(named):
     plt.close(ax.figure)
 
 
+@pytest.mark.slow
 def test_steps_weighed_in_many_ways_are_read_as_they_are():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 8, 6))
@@ -136,7 +137,10 @@ def test_one_step_serves_every_task(digits):
     assert_array_equal(flat.predict(rows), pipeline.predict(rows[:, None]))
 
 
-@pytest.mark.parametrize("split", [(0.6, 0.2, 0.2), 2, ShuffleSplit(1, random_state=0)])
+@pytest.mark.parametrize(
+    "split",
+    [(0.6, 0.2, 0.2), *(pytest.param(s, marks=pytest.mark.slow) for s in (2, ShuffleSplit(1)))],
+)
 def test_any_split_decides(chains, split):
     pipeline = quick_pipeline(cv=split).fit(chains.X, chains.y)
     gain, error = pipeline.validation_gain_, pipeline.validation_gain_se_

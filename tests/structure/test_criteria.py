@@ -91,6 +91,7 @@ SAME = [("direct", "all"), ("collider", "band"), ("selection", "all")]
 SAME += [("direct", "robust"), ("collider", "wilks")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("criterion", ["direct", "collider", "selection"])
 def test_every_parameter_acts_warns_or_raises(criterion, change):

@@ -7,6 +7,7 @@ from scipy.stats import binom
 from skspecialist import TaskStructureIdentifier, sequences_needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_features", "effect_size"), [(1, 0.2), (3, 0.3)])
 def test_simulated_power(n_features, effect_size):
     n_segments, n_draws, power = 6, 300, 0.8

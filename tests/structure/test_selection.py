@@ -149,6 +149,7 @@ def test_number_of_tasks_is_a_limit():
     assert fit(data, n_tasks=5).n_tasks_ == 3
 
 
+@pytest.mark.slow
 def test_segments_with_steps_between_them():
     data = make(33, **DIRECT)
     kept = [0, 1, 2, 4, 5]
