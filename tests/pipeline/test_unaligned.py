@@ -42,7 +42,7 @@ def test_tasks_are_read_from_their_own_steps_of_each_sequence(fitted):
     with pytest.warns(SpecialistWarning, match="no effect with strategy='generalist'"):
         never = clone(fitted).set_params(strategy="generalist").fit(*draw())
     assert fitted.score(X, y) > never.score(X, y) + 0.3
-    assert set(fitted.predicted_from_) <= {"latents", "steps"}
+    assert set(fitted.predicted_from_) <= {"latents", "latents_kernel", "steps"}
 
 
 def test_where_a_task_happens_does_not_matter(fitted):
