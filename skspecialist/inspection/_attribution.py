@@ -172,7 +172,10 @@ class AttributionDisplay:
         parts = zip(explanation.contributions, outputs, strict=True)
         return cls(
             np.column_stack([part[sequence, :, k] for part, k in parts]),
-            base=[start[k] for start, k in zip(explanation.base, outputs, strict=True)],
+            base=[
+                start[k] if start.ndim == 1 else start[sequence, k]
+                for start, k in zip(explanation.base, outputs, strict=True)
+            ],
             scale=scale,
             part_names=explanation.part_names,
             task_names=explanation.task_names,

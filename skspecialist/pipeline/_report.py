@@ -71,7 +71,8 @@ class Explanation:
         For each task the contribution of each part: to the amount, or to the probability of
         each class.
     base : list of ndarray of shape (n_outputs,)
-        Prediction of each task from the means over the training data.
+        Prediction of each task from the means over the training data. Of sequences of unequal
+        lengths it has a row each, (n_sequences, n_outputs), for so many steps.
     predictions : list of ndarray of shape (n_sequences, n_outputs)
         Predicted amounts or probabilities: base plus the sum of the contributions.
     part_names, task_names : list of str
@@ -214,8 +215,9 @@ class ReportMixin:
         """
         final = self._representation
         n_steps = len(final.steps)
-        if n_steps > 1 and getattr(X, "shape", ()) == (n_steps, self.n_features_in_ // n_steps):
-            X = np.asarray(X)[None]
+        width = self.n_features_in_ // n_steps
+        if n_steps > 1 and isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == width:
+            X = X[None] if len(X) == n_steps else [X]
         sequences = self._validate(X)
         fits = {fit[0] for model in self._models for member in model.members for fit in member.fits}
         names = _part_names(final, by, fits - {final})
@@ -250,7 +252,7 @@ class ReportMixin:
                     total[order[places]] += np.diff(np.concatenate([old[-1:], new]), axis=0)
                 before = after
         contributions = [total.swapaxes(0, 1) / (2 * n_permutations) for total in totals]
-        base = [part[0, 0] for part in start]
+        base = [part[0] if np.isnan(sequences).any() else part[0, 0] for part in start]
         predictions = [b + c.sum(axis=1) for b, c in zip(base, contributions, strict=True)]
         classes = [task.classes for task in self.tasks_.tasks]
         tasks = list(self.tasks_.names)
@@ -273,8 +275,9 @@ def _masker(
     latents_part : int or None
         Part of all latents, for ``by="latents"``. None: 1, 2, ... in their order.
     """
-    if by == "columns" or (by == "steps" and not fitted.aligned):
-        mean = fitted.mean_states
+    absent = np.isnan(states)  # steps after the end of a sequence, which stay so
+    if by == "columns" or (by == "steps" and (not fitted.aligned or absent.any())):
+        mean = np.where(absent, np.nan, fitted.mean_states)
         return lambda mask: fitted.features(
             np.where(mask if by == "columns" else mask[None, :, None], states, mean)
         )

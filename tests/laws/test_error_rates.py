@@ -48,8 +48,8 @@ def test_the_pipeline_is_never_worse_on_new_sequences():
     parts = {"estimator": Ridge(), "random_state": 0}
     chosen = SpecialistPipeline(encoder=encoder, **parts)
     generalist = SpecialistPipeline(strategy="generalist", estimator=Ridge())
-    excess = []
-    for seed in range(8):
+    excess, least = [], []
+    for seed in range(16):
         data = make_collider_sequences(400, n_timesteps=6, n_tasks=2, random_state=seed)
         train, test = slice(0, 150), slice(150, None)
         losses = []
@@ -58,4 +58,7 @@ def test_the_pipeline_is_never_worse_on_new_sequences():
             errors = (pipeline.predict(data.X[test]) - data.y[test]) / data.y[train].std(axis=0)
             losses.append(np.mean(errors**2))
         excess.append(losses[0] - losses[1])
-    assert np.mean(excess) <= np.std(excess, ddof=1) / np.sqrt(len(excess))
+        least.append(losses[1])
+    # Within half a per cent, up to two standard errors.
+    error = np.std(excess, ddof=1) / np.sqrt(len(excess))
+    assert np.mean(excess) <= 0.005 * np.mean(least) + 2 * error

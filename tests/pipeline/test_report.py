@@ -7,7 +7,8 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from skspecialist import SpecialistClassifier, SpecialistPipeline
+from skspecialist import SpecialistClassifier, SpecialistPipeline, TaskLocalizer
+from skspecialist.inspection import AttributionDisplay
 
 RNG = np.random.default_rng(0)
 X = RNG.normal([1.0, 0.0], size=(200, 4, 2))
@@ -131,3 +132,26 @@ def test_pvalues_belong_to_their_task_beside_a_constant_one(fitted):
     constant = np.column_stack([np.ones(len(Y)), Y])
     rows = fit(y=constant).report().to_frame()
     assert rows["pvalues"].tolist()[1:] == fitted.report().to_frame()["pvalues"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+@pytest.mark.parametrize(
+    "structure",
+    [None, pytest.param(TaskLocalizer(2, max_epochs=2, random_state=0), marks=pytest.mark.slow)],
+)
+def test_steps_after_the_end_of_a_sequence_contribute_nothing(structure):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(length, 2)) for length in rng.integers(3, 6, size=60)]
+    y = np.array([steps[:, 0].sum() for steps in X])
+    candidates = ["steps_mean", "steps"]
+    model = SpecialistPipeline(structure=structure, candidates=candidates, cv=2, random_state=0)
+    model.fit(X, y)
+    for by in ("steps", "columns"):
+        explanation = model.explain(X[:5], by=by)
+        assert_allclose(explanation.predictions[0][:, 0], model.predict(X[:5]))
+    steps = model.explain(X[:5])
+    for part, sequence in zip(steps.contributions[0], X, strict=False):
+        assert_allclose(part[len(sequence) :], 0, atol=1e-12)
+    short = min(X[:5], key=len)
+    assert_allclose(model.explain(short).predictions[0][0], model.predict([short]))
+    AttributionDisplay.from_explanation(steps, sequence=1)

@@ -25,6 +25,7 @@ def pipeline(**params):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 def test_the_default_encoder_is_trained_for_a_curved_task():
     fitted = pipeline(encoder=None, strategy="best").fit(*sums())
     assert "latents" in set(fitted.candidates_["candidate"])
