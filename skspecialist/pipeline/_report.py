@@ -71,8 +71,8 @@ class Explanation:
         For each task the contribution of each part: to the amount, or to the probability of
         each class.
     base : list of ndarray of shape (n_outputs,)
-        Prediction of each task from the means over the training data. Of sequences of unequal
-        lengths it has a row each, (n_sequences, n_outputs), for so many steps.
+        Prediction of each task from the means over the training data; of sequences of unequal
+        lengths for as many steps, one row per sequence, (n_sequences, n_outputs).
     predictions : list of ndarray of shape (n_sequences, n_outputs)
         Predicted amounts or probabilities: base plus the sum of the contributions.
     part_names, task_names : list of str
