@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -86,7 +85,13 @@ class AnyPair(BaseAggregation):
     >>> identifier = TaskStructureIdentifier(criterion=Collider(aggregation="any"))
     """
 
-    def aggregate(self, result: Any, pairs: np.ndarray, n_segments: int, correct: Any) -> Any:
+    def aggregate(
+        self,
+        result: IndependenceResult,
+        pairs: np.ndarray,
+        n_segments: int,
+        correct: Correction,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
         return (
             to_matrix(np.abs(result.normal_score), pairs, n_segments, fill=0.0).max(axis=0),
@@ -118,7 +123,13 @@ class Simes(BaseAggregation):
     >>> identifier = TaskStructureIdentifier(criterion=Collider(aggregation="simes"))
     """
 
-    def aggregate(self, result: Any, pairs: np.ndarray, n_segments: int, correct: Any) -> Any:
+    def aggregate(
+        self,
+        result: IndependenceResult,
+        pairs: np.ndarray,
+        n_segments: int,
+        correct: Correction,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
         matrix = to_matrix(result.pvalue, pairs, n_segments, fill=np.nan)
         # A segment has no pair with itself, and none that was not tested.
@@ -148,7 +159,13 @@ class Cauchy(BaseAggregation):
     >>> identifier = TaskStructureIdentifier(criterion=Collider(aggregation="cauchy"))
     """
 
-    def aggregate(self, result: Any, pairs: np.ndarray, n_segments: int, correct: Any) -> Any:
+    def aggregate(
+        self,
+        result: IndependenceResult,
+        pairs: np.ndarray,
+        n_segments: int,
+        correct: Correction,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
         pvalues = cauchy_combination(
             to_matrix(result.pvalue, pairs, n_segments, fill=1.0),
@@ -201,7 +218,13 @@ class RankOne(BaseAggregation):
     def __init__(self, n_iter: int = 50) -> None:
         self.n_iter = n_iter
 
-    def aggregate(self, result: Any, pairs: np.ndarray, n_segments: int, correct: Any) -> Any:
+    def aggregate(
+        self,
+        result: IndependenceResult,
+        pairs: np.ndarray,
+        n_segments: int,
+        correct: Correction,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See :meth:`BaseAggregation.aggregate`."""
         self._validate_params()
         scores = to_matrix(result.normal_score, pairs, n_segments, fill=0.0)
