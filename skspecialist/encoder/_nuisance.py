@@ -134,7 +134,7 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
         Raises
         ------
         ValueError
-            If there are no nuisances, an array has a wrong shape, or ``X`` is not finite.
+            If nuisances are not given, an array has a wrong shape, or ``X`` is not finite.
 
         Warns
         -----

@@ -298,7 +298,7 @@ def _explain(ax: Axes) -> None:
 
 
 class MaskDisplay:
-    """How much each task (down) uses each latent (across).
+    """Mask of an encoder: use of latents (columns) by tasks (rows).
 
     A cell that is exactly zero is left blank with a dot; every other one is tinted,
     however small its value.

@@ -360,7 +360,7 @@ class BaseSpecialist(
 
     @property
     def _keeps_nan(self) -> bool:
-        """Whether a given estimator reads the sequences, which may have NaN."""
+        """True if sequences with NaN go to an estimator that was given."""
         return self.strategy == "generalist" and self.estimator is not None
 
     def _labeled(

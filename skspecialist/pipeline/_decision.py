@@ -99,7 +99,7 @@ class Decision:
 
     @property
     def reads_latents(self) -> bool:
-        """Whether a candidate of some weight reads latents."""
+        """True if a candidate with weight reads latents."""
         reads = {} if self.evidence is None else self.evidence.reads
         return any(reads.get(name) == "latents" for name in self.weights)
 
