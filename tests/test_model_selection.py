@@ -258,6 +258,7 @@ def test_groups_are_kept_apart_and_jobs_do_not_matter(data, groups, routing):
     assert routing != np.array_equal(unaware.validation_gain_, everything.validation_gain_)
 
 
+@pytest.mark.slow
 def test_measured_features_of_pipelines(data):
     pipeline = make_pipeline(quick_pipeline(strategy="specialist"))
     grid = {"specialistpipeline__encoder__n_relevant": [1, 2]}

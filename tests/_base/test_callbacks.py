@@ -198,6 +198,7 @@ def test_clones_and_files_keep_callbacks_as_those_of_scikit_learn_do(tmp_path):
     np.testing.assert_array_equal(loaded.mask_, encoder.mask_)
 
 
+@pytest.mark.slow
 def test_a_saved_fit_goes_on_with_callbacks(tmp_path):
     encoder = SparseSpecialistEncoder(**QUICK, checkpoint_dir=tmp_path)
     first, second = Recorder(), Recorder()

@@ -301,6 +301,7 @@ def test_an_encoder_of_missing_labels(data, nothing):
     assert encoder.score(data.X, missing) == encoder.score(data.X[present], labels[present])
 
 
+@pytest.mark.slow
 def test_the_scale_of_weights_does_not_matter(data):
     factor = 0.3
     sample_weight = np.random.RandomState(0).uniform(size=data.y.shape)

@@ -38,6 +38,7 @@ def expected():
     return predictions()
 
 
+@pytest.mark.slow
 def test_the_output_of_transformers_changes_no_prediction(expected):
     with sklearn.config_context(transform_output="pandas"):
         found = predictions()

@@ -31,6 +31,7 @@ def new_pipeline(**params):
     return SpecialistPipeline(encoder=encoder, random_state=0, **params)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize(
     ("strategy", "n_rare"),
@@ -54,6 +55,7 @@ def test_a_rare_class_does_not_stop_the_other_tasks(strategy, n_rare):
     assert np.mean(pipeline.predict(X)[:, 1] == (GOOD > 0)) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 def test_an_amount_that_is_constant_in_a_fold_does_not_stop_the_other_tasks():
     y = np.column_stack([np.where(GROUPS < 3, 0.0, GOOD), GOOD])

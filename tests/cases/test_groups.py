@@ -25,6 +25,7 @@ COIN = RNG.integers(0, 2, 30)[RECORDINGS]
 SMALL = {"heads": "linear", "max_epochs": 2, "hidden_layer_sizes": (4,)}
 
 
+@pytest.mark.slow
 def test_the_localizer_of_a_pipeline_finds_no_steps_of_a_coin_of_the_recordings():
     encoder = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL)
     pipeline = SpecialistPipeline(

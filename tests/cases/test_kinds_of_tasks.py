@@ -162,6 +162,7 @@ def test_counts_are_amounts_to_the_regressor():
     )
 
 
+@pytest.mark.slow
 def test_rows_in_the_order_of_their_class():
     labels = np.repeat(np.arange(3), 20)
     shifted = X.copy()

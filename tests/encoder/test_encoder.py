@@ -197,6 +197,7 @@ def test_processes_give_the_same(data):
     assert_array_equal(expected, fits[1].predict(data.X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", ["mlp", "linear"])
 def test_predictions_are_in_the_units_of_y(data, heads):
     encoder = quick(heads=heads, sparsity=0, max_epochs=60)
@@ -207,6 +208,7 @@ def test_predictions_are_in_the_units_of_y(data, heads):
     assert encoder.score(data.X, y) > 0.3
 
 
+@pytest.mark.slow
 def test_class_labels_and_both_kinds_of_tasks(data):
     labels = np.where(data.y[:, 0] > 0, "high", "low")
     encoder = quick(max_epochs=60, sparsity=0).fit(data.X, labels)

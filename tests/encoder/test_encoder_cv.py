@@ -183,6 +183,7 @@ def linear_encoder():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_linear_heads_find_the_latents_one_by_one(seed):
     one_or_two = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]]
@@ -220,6 +221,7 @@ def test_as_many_latents_as_outputs_may_be_the_tasks_own_values(data, labels):
     assert not [warning for warning in caught if "more tasks" in str(warning.message)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whiten", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_hundreds_of_correlated_columns(whiten):
     rng = np.random.RandomState(0)

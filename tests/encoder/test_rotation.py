@@ -137,6 +137,7 @@ def test_latents_that_always_occur_together_are_one_group():
     assert n_exact >= 3
 
 
+@pytest.mark.slow
 def test_latents_that_no_task_uses_are_set_apart():
     rng = np.random.default_rng(3)
     support = np.column_stack([deal_support(5, 24, rng), np.zeros((24, 2), dtype=bool)])
@@ -235,6 +236,7 @@ def reference_groups(support):
     return sorted(group for group in groups if len(group) > 1)
 
 
+@pytest.mark.slow
 def test_groups_are_those_of_an_exhaustive_search():
     rng = np.random.default_rng(9)
     n_draws, n_equal = 100, 0

@@ -130,6 +130,7 @@ def test_sparsities_are_named(data, sparsities):
         quick(sparsities=sparsities).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [pytest.param("l1", marks=pytest.mark.slow), "hard_concrete"])
 def test_a_given_sparsity(data, penalty):
     X, y, truth = data

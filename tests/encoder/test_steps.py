@@ -49,6 +49,7 @@ def test_steps_that_a_task_does_not_use_are_learned_to_count_little(sequences, h
         found.predict(X[:, :3], np.ones((3, 2)))
 
 
+@pytest.mark.slow
 def test_a_task_may_weigh_a_step_the_other_way():
     X = np.random.RandomState(0).standard_normal((400, 3, 2))
     encoder = quick(max_epochs=30, n_relevant=1).fit(X, X[:, 0, 0] - X[:, 2, 0], np.ones((3, 1)))

@@ -43,6 +43,7 @@ def test_pvalues_are_uniform_where_both_sides_share_a_nonlinear_cause(features):
         assert stats.kstest(pvalues, "uniform").pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_dependence_without_covariance_needs_quadratic_features():
     rng = np.random.default_rng(1)
     data = [even_collider(rng) for _ in range(20)]

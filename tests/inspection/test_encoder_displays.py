@@ -163,6 +163,7 @@ def test_chosen_point_is_marked_and_named():
     assert texts[-1] == "chosen: 1 latent"
 
 
+@pytest.mark.slow
 def test_single_fold_has_no_standard_error():
     display = SparsityPathDisplay(SCORES[:, :1], N_ACTIVE, best_index=1, tolerance=0.05).plot()
     band = display.ax_.patches[0]
@@ -204,6 +205,7 @@ def test_path_from_estimator(encoder, shares, tolerance):
     np.testing.assert_array_equal(display.scores_path, SCORES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selects", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_path_marks_the_point_that_the_encoder_chose(selects):
     # Folds are equal in size, so that means over them are means over samples.

@@ -94,9 +94,11 @@ CASES = [
         PIPELINE,
         {"encoder": SparseSpecialistEncoder(2, callbacks=[InterruptedEpoch()], **SMALL)},
     ),
-    (PIPELINE, {"estimator": after(0)}),
+    pytest.param(PIPELINE, {"estimator": after(0)}, marks=pytest.mark.slow),
     (PIPELINE, {"estimator": after(3)}),
-    (PIPELINE, {"strategy": "generalist", "estimator": after(1)}),
+    pytest.param(
+        PIPELINE, {"strategy": "generalist", "estimator": after(1)}, marks=pytest.mark.slow
+    ),
     (TorchGeneralist(nn.Identity()), {"module": InterruptedModule()}),
 ]
 

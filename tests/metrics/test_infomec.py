@@ -52,6 +52,7 @@ def test_the_truth_scores_one():
     assert_allclose(information, np.eye(2), atol=0.05)
 
 
+@pytest.mark.slow
 def test_unrelated_latents_score_zero():
     noise = np.random.RandomState(1).standard_normal((200, 4))
     classes = np.random.RandomState(0).randint(4, size=(200, 3))
@@ -74,6 +75,7 @@ def test_order_signs_and_monotone_maps_do_not_matter():
     assert linear.explicitness == pytest.approx(expected.explicitness)
 
 
+@pytest.mark.slow
 def test_a_latent_of_two_sources_is_not_modular_and_a_source_in_two_latents_not_compact():
     true = numbers(200, 2)
     together = infomec(true, true.sum(axis=1, keepdims=True))

@@ -137,6 +137,7 @@ def test_one_step_serves_every_task(digits):
     assert_array_equal(flat.predict(rows), pipeline.predict(rows[:, None]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "split",
     [(0.6, 0.2, 0.2), *(pytest.param(s, marks=pytest.mark.slow) for s in (2, ShuffleSplit(1)))],
@@ -149,6 +150,7 @@ def test_any_split_decides(chains, split):
     assert not pipeline.use_specialist_[gain < -error].any()
 
 
+@pytest.mark.slow
 def test_copies_in_one_group_decide_as_the_originals(chains):
     gains = []
     for times in (1, 3):

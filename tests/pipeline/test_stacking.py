@@ -107,6 +107,7 @@ def test_a_sum_over_steps_is_found_and_beats_the_generalist():
     )
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_mixture():
     X, y = sums(400, kind="labels")
     fitted = pipeline(encoder=NoLatents()).fit(X[:300], y[:300])

@@ -46,6 +46,7 @@ def test_a_planted_structure_comes_back(criterion, segment_steps, n_features):
     assert structure_scores(data.structure, found).mcc > 0.9
 
 
+@pytest.mark.slow
 def test_segment_evidence_needs_actions_without_effect():
     discoveries = {}
     for effect in (0.0, 0.8):
@@ -102,6 +103,7 @@ def test_all_steps_where_they_are_too_many_or_collinear():
         every.set_params(independence_test="gcm").fit(data.X, data.y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", ["bh", pytest.param("by", marks=pytest.mark.slow)])
 def test_false_discoveries_within_a_task_hold_their_level(correction):
     proportions = []

@@ -97,6 +97,7 @@ def test_shares_that_sum_to_one_and_a_static_feature(curved):
     assert split_static(more)[1].shape == (len(X), 1)
 
 
+@pytest.mark.slow
 def test_one_feature_without_lift_is_the_robust_score_test():
     """With one column per step and no curves the own test is statsmodels' HC2 regression."""
     sm = pytest.importorskip("statsmodels.api")

@@ -57,6 +57,7 @@ def test_states_of_several_features():
     assert mcc(data, fit(data)) == 1.0
 
 
+@pytest.mark.slow
 def test_nothing_is_found_without_selection():
     # The price of a task in the criterion leaves a false one less than one time in 100.
     n_empty = sum(fit(make(seed, 500, selection=False)).n_tasks_ == 0 for seed in range(6))
