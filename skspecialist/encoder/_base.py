@@ -61,7 +61,7 @@ ENOUGH_TRAVEL = 0.5
 MARGIN = 1.0
 # Parameters that do not change the result of a fit, or that the data of the fit contain.
 NOT_IN_CHECKPOINTS = {"callbacks", "checkpoint_dir", "cv", "random_state", "verbose", "warm_start"}
-NOT_IN_CHECKPOINTS |= {"task_types", "task_weight", "validation_fraction"}
+NOT_IN_CHECKPOINTS |= {"device", "task_types", "task_weight", "validation_fraction"}
 
 
 class BaseSparseSpecialist(
@@ -298,7 +298,6 @@ class BaseSparseSpecialist(
         params = self.get_params(deep=False).items()
         options = {name: value for name, value in params if name not in NOT_IN_CHECKPOINTS}
         options |= build.keywords | {"class": type(self).__name__, "n_latents": self._n_latents}
-        options["device"] = str(self.device)
         return Checkpoints(self.checkpoint_dir, data, options, seed, self._previous())
 
     def _previous(self) -> SpecialistAutoencoder | None:

@@ -45,14 +45,17 @@ SHARED_DOCS = {
         """,
     "device": """
         device : str or torch.device, default="cpu"
-            Device of the training. The fitted networks are on the CPU.
+            Device of the training, such as "cuda"; "auto" is CUDA if available, else the CPU.
+            The fitted networks are on the CPU. Random numbers are the same on all devices, and
+            results differ by rounding errors.
         """,
     "checkpoint_dir": """
         checkpoint_dir : path-like, default=None
             Directory in which the fit is saved while it runs, every 10 seconds at most, in a
             folder of its own. A fit that was killed continues when it is called again with the
             same data, parameters and versions, and one that was finished returns at once; the
-            result is, to the last bit, that of an undisturbed fit on the same machine. It
+            result is, to the last bit, that of an undisturbed fit on the same machine, unless
+            ``device`` has changed. It
             requires an integer ``random_state``, and no ``callbacks``. Nothing is removed:
             remove the directory when you have the result. None saves nothing.
         """,

@@ -386,7 +386,7 @@ class SpecialistAutoencoder(ArrayModule):
             if self.independence_weight > 0 and relevant.shape[1] > 0:
                 pair = relevant, others[0]
                 if len(rows) > KERNEL_ROWS:
-                    drawn = torch.randperm(len(rows), device=rows.device)[:KERNEL_ROWS]
+                    drawn = torch.randperm(len(rows))[:KERNEL_ROWS]
                     pair = relevant[drawn], others[0][drawn]
                 result["dependence"] = kernel_alignment(*pair)
         result["errors"] = self.decode(torch.cat(parts, dim=1)) - rows

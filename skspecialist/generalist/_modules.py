@@ -42,7 +42,7 @@ def module_at_work(owner: nn.Module | None, device: str | None) -> Iterator[str]
     owner : module or None
         Module, None for callables without one.
     device : str or None
-        Device; None is that of the module.
+        Device, or "auto"; None is that of the module.
 
     Yields
     ------
@@ -51,11 +51,11 @@ def module_at_work(owner: nn.Module | None, device: str | None) -> Iterator[str]
     """
     home = None if owner is None else next((t.device for t in _tensors(owner)), None)
     place = device or str(home or "cpu")
-    with _ONE_AT_A_TIME, torch.no_grad(), seeded(0, place, limit_threads=False):
+    with _ONE_AT_A_TIME, torch.no_grad(), seeded(0, place, limit_threads=False) as place:
         if owner is None:
             yield place
             return
-        with _evaluation_mode(owner), _moved(owner, device, home):
+        with _evaluation_mode(owner), _moved(owner, None if device is None else place, home):
             yield place
 
 

@@ -77,7 +77,8 @@ class TorchGeneralist(
     batch_size : int, default=256
         Number of steps in one call of the module. Smaller batches take less memory.
     device : str or torch.device, default=None
-        Device of the module during a call, such as "cuda"; it is moved back afterwards. None
+        Device of the module during a call, such as "cuda"; it is moved back afterwards. "auto"
+        is CUDA if available, else the CPU. None
         leaves it on its device, which saves the moves, and is the only choice for a module
         that is spread over several.
     verbose : int, default=0

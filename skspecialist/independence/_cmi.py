@@ -56,7 +56,7 @@ class CMI(SampledTest):
     learning_rate : float, default=1e-2
         Largest learning rate.
     device : str, default="cpu"
-        Where to train.
+        Device of the training, such as "cuda"; "auto" is CUDA if available, else the CPU.
     n_jobs : int, default=None
         Workers among which tests are shared, as in joblib.
     random_state : int, RandomState instance or None, default=0

@@ -130,7 +130,8 @@ def sequential_scores(
         One array for each block but the first, in double precision.
     """
     scores = []
-    with seeded(seed, device):  # on one thread: more sum in another order, with other last bits
+    # On one thread: more sum in another order, with other last bits.
+    with seeded(seed, device) as device:
         widths = tuple(getattr(blocks[0], name).shape[-1] for name in "xyz")
         critic = Critic(widths, n_hidden)
         for k in range(1, len(blocks)):

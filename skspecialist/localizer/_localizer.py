@@ -102,7 +102,8 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
     callbacks : list or None, default=None
         Callbacks of skorch.
     device : str or torch.device, default="cpu"
-        Device of the training; predictions are made on the CPU.
+        Device of the training, such as "cuda"; "auto" is CUDA if available, else the CPU.
+        Predictions are made on the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and folds.
     verbose : int, default=0

@@ -203,7 +203,7 @@ def top_k_mean(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     counts = (present.sum(dim=-1) * TOP_SHARE).ceil()
     most = max(1, math.ceil(present.shape[-1] * TOP_SHARE))
     largest = logits.masked_fill(present == 0, -torch.inf).topk(most, dim=-1).values
-    counted = torch.arange(most) < counts[..., None]
+    counted = torch.arange(most, device=logits.device) < counts[..., None]
     return largest.masked_fill(~counted, 0.0).sum(dim=-1) / counts
 
 

@@ -173,7 +173,7 @@ def snapshot(net: SpecialistNet, *, finished: bool) -> dict[str, Any]:
         "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
         "n_steps": net.n_steps_,
         "travel": net.travel_,
-        "random": _random_states(net.device),
+        "random": torch.get_rng_state(),
     }
     if not finished:
         callbacks = dict(net.callbacks_)
@@ -206,9 +206,7 @@ def restore(net: SpecialistNet, state: dict[str, Any]) -> bool:
         callbacks["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
         if "early_stopping" in state:
             vars(callbacks["early_stopping"]).update(state["early_stopping"])
-    torch.set_rng_state(state["random"]["cpu"])
-    if "cuda" in state["random"]:
-        torch.cuda.set_rng_state(state["random"]["cuda"], net.device)
+    torch.set_rng_state(state["random"])
     return bool(state["finished"])
 
 
@@ -232,13 +230,6 @@ def fingerprint(
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(once.detach().cpu().contiguous().numpy())
     return digest.hexdigest()
-
-
-def _random_states(device: str) -> dict[str, torch.Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if torch.device(device).type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
 
 
 def _plain(value: Any) -> Any:

@@ -165,7 +165,8 @@ class Encoders(ArrayModule):
         if self.layers is None:
             return X[:, : self.n_latents].expand(self.n_groups, -1, -1)
         if self.training and self.noise.any():
-            X = X + self.noise * torch.randn_like(X)
+            # Random numbers are those of the CPU, so that they are the same on all devices.
+            X = X + self.noise * torch.randn(X.shape, dtype=X.dtype).to(X.device)
         raw = self.layers(X)
         if self.training and self.n_latents:
             # As batch normalization without scale and shift: of the batch in training, of

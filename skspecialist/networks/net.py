@@ -310,13 +310,13 @@ class ClosedForm:
             self._backward_encoders(gradient, latents)
         return loss, outputs.transpose(1, 2).flatten(2)[..., heads.outputs]
 
-    def _buffer(self, name: str, *shape: int) -> torch.Tensor:
-        """Return memory of this shape, the same at each call."""
+    def _buffer(self, name: str, *shape: int, device: str | None = None) -> torch.Tensor:
+        """Return memory of this shape, the same at each call; by default on the module's device."""
         found = self._buffers.get((name, shape))
         if found is None:
             like = self.module.mask
             found = self._buffers[name, shape] = torch.empty(
-                shape, dtype=like.dtype, device=like.device
+                shape, dtype=like.dtype, device=device or like.device
             )
         return found
 
@@ -326,7 +326,8 @@ class ClosedForm:
         if not self.layers:
             return rows[:, : encoders.n_latents].expand(n_groups, -1, -1)
         if self.has_noise:
-            draws = self._buffer("noise", *rows.shape).normal_()
+            # Random numbers are those of the CPU, so that they are the same on all devices.
+            draws = self._buffer("noise", *rows.shape, device="cpu").normal_().to(rows.device)
             hidden = torch.mul(
                 encoders.noise, draws, out=self._buffer("rows", n_groups, *rows.shape)
             )

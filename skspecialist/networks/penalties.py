@@ -201,7 +201,7 @@ class HardConcrete(BasePenalty):
         logits = SPEED * logits
         if sample:
             # Equation 10 of the reference: s = sigmoid((logit(u) + log alpha) / temperature).
-            noise = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
+            noise = torch.rand(logits.shape).to(logits).clamp(1e-6, 1 - 1e-6)
             logits = (noise.logit() + logits) / self.temperature
         return (logits.sigmoid() * (high - low) + low).clamp(0, 1)
 

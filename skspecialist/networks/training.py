@@ -55,24 +55,43 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(usual)
 
 
-@contextmanager
-def seeded(seed: int, device: str, *, limit_threads: bool = True) -> Iterator[None]:
-    """Seed torch, and restore its global generators afterwards; by default on one thread.
+def resolve_device(device: str | torch.device) -> str:
+    """Return the name of a device that exists; "auto" is CUDA if available, else the CPU.
 
     Raises
     ------
     ValueError
         If the device does not exist.
     """
+    name = str(device)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=name)
     except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"device={device!r} is not available: {error}") from error
-    devices = range(torch.cuda.device_count()) if torch.device(device).type == "cuda" else []
+        raise ValueError(f"device={name!r} is not available: {error}") from error
+    return name
+
+
+@contextmanager
+def seeded(seed: int, device: str | torch.device, *, limit_threads: bool = True) -> Iterator[str]:
+    """Seed torch, and restore its global generators afterwards; by default on one thread.
+
+    Yields
+    ------
+    device : str
+        Name of the device, see :func:`resolve_device`.
+    """
+    name = resolve_device(device)
+    has_own_generator = torch.device(name).type == "cuda"
+    devices = range(torch.cuda.device_count()) if has_own_generator else []
     limit = one_thread() if limit_threads else nullcontext()
     with _GENERATOR_LOCK, limit, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+        # Not torch.manual_seed, which would change the generators of all devices.
+        torch.default_generator.manual_seed(seed)
+        if has_own_generator:
+            torch.cuda.manual_seed_all(seed)
+        yield name
 
 
 @dataclass
@@ -90,6 +109,7 @@ class StepData(Dataset):
         return len(self.X)
 
     def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        index = index.to(self.X.device)
         truth = {
             "targets": self.targets[index],
             "weights": self.weights[index],
@@ -155,6 +175,16 @@ class StepData(Dataset):
     def take(self, index: torch.Tensor) -> StepData:
         """Return some of the samples."""
         return StepData(**{name: tensor[index] for name, tensor in vars(self).items()})
+
+    def to(self, device: str) -> StepData:
+        """Return the samples on a device; weights that samples share stay shared."""
+        if device == str(self.X.device):
+            return self
+        n, moved = len(self), {}
+        for name, tensor in vars(self).items():
+            once = tensor[:1] if tensor.stride(0) == 0 else tensor
+            moved[name] = once.to(device).expand(n, *tensor.shape[1:])
+        return StepData(**moved)
 
     @property
     def rows(self) -> torch.Tensor:
@@ -242,7 +272,7 @@ def train_net(
     callbacks : sequence of (str, callback), default=()
         Further callbacks, called last.
     device : str, default="cpu"
-        Device of the training.
+        Device of the training; random numbers are those of the CPU.
     verbose : int, default=0
         Whether skorch prints a line per epoch.
     warmup : float, default=0.0
@@ -263,6 +293,9 @@ def train_net(
         If a callback monitors a value that is not recorded.
     """
     n_steps = max_epochs * n_batches(len(data), batch_size)
+    device = resolve_device(device)
+    # Once, instead of batch by batch.
+    data, valid = data.to(device), None if valid is None else valid.to(device)
     # Torch's schedule is not defined for less than 6 steps with the rise below.
     schedule = LRScheduler(
         OneCycleLR,
