@@ -102,6 +102,7 @@ SLOW_INSTANCES = [
     TorchGeneralist(nn.Sequential(nn.Tanh(), nn.Softsign()), layers="0", batch_size=7),
     RelativeRepresentation(5, selection="farthest", random_state=0),
     SpaceAligner("affine"),
+    SpaceAligner("lambda"),
     FeatureGroupRanker(method="shapley", n_groups=1, cv=3, max_permutations=4, random_state=0),
     SelTaskBaseline(n_iter=40, random_state=0),
 ]

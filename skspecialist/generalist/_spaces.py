@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import orthogonal_procrustes
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import pairwise_distances
@@ -32,6 +34,8 @@ __all__ = ["RelativeRepresentation", "SpaceAligner"]
 
 # Shares of the sum of squares of the centered features.
 PENALTIES = np.logspace(-8, 0, 17)
+# Of the penalty of "lambda": a hundredth from its bound it is off or on for the most part.
+STEEPNESS = 100.0
 
 
 class SpaceAligner(
@@ -45,11 +49,16 @@ class SpaceAligner(
 
     Parameters
     ----------
-    method : {"orthogonal", "affine"}, default="orthogonal"
+    method : {"orthogonal", "affine", "lambda"}, default="orthogonal"
         "orthogonal" is a shift, a scale and the rotation or reflection of least squared error,
         after the smaller space is filled up with zeros [2]_: it keeps angles, and needs few
         samples. "affine" is a ridge regression, whose penalty has the least leave-one-out
-        error: it adapts to maps that are not rotations, with more samples.
+        error: it adapts to maps that are not rotations, with more samples. "lambda" lies between
+        them: an affine map whose matrix W, but for the scale, is near a rotation,
+        :math:`\|W W' - I\|_F \le \lambda` [4]_.
+    max_deviation : float, default=None
+        Of "lambda" the bound :math:`\lambda / \sqrt{n}` with n features. None is 0.5, which for 512
+        features are the 12 of [4]_.
 
     Attributes
     ----------
@@ -60,9 +69,10 @@ class SpaceAligner(
     target_mean_ : ndarray of shape (n_features_out,), float64
         Mean of the second.
     rotation_ : ndarray of shape (n, n), float64, or None
-        Of "orthogonal" the orthogonal matrix, n the larger number of features.
+        Of "orthogonal" the orthogonal matrix, of "lambda" the one near it, n the larger number of
+        features.
     scale_ : float or None
-        Of "orthogonal" the scale.
+        Of "orthogonal" and "lambda" the scale.
     n_features_in_ : int
         Number of features of the first representation.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -81,6 +91,8 @@ class SpaceAligner(
        via semantic alignment, NeurIPS 2023.
     .. [3] Schönemann, A generalized solution of the orthogonal Procrustes problem,
        Psychometrika 31, 1966.
+    .. [4] Ricci, Biondi, Pernici, Patras and Del Bimbo, Lambda-orthogonality regularization for
+       compatible representation learning, NeurIPS 2025.
 
     Examples
     --------
@@ -95,10 +107,14 @@ class SpaceAligner(
     True
     """
 
-    _parameter_constraints: dict = {"method": [StrOptions({"orthogonal", "affine"})]}
+    _parameter_constraints: dict = {
+        "method": [StrOptions({"orthogonal", "affine", "lambda"})],
+        "max_deviation": [Interval(Real, 0, None, closed="left"), None],
+    }
 
-    def __init__(self, method: str = "orthogonal") -> None:
+    def __init__(self, method: str = "orthogonal", *, max_deviation: float | None = None) -> None:
         self.method = method
+        self.max_deviation = max_deviation
 
     @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
@@ -121,9 +137,13 @@ class SpaceAligner(
         Raises
         ------
         ValueError
-            If there are fewer than two samples, NaN or infinite values, or the numbers of samples
-            differ.
+            If there are fewer than two samples, NaN or infinite values, the numbers of samples
+            differ, or ``max_deviation`` is given with another method.
         """
+        if self.max_deviation is not None and self.method != "lambda":
+            raise ValueError(
+                f"max_deviation={self.max_deviation} is of method='lambda', got {self.method!r}."
+            )
         if y is None:
             raise ValueError("SpaceAligner requires y to be passed, but the target y is None.")
         X = validate_steps(self, X, ensure_min_samples=2)
@@ -147,6 +167,16 @@ class SpaceAligner(
         self.rotation_, total = orthogonal_procrustes(*filled)
         # The scale of least squared error, given the rotation: trace(R' X' Y) / trace(X' X).
         self.scale_ = float(total / max((source**2).sum(), np.finfo(float).tiny))
+        if self.method == "lambda" and self.scale_ > 0:
+            # Both in units of the target, where a rotation keeps the size of the samples.
+            self.scale_ = float(np.linalg.norm(target) / np.linalg.norm(source))
+            unit = np.linalg.norm(target) / np.sqrt(target.size) / self.scale_
+            self.rotation_ = _near_rotation(
+                filled[0] / unit,
+                filled[1] / (unit * self.scale_),
+                self.rotation_,
+                (0.5 if self.max_deviation is None else self.max_deviation) * np.sqrt(n),
+            )
         coef = self.scale_ * self.rotation_[: source.shape[1], : target.shape[1]]
         self.coef_ = np.where(_varies(target), coef, 0.0)
         return self
@@ -203,6 +233,28 @@ class SpaceAligner(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _near_rotation(
+    source: np.ndarray, target: np.ndarray, rotation: np.ndarray, bound: float
+) -> np.ndarray:
+    """Return the matrix of least squared error near a rotation, where the search begins."""
+    gram, cross = source.T @ source / target.size, source.T @ target / target.size
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        # Mean squared error and equation (6) of [4]: s(a (r - lambda)) r for the distance r from
+        # orthogonality. The logistic function s switches the penalty on at lambda.
+        W = flat.reshape(rotation.shape)
+        error, slope = np.sum(W * (gram @ W - 2 * cross)), 2 * (gram @ W - cross)
+        apart = W @ W.T - np.eye(len(W))
+        r = np.linalg.norm(apart)
+        switch = expit(STEEPNESS * (r - bound))
+        weight = switch + STEEPNESS * switch * (1 - switch) * r
+        slope += weight * 2 * apart @ W / max(r, np.finfo(float).tiny)
+        return error + switch * r, slope.ravel()
+
+    found = minimize(loss, rotation.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return found.x.reshape(rotation.shape)
 
 
 def _varies(target: np.ndarray) -> np.ndarray:

@@ -29,7 +29,13 @@ from .._data.validation import (
 from ..generalist._spaces import RelativeRepresentation, SpaceAligner
 from ._recovery import block_r2
 
-__all__ = ["intrinsic_dimension", "specialization_score", "spectral_entropy", "stitching_score"]
+__all__ = [
+    "diversity_score",
+    "intrinsic_dimension",
+    "specialization_score",
+    "spectral_entropy",
+    "stitching_score",
+]
 
 # Share of the largest ratios that the fit leaves out, as the paper does.
 DISCARDED = 0.1
@@ -182,6 +188,74 @@ def spectral_entropy(X: ArrayLike, *, sigma: float = 10.0, t: int = 1) -> float:
     root = np.sqrt(kernel.sum(axis=1))
     powers = np.abs(np.linalg.eigvalsh(kernel / np.outer(root, root))) ** t
     return float(entr(powers / powers.sum()).sum() / np.log(2))
+
+
+def diversity_score(weights: ArrayLike) -> Bunch:
+    r"""Return how diverse a population of specialists is, and how specialized its members are.
+
+    Each member m, such as a task, has a distribution p(x | m) over characteristics x, such as
+    latents or solutions. Diversity is the entropy of the mean distribution, and specialization the
+    negative mean entropy of the members [1]_:
+
+    .. math:: D = H(X), \qquad S = -H(X \mid M), \qquad D + S = I(X; M).
+
+    Copies of a specialist are specialized and not diverse, generalists are diverse and not
+    specialized, and different specialists are both.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_members, n_characteristics)
+        Probabilities, counts or weights, at least 0, such as a fitted encoder's ``mask_``. Each row
+        is divided by its sum.
+
+    Returns
+    -------
+    scores : :class:`~sklearn.utils.Bunch`
+        diversity : float
+            From 0 to the logarithm of the number of characteristics, in nats.
+        specialization : float
+            From minus that logarithm to 0.
+        mutual_information : float
+            Their sum, at least 0: information of a characteristic on its member.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or the weights of a member are all 0.
+
+    See Also
+    --------
+    specialization_score : Specialization of latents in known relevant sources.
+    mask_overlap : Number of latents that several tasks share.
+
+    References
+    ----------
+    .. [1] Charakorn, Manoonpong and Dilokthanakul, Diversity is not all you need: training a
+       robust cooperative agent needs specialist partners, NeurIPS 2024, equations (8) and (9).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skspecialist.metrics import diversity_score
+    >>> specialists, generalists = diversity_score(np.eye(4)), diversity_score(np.ones((3, 4)))
+    >>> round(specialists.diversity, 2), round(specialists.specialization, 2)
+    (1.39, 0.0)
+    >>> round(generalists.diversity, 2), round(generalists.specialization, 2)
+    (1.39, -1.39)
+    """
+    distributions = check_numbers(weights, "weights", ensure_non_negative=True)
+    largest = distributions.max(axis=1, keepdims=True)
+    if not largest.all():
+        raise ValueError(f"weights of row {int(largest.argmin())} are all 0.")
+    distributions = distributions / largest  # sums of huge numbers would overflow
+    distributions /= distributions.sum(axis=1, keepdims=True)
+    diversity = float(entr(distributions.mean(axis=0)).sum())
+    specialization = 0.0 - float(entr(distributions).sum(axis=1).mean())
+    return Bunch(
+        diversity=diversity,
+        specialization=specialization,
+        mutual_information=max(diversity + specialization, 0.0),
+    )
 
 
 def _check(X: ArrayLike) -> np.ndarray:

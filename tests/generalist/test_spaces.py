@@ -52,7 +52,7 @@ def test_wrong_anchors_are_refused(anchors):
         assert RelativeRepresentation(81).fit(OLD)._n_features_out == 80
 
 
-@pytest.mark.parametrize("method", ["orthogonal", "affine"])
+@pytest.mark.parametrize("method", ["orthogonal", "affine", "lambda"])
 def test_alignment_recovers_the_map_both_ways(method):
     up, down = SpaceAligner(method).fit(OLD[:40], NEW[:40]), SpaceAligner(method).fit(NEW, OLD)
     assert_allclose(up.transform(OLD), NEW, atol=1e-5)
@@ -68,6 +68,22 @@ def test_orthogonal_alignment_is_procrustes():
     for scale in (0.99, 1.01):  # the scale is that of least squared error
         worse = (OLD - OLD.mean(axis=0)) @ (scale * aligner.coef_) + other.mean(axis=0)
         assert np.sum((worse - other) ** 2) > np.sum((aligner.transform(OLD) - other) ** 2)
+
+
+def test_lambda_lies_between_a_rotation_and_an_affine_map():
+    other = OLD @ (ROTATION[:4, :4] * [0.3, 0.5, 1, 2]) + 0.1 * RNG.normal(size=OLD.shape)
+    errors, apart = [], []
+    for bound in (0.0, 0.1, 0.3, 0.5, 9.0):
+        aligner = SpaceAligner("lambda", max_deviation=bound).fit(OLD, other)
+        errors.append(np.mean((aligner.transform(OLD) - other) ** 2))
+        apart.append(np.linalg.norm(aligner.rotation_ @ aligner.rotation_.T - np.eye(4)) / 2)
+    # The paper reports a deviation of 12.05 at lambda = 12: the bound is used up.
+    assert_allclose(apart[:4], [0.0, 0.1, 0.3, 0.5], atol=0.05)
+    assert (np.diff(errors) < 0).all()
+    affine = SpaceAligner("affine").fit(OLD, other).transform(OLD)
+    assert_allclose(errors[-1], np.mean((affine - other) ** 2), rtol=1e-2)
+    with pytest.raises(ValueError, match="max_deviation=1"):
+        SpaceAligner(max_deviation=1).fit(OLD, other)
 
 
 AMOUNT = OLD[:, 0] + 0.1 * RNG.normal(size=80)

@@ -5,7 +5,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics.pairwise import rbf_kernel
 
-from skspecialist.metrics import intrinsic_dimension, mask_overlap, spectral_entropy
+from skspecialist.metrics import (
+    diversity_score,
+    intrinsic_dimension,
+    mask_overlap,
+    spectral_entropy,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -24,6 +29,22 @@ def test_overlap_of_a_planted_mask():
     assert_array_equal(overlap.shared | overlap.unused, ~overlap.exclusive.any(axis=0))
     assert_allclose(overlap.jaccard, [[1, 2 / 3, 1 / 4], [2 / 3, 1, 1 / 3], [1 / 4, 1 / 3, 1]])
     assert_array_equal(mask_overlap(np.zeros((2, 3))).jaccard, np.ones((2, 2)))
+
+
+def test_diversity_and_specialization_of_planted_families():
+    # Six kinds of specialists with three members each: D = 1.79 and S = -0.01 in table 1 of the
+    # paper, whose members choose another recipe now and then.
+    specialists = np.repeat(np.eye(6), 3, axis=0)
+    assert_allclose(list(diversity_score(5 * specialists).values()), [1.79, 0, 1.79], atol=0.01)
+    blurred = [diversity_score(specialists + share) for share in (0, 0.01, 0.1, 1, 100)]
+    assert_allclose([scores.diversity for scores in blurred], np.log(6))
+    assert (np.diff([scores.specialization for scores in blurred]) < 0).all()
+    assert_allclose(blurred[-1].specialization, -np.log(6), atol=1e-3)
+    fewer = [diversity_score(np.eye(6)[np.arange(6) % kinds]) for kinds in range(1, 7)]
+    assert (np.diff([scores.diversity for scores in fewer]) > 0).all()
+    assert_allclose([scores.specialization for scores in fewer], 0)
+    with pytest.raises(ValueError, match="row 1"):
+        diversity_score([[1, 0], [0, 0]])
 
 
 @pytest.mark.parametrize("method", ["two_nn", "mle"])
