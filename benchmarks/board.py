@@ -25,7 +25,7 @@ import torch
 from board_data import DATASETS, TABLES, public_table
 from board_methods import ALWAYS, CHANCE, GENERALIST, METHODS, OURS, RANDOM, TRUTH, describe
 from report import Report, command_line
-from scipy.stats import sem
+from scipy.stats import friedmanchisquare, sem
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
@@ -288,6 +288,32 @@ def draw_panel(ax, data, cells):
     ax.set_title(data, fontsize=10)
 
 
+def compare_ranks(report, scores, path):
+    """Report Friedman's test of equal ranks, and save mean ranks with critical differences.
+
+    Data sets are the rows of ``scores``, methods the columns. Methods joined by a bar do not
+    differ by Nemenyi's test at the level of .05 (Demsar, JMLR 2006).
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import scikit_posthocs
+
+    pvalue = friedmanchisquare(*scores.to_numpy().T).pvalue
+    report.line(f"Friedman's test of equal ranks over {len(scores)} data sets: p = {pvalue:.2g}")
+    ranks = scores.rank(axis=1, ascending=False).mean()
+    differ = scikit_posthocs.posthoc_nemenyi_friedman(scores.reset_index(drop=True))
+    for name in ranks.sort_values().index:
+        alike = [other for other in ranks.index if other != name and differ.loc[name, other] > 0.05]
+        report.line(f"  {name}: mean rank {ranks[name]:.2f}; as {', '.join(alike) or 'no other'}")
+    figure, ax = plt.subplots(figsize=(8, 0.8 + 0.2 * len(ranks)))
+    scikit_posthocs.critical_difference_diagram(ranks, differ, ax=ax, text_h_margin=0.1)
+    ax.set_title(f"mean rank over {len(scores)} data sets (1 is best)", fontsize=10)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
 # Public tables
 
 
@@ -367,6 +393,8 @@ def compare_on_tables(options):
     ours = rows[rows["method"] == OURS]
     for cell in ours[ours["gain"] < -ours["gain_se"]].itertuples():
         report.line(f"  {cell.data}, fold {cell.fold}: {cell.gain:.4f} (SE {cell.gain_se:.4f})")
+    scores = rows.pivot_table(index="data", columns="method", values="score")
+    compare_ranks(report, scores, options.output / "board_tables.png")
     report.save()
 
 
@@ -436,6 +464,9 @@ def main():
     if not options.tiny:
         summarize(report, rows)
         draw_figure(rows, store.path.with_suffix(".png"))
+        scores = rows.pivot_table(index="data", columns="method", values="score").dropna(axis=1)
+        scores = scores.drop(columns=[ALWAYS, CHANCE, RANDOM, TRUTH], errors="ignore")
+        compare_ranks(report, scores, options.output / "board_ranks.png")
     report.save()
 
 
