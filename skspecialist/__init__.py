@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
+    from .pipeline._router import SpecialistRouter
 
 __version__ = "0.1.0.dev0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "SpecialistClassifier",
     "SpecialistPipeline",
     "SpecialistRegressor",
+    "SpecialistRouter",
     "TaskLocalizer",
     "TaskStructureIdentifier",
     "TorchGeneralist",
@@ -53,6 +55,7 @@ _LAZY = {
     "SpecialistClassifier": "pipeline",
     "SpecialistPipeline": "pipeline",
     "SpecialistRegressor": "pipeline",
+    "SpecialistRouter": "pipeline",
     "TaskLocalizer": "localizer",
     "TorchGeneralist": "generalist",
 }

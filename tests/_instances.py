@@ -15,6 +15,7 @@ from skspecialist import (
     SpecialistClassifier,
     SpecialistPipeline,
     SpecialistRegressor,
+    SpecialistRouter,
     TaskLocalizer,
     TaskStructureIdentifier,
     TorchGeneralist,
@@ -50,6 +51,7 @@ INSTANCES = [
         encoder=SINGLE, estimator=LogisticRegression(), strategy="specialist", random_state=0
     ),
     SpecialistRegressor(encoder=SINGLE, estimator=Ridge(), strategy="specialist", random_state=0),
+    SpecialistRouter([("a", Ridge()), ("b", Ridge())], random_state=0),
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
     FeatureGroupRanker(cv=3, random_state=0),
@@ -70,6 +72,13 @@ BASELINES = [
 
 # Other settings, and combinations of candidates: these take minutes.
 SLOW_INSTANCES = [
+    SpecialistRouter(
+        [("a", LogisticRegression()), ("b", LogisticRegression())],
+        gate="prototype",
+        top_k=1,
+        balance=0.5,
+        random_state=0,
+    ),
     TaskStructureIdentifier(criterion="collider", segment_steps="last"),
     SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
     TaskStructureIdentifier(criterion=Collider(aggregation="any"), correction="none"),

@@ -4,6 +4,7 @@ from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
 from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
+from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -14,6 +15,7 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
 
 
 __all__ = [
+    "BaseComposition",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",

@@ -37,6 +37,7 @@ __all__ = [
     "other_environments",
     "read_sequences",
     "split_sequences",
+    "stratified_folds",
     "varied_tasks",
     "weigh_classes",
 ]
@@ -332,10 +333,10 @@ def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
     if not labels:
         folds = KFold if data.groups is None else GroupKFold
         return folds(cv, shuffle=True, random_state=seed)
-    return _stratified_folds(int(cv), labels, data.groups, np.random.RandomState(seed))
+    return stratified_folds(int(cv), labels, data.groups, np.random.RandomState(seed))
 
 
-def _stratified_folds(
+def stratified_folds(
     cv: int, labels: list[np.ndarray], groups: np.ndarray | None, rng: np.random.RandomState
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return folds with about the same frequencies of the classes of several tasks.
