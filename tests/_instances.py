@@ -27,6 +27,7 @@ from skspecialist.baselines import (
     GroupLassoBaseline,
     HMMBaseline,
     SelTaskBaseline,
+    SparseAutoencoder,
 )
 from skspecialist.structure import Collider
 
@@ -68,6 +69,7 @@ BASELINES = [
     SelTaskBaseline(1, n_components=2, n_iter=10, random_state=0),
     HMMBaseline(n_init=1, random_state=0),
     ChangePointBaseline(),
+    SparseAutoencoder(4, n_nonzero_coefs=1, max_epochs=1, random_state=0),
 ]
 
 # Other settings, and combinations of candidates: these take minutes.
@@ -114,4 +116,6 @@ SLOW_INSTANCES = [
     SpaceAligner("lambda"),
     FeatureGroupRanker(method="shapley", n_groups=1, cv=3, max_permutations=4, random_state=0),
     SelTaskBaseline(n_iter=40, random_state=0),
+    SparseAutoencoder(activation="relu", max_epochs=1, random_state=0),
+    SparseAutoencoder(activation="matching_pursuit", max_epochs=1, random_state=0),
 ]
