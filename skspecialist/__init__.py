@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
     from .pipeline._router import SpecialistRouter
+    from .structure._stream import OnlineTaskSegmenter
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "FeatureGroupRanker",
     "NuisanceRemover",
+    "OnlineTaskSegmenter",
     "RelativeRepresentation",
     "SpaceAligner",
     "SparseMultiTaskSelector",
@@ -46,6 +48,7 @@ __all__ = [
 _LAZY = {
     "FeatureGroupRanker": "generalist",
     "NuisanceRemover": "encoder",
+    "OnlineTaskSegmenter": "structure._stream",
     "RelativeRepresentation": "generalist",
     "SpaceAligner": "generalist",
     "SparseMultiTaskSelector": "encoder",

@@ -6,6 +6,7 @@ from torch import nn
 from skspecialist import (
     FeatureGroupRanker,
     NuisanceRemover,
+    OnlineTaskSegmenter,
     RelativeRepresentation,
     SpaceAligner,
     SparseMultiTaskSelector,
@@ -57,6 +58,7 @@ INSTANCES = [
     TorchGeneralist(nn.Identity()),
     FeatureGroupRanker(cv=3, random_state=0),
     NuisanceRemover(),
+    OnlineTaskSegmenter(3),
     RelativeRepresentation(5, metric=["cosine", "euclidean"], random_state=0),
     SpaceAligner(),
     CCABaseline(),

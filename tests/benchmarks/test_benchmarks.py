@@ -41,6 +41,7 @@ SLOW = {
     "shift",
     "spaces",
     "specialize",
+    "stream",
     "structure_levels",
     "sweeps",
     "within_sequence",
