@@ -44,6 +44,7 @@ from ._representation import Representation, Stage, features_of
 from ._sequences import (
     LabeledSequences,
     Split,
+    in_blocks,
     merge_sequences,
     read_sequences,
     split_sequences,
@@ -271,9 +272,11 @@ class BaseSpecialist(
             Latents, or generalist, at the steps of the specialized tasks; all of the
             generalist if one of the tasks is predicted from it.
         """
-        X = self._validate(X)
-        features = features_of(X)(self._representation)
-        return features[:, self._kept].astype(X.dtype, copy=False)
+        parts = []
+        for block in map(self._validate, in_blocks(X)):
+            features = features_of(block)(self._representation)
+            parts.append(features[:, self._kept].astype(block.dtype, copy=False))
+        return np.concatenate(parts)
 
     def predict(self, X: ArrayLike) -> Any:
         """Predict every task.
@@ -289,8 +292,7 @@ class BaseSpecialist(
             Predictions, in the form of the ``y`` of :meth:`fit`: a table with the types of its
             columns, or an array, of dtype object for continuous tasks beside class labels.
         """
-        features = features_of(self._validate(X))
-        return self.tasks_.join([model.predict(features) for model in self._models], X)
+        return self.tasks_.join(self._of_models("predict", X), X)
 
     @available_if(lambda self: self.task_types != "amount")
     def predict_proba(self, X: ArrayLike) -> Any:
@@ -312,11 +314,10 @@ class BaseSpecialist(
         ValueError
             If a task is continuous.
         """
-        X = self._validate(X)
+        check_is_fitted(self)
         if amounts := [t.name for t in self.tasks_.tasks if not t.is_classification]:
             raise ValueError(f"{amounts} are continuous: use SpecialistClassifier for the labels.")
-        features = features_of(X)
-        probabilities = [model.scores(features) for model in self._models]
+        probabilities = self._of_models("scores", X)
         return probabilities[0] if self.tasks_.is_1d else probabilities
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -353,6 +354,14 @@ class BaseSpecialist(
         """
         check_is_fitted(self)
         return self._representation.feature_names()[self._kept]
+
+    def _of_models(self, method: str, X: ArrayLike) -> list[np.ndarray]:
+        """Return the results of a method of each model."""
+        blocks = [
+            [getattr(model, method)(features) for model in self._models]
+            for features in map(features_of, map(self._validate, in_blocks(X)))
+        ]
+        return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
 
     def _validate(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)

@@ -27,11 +27,13 @@ from .._data.validation import (
 )
 from .._data.weights import merge_samples, validate_sample_weight
 from ..exceptions import warn
+from ..structure._segments import is_dask
 
 __all__ = [
     "LabeledSequences",
     "Split",
     "States",
+    "in_blocks",
     "merge_sequences",
     "observed_rows",
     "other_environments",
@@ -45,6 +47,8 @@ __all__ = [
 # Draws of a random split, until no class is missing where it is needed. A class of two
 # sequences is missed by a part of one half with probability 1 / 4, hence 25 times with 1e-15.
 MAX_DRAWS = 25
+# Numbers of the sequences that are predicted at a time: a copy in double precision is 64 MiB.
+BLOCK = 2**23
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,17 @@ def read_sequences(
                 "strategy='generalist'."
             )
     return X
+
+
+def in_blocks(X: Any) -> Iterator[Any]:
+    """Yield arrays, in memory, on disk or of Dask, some sequences at a time; others as they are."""
+    if not isinstance(X, np.ndarray) and not is_dask(X):
+        yield X
+        return
+    n_rows = max(1, BLOCK // max(1, int(np.prod(X.shape[1:]))))
+    for start in range(0, max(1, len(X)) if X.ndim else 1, n_rows):
+        block = X[start : start + n_rows] if X.ndim else X
+        yield block.compute() if is_dask(X) else block
 
 
 def weigh_classes(class_weight: Any, y: Any, sample_weight: Any) -> np.ndarray:
