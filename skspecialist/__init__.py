@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .encoder._nuisance import NuisanceRemover
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
     from .generalist._ranker import FeatureGroupRanker
+    from .generalist._reduction import SufficientReduction
     from .generalist._spaces import RelativeRepresentation, SpaceAligner
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
@@ -36,6 +37,7 @@ __all__ = [
     "SpecialistPipeline",
     "SpecialistRegressor",
     "SpecialistRouter",
+    "SufficientReduction",
     "TaskLocalizer",
     "TaskStructureIdentifier",
     "TorchGeneralist",
@@ -59,6 +61,7 @@ _LAZY = {
     "SpecialistPipeline": "pipeline",
     "SpecialistRegressor": "pipeline",
     "SpecialistRouter": "pipeline",
+    "SufficientReduction": "generalist",
     "TaskLocalizer": "localizer",
     "TorchGeneralist": "generalist",
 }

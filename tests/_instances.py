@@ -17,6 +17,7 @@ from skspecialist import (
     SpecialistPipeline,
     SpecialistRegressor,
     SpecialistRouter,
+    SufficientReduction,
     TaskLocalizer,
     TaskStructureIdentifier,
     TorchGeneralist,
@@ -61,6 +62,7 @@ INSTANCES = [
     OnlineTaskSegmenter(3),
     RelativeRepresentation(5, metric=["cosine", "euclidean"], random_state=0),
     SpaceAligner(),
+    SufficientReduction(1, method="wire"),
     CCABaseline(),
 ]
 
@@ -116,6 +118,7 @@ SLOW_INSTANCES = [
     RelativeRepresentation(5, selection="farthest", random_state=0),
     SpaceAligner("affine"),
     SpaceAligner("lambda"),
+    SufficientReduction(method="cumulative", random_state=0),
     FeatureGroupRanker(method="shapley", n_groups=1, cv=3, max_permutations=4, random_state=0),
     SelTaskBaseline(n_iter=40, random_state=0),
     SparseAutoencoder(activation="relu", max_epochs=1, random_state=0),

@@ -10,7 +10,9 @@ from sklearn.preprocessing import KernelCenterer, SplineTransformer
 
 __all__ = [
     "RidgeSmoother",
+    "ball_kernel",
     "centered_kernel",
+    "check_distances",
     "fourier_features",
     "least_gcv_strength",
     "median_distance",
@@ -73,6 +75,40 @@ def centered_kernel(columns: np.ndarray, width: float | None) -> np.ndarray:
     width = median_distance(columns) if width is None else width
     kernel = rbf_kernel(columns, gamma=1 / (2 * width**2))
     return KernelCenterer().fit_transform(kernel)
+
+
+def check_distances(distances: np.ndarray, argument: str, n_samples: int) -> np.ndarray:
+    """Return a matrix of distances, which must be symmetric and zero on its diagonal."""
+    if distances.shape != (n_samples, n_samples):
+        raise ValueError(
+            f"metric='precomputed' needs {argument} with the distances of all {n_samples} samples, "
+            f"got shape {distances.shape}."
+        )
+    tolerance = 1e-6 * np.abs(distances).max()  # distances of float32
+    if (
+        distances.min() < 0
+        or np.abs(np.diag(distances)).max() > tolerance
+        or np.abs(distances - distances.T).max() > tolerance
+    ):
+        raise ValueError(
+            f"{argument} must be distances: at least 0, symmetric, and 0 on the diagonal."
+        )
+    return distances
+
+
+def ball_kernel(distances: np.ndarray) -> np.ndarray:
+    """Return the mean product of two samples' indicators of balls, centered in feature space.
+
+    The balls are around each sample, with each sample on their border. Of the ball around i
+    through j, k and l are both part if d(i, j) is at least d(i, k) and d(i, l): the number of
+    such j is the lesser of those for k and for l.
+    """
+    n = len(distances)
+    kernel = np.zeros((n, n))
+    for row in distances:
+        n_around = (n - np.searchsorted(np.sort(row), row)).astype(np.uint32)
+        kernel += np.minimum.outer(n_around, n_around)
+    return KernelCenterer().fit_transform(kernel / n**2)
 
 
 def fourier_features(

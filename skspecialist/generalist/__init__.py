@@ -3,9 +3,16 @@
 from typing import Any
 
 from ._ranker import FeatureGroupRanker
+from ._reduction import SufficientReduction
 from ._spaces import RelativeRepresentation, SpaceAligner
 
-__all__ = ["FeatureGroupRanker", "RelativeRepresentation", "SpaceAligner", "TorchGeneralist"]
+__all__ = [
+    "FeatureGroupRanker",
+    "RelativeRepresentation",
+    "SpaceAligner",
+    "SufficientReduction",
+    "TorchGeneralist",
+]
 
 
 def __getattr__(name: str) -> Any:

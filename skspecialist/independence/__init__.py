@@ -2,6 +2,7 @@
 
 from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ._cmi import CMI
+from ._frechet import FrechetCovariance
 from ._gaussian import FisherZ, Wilks
 from ._gcm import GCM
 from ._kci import KCI
@@ -18,6 +19,7 @@ __all__ = [
     "RCIT",
     "BaseIndependenceTest",
     "FisherZ",
+    "FrechetCovariance",
     "IndependenceResult",
     "Moments",
     "ResultFlag",
@@ -30,6 +32,7 @@ __all__ = [
 TESTS: dict[str, type[BaseIndependenceTest]] = {
     "cmi": CMI,
     "fisher_z": FisherZ,
+    "frechet": FrechetCovariance,
     "gcm": GCM,
     "kci": KCI,
     "pcm": PCM,

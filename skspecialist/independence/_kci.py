@@ -16,7 +16,7 @@ from ..exceptions import warn
 from ._base import IndependenceResult
 from ._sampled import SampledTest, answer
 
-__all__ = ["KCI"]
+__all__ = ["KCI", "KernelTest"]
 
 # Of one test with 1,000 samples on one core; it grows with the cube of the samples.
 SECONDS_PER_TEST = 0.6
@@ -25,7 +25,84 @@ PATIENCE = 60.0  # seconds above which a call warns
 SHARE_OF_Z = 0.5
 
 
-class KCI(SampledTest):
+class KernelTest(SampledTest):
+    """Base of the tests of the residual kernels of both sides.
+
+    A subclass gives the kernels to :meth:`_compare` and has, beside the parameters of
+    :class:`SampledTest`, ``width_z``, ``regularization`` and ``max_samples``.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SampledTest._parameter_constraints,
+        "width_z": [Interval(Real, 0, None, closed="neither"), None],
+        "regularization": [Interval(Real, 0, None, closed="neither"), None],
+        "max_samples": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    width_z: float | None
+    regularization: float | None
+    max_samples: int
+
+    def _check_size(self, n_samples: int, n_tests: int) -> None:
+        if n_samples > self.max_samples:
+            raise ValueError(
+                f"{type(self).__name__} costs the cube of the number of samples and takes at most "
+                f"max_samples={self.max_samples}, got {n_samples}; use "
+                "independence_test='gcm', fewer samples or a larger max_samples."
+            )
+        seconds = SECONDS_PER_TEST * (n_samples / 1000) ** 3 * n_tests
+        seconds /= effective_n_jobs(self.n_jobs)
+        if seconds > PATIENCE:
+            warn(
+                f"{n_tests} tests by {type(self).__name__} with {n_samples} samples take about "
+                f"{seconds / 60:.0f} min; 'gcm' takes a fraction of it."
+            )
+
+    def _compare(self, of_x: np.ndarray, of_y: np.ndarray, z: np.ndarray) -> IndependenceResult:
+        """Test whether centered kernels are independent given ``z``."""
+        n = len(of_x)
+        deflation = 1.0
+        if z.shape[1]:
+            of_x, of_y, deflation = self._residuals(of_x, of_y, z)
+        products = of_x * of_y
+        statistic = deflation * products.sum()
+        # Products of the features of both kernels have the kernel of_x * of_y; its
+        # eigenvalues weigh the chi-squared variables whose sum the statistic is.
+        # Zhang et al. 2011: a gamma variable of the same mean and variance.
+        mean, variance = np.trace(products), 2 * np.sum(products**2)
+        pvalue = gamma.sf(statistic, mean**2 / variance, scale=variance / mean)
+        norm = np.linalg.norm(of_x) * np.linalg.norm(of_y)
+        return answer(n, statistic, pvalue, np.sqrt(max(statistic - mean, 0.0) / norm))
+
+    def _residuals(
+        self, of_x: np.ndarray, of_y: np.ndarray, z: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the kernels of the residuals, and the factor for lost degrees of freedom."""
+        # Zhang et al. 2011: K_x|z = R K_x R with R = e (K_z + e I)^-1, which is
+        # diagonal in the eigenvectors of K_z.
+        eigenvalues, vectors = eigh(centered_kernel(z, self.width_z), driver="evd")
+        eigenvalues = np.maximum(eigenvalues, 0.0)
+        sides, kept = [], []
+        for kernel in (of_x, of_y):
+            rotated = vectors.T @ kernel @ vectors
+            strength = self.regularization
+            if strength is None:
+                # Strengths from interpolation to the mean, three per factor of ten.
+                grid = eigenvalues.max() * np.logspace(-9, 0, 28)
+                squares = np.diag(rotated)[:, None]
+                strength = UNDERSMOOTHING * least_gcv_strength(eigenvalues, squares, grid)[0]
+            left = strength / (eigenvalues + strength)
+            sides.append(vectors @ (left[:, None] * rotated * left) @ vectors.T)
+            kept.append(left**2)
+        if self.regularization is not None:
+            return sides[0], sides[1], 1.0
+        # sum_i (R_x^2)_ii (R_y^2)_ii / tr(R_x^2 R_y^2): the variance of products of residuals is
+        # smaller than that of their sum.
+        own_x, own_y = (vectors**2 @ squares for squares in kept)
+        return sides[0], sides[1], float(own_x @ own_y / (kept[0] @ kept[1]))
+
+
+class KCI(KernelTest):
     r"""Kernel-based conditional independence test.
 
     The reference for small samples: kernel matrices of ``(x, z)`` and of ``y`` are
@@ -89,12 +166,9 @@ class KCI(SampledTest):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **SampledTest._parameter_constraints,
+        **KernelTest._parameter_constraints,
         "width_x": [Interval(Real, 0, None, closed="neither"), None],
         "width_y": [Interval(Real, 0, None, closed="neither"), None],
-        "width_z": [Interval(Real, 0, None, closed="neither"), None],
-        "regularization": [Interval(Real, 0, None, closed="neither"), None],
-        "max_samples": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -116,65 +190,10 @@ class KCI(SampledTest):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _check_size(self, n_samples: int, n_tests: int) -> None:
-        if n_samples > self.max_samples:
-            raise ValueError(
-                f"kci costs the cube of the number of samples and takes at most "
-                f"max_samples={self.max_samples}, got {n_samples}; use "
-                "independence_test='gcm', fewer samples or a larger max_samples."
-            )
-        seconds = SECONDS_PER_TEST * (n_samples / 1000) ** 3 * n_tests
-        seconds /= effective_n_jobs(self.n_jobs)
-        if seconds > PATIENCE:
-            warn(
-                f"{n_tests} tests by kci with {n_samples} samples take about "
-                f"{seconds / 60:.0f} min; 'gcm' takes a fraction of it."
-            )
-
     def _test(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, rng: np.random.Generator
     ) -> IndependenceResult:
-        n = len(x)
         # Sample variances, as in the original: the widths are in these units.
-        x, y, z = (block * np.sqrt((n - 1) / n) for block in (x, y, z))
+        x, y, z = (block * np.sqrt((len(x) - 1) / len(x)) for block in (x, y, z))
         of_x = centered_kernel(np.hstack([x, SHARE_OF_Z * z]), self.width_x)
-        of_y = centered_kernel(y, self.width_y)
-        deflation = 1.0
-        if z.shape[1]:
-            of_x, of_y, deflation = self._residuals(of_x, of_y, z)
-        products = of_x * of_y
-        statistic = deflation * products.sum()
-        # Products of the features of both kernels have the kernel of_x * of_y; its
-        # eigenvalues weigh the chi-squared variables whose sum the statistic is.
-        # Zhang et al. 2011: a gamma variable of the same mean and variance.
-        mean, variance = np.trace(products), 2 * np.sum(products**2)
-        pvalue = gamma.sf(statistic, mean**2 / variance, scale=variance / mean)
-        norm = np.linalg.norm(of_x) * np.linalg.norm(of_y)
-        return answer(n, statistic, pvalue, np.sqrt(max(statistic - mean, 0.0) / norm))
-
-    def _residuals(
-        self, of_x: np.ndarray, of_y: np.ndarray, z: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the kernels of the residuals, and the factor for lost degrees of freedom."""
-        # Zhang et al. 2011: K_x|z = R K_x R with R = e (K_z + e I)^-1, which is
-        # diagonal in the eigenvectors of K_z.
-        eigenvalues, vectors = eigh(centered_kernel(z, self.width_z), driver="evd")
-        eigenvalues = np.maximum(eigenvalues, 0.0)
-        sides, kept = [], []
-        for kernel in (of_x, of_y):
-            rotated = vectors.T @ kernel @ vectors
-            strength = self.regularization
-            if strength is None:
-                # Strengths from interpolation to the mean, three per factor of ten.
-                grid = eigenvalues.max() * np.logspace(-9, 0, 28)
-                squares = np.diag(rotated)[:, None]
-                strength = UNDERSMOOTHING * least_gcv_strength(eigenvalues, squares, grid)[0]
-            left = strength / (eigenvalues + strength)
-            sides.append(vectors @ (left[:, None] * rotated * left) @ vectors.T)
-            kept.append(left**2)
-        if self.regularization is not None:
-            return sides[0], sides[1], 1.0
-        # sum_i (R_x^2)_ii (R_y^2)_ii / tr(R_x^2 R_y^2): the variance of products of residuals is
-        # smaller than that of their sum.
-        own_x, own_y = (vectors**2 @ squares for squares in kept)
-        return sides[0], sides[1], float(own_x @ own_y / (kept[0] @ kept[1]))
+        return self._compare(of_x, centered_kernel(y, self.width_y), z)

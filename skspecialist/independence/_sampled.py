@@ -17,7 +17,7 @@ from .._stats.smoothing import standardize
 from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ._covariance import RANK_TOLERANCE, as_sets
 
-__all__ = ["SampledTest", "Triples", "answer", "flat_triples"]
+__all__ = ["SampledTest", "Triples", "answer", "flat_triples", "not_explained"]
 
 Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -88,7 +88,7 @@ class SampledTest(BaseIndependenceTest):
         seed: np.random.SeedSequence,
     ) -> IndependenceResult:
         blocks = [standardize(data[:, columns[columns >= 0]]) for columns in (x, y, z)]
-        sides = [_not_explained(block, blocks[2]) for block in blocks[:2]]
+        sides = [not_explained(block, blocks[2]) for block in blocks[:2]]
         n, p, q, r = len(data), sides[0].shape[1], sides[1].shape[1], blocks[2].shape[1]
         if min(p, q) == 0:
             return IndependenceResult.no_evidence((), n, ResultFlag.DEGENERATE)
@@ -168,7 +168,7 @@ def _test_portion(
         ]
 
 
-def _not_explained(side: np.ndarray, z: np.ndarray) -> np.ndarray:
+def not_explained(side: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return the columns of a side that are no linear combinations of ``z``."""
     coefficients = np.linalg.lstsq(z, side, rcond=None)[0]
     left = ((side - z @ coefficients) ** 2).mean(axis=0)

@@ -68,5 +68,5 @@ def test_a_long_run_is_announced(monkeypatch):
         warnings.simplefilter("error")
         KCI().test_many(data, [0], [1])
     monkeypatch.setattr("skspecialist.independence._kci.SECONDS_PER_TEST", 1e9)
-    with pytest.warns(SpecialistWarning, match="1 tests by kci with 40 samples take about"):
+    with pytest.warns(SpecialistWarning, match="1 tests by KCI with 40 samples take about"):
         KCI().test_many(data, [0], [1])
