@@ -1,10 +1,11 @@
 """Number of latents that the encoder keeps, and linear heads under noise.
 
 Two parts. *Sizes*: 1,000 rows of ``make_specialist_latents``, with amounts and with two classes
-per task, and of another generator, tanh features of two of three latents per task, in 6 or 64
-columns. *Linear heads*: 24 tasks of two or three of five latents in mixed coordinates; draws in
-which a latent correlates with none found above .9. Run ``python benchmarks/encoder_sizes.py``;
-takes some minutes.
+per task, and of two other generators: tanh features of two of three latents per task, in 6 or 64
+columns, and quadratic functions of two latents, of which the columns are a linear mixture.
+*Linear heads*: 24 tasks of two or three of five latents in mixed coordinates; draws in which a
+latent correlates with none found above .9. Run ``python benchmarks/encoder_sizes.py``; takes some
+minutes.
 """
 
 import time
@@ -20,13 +21,14 @@ from skspecialist.metrics import block_r2, mean_correlation_coefficient
 
 N_TRAIN, N_TEST, MAX_EPOCHS = 1000, 2000, None
 FIRST_SEED = 400
+OTHERS = ("tanh", "tanh, 64", "quadratic")  # generators that are not the library's
 ROWS, NOISES = (500, 1000, 5000), (0.1, 0.5, 1.0, 2.0)
 
 
 def draw(kind, seed):
     """Return features, tasks, latents, and which are relevant."""
     n = N_TRAIN + N_TEST
-    if not kind.startswith("tanh"):
+    if kind not in OTHERS:
         sizes = (10, 5, 10) if kind == "amounts, 5 of 10" else (6, 3, 4)
         data = make_specialist_latents(n, *sizes, random_state=seed)
         y = (data.y > np.median(data.y, axis=0)).astype(int) if "labels" in kind else data.y
@@ -34,11 +36,19 @@ def draw(kind, seed):
     rng, n_columns = np.random.default_rng(seed), 64 if "64" in kind else 6
     latents = rng.normal(size=(n, 6))
     mixing = rng.normal(size=(6, n_columns)) / 6**0.5
-    X = np.tanh(latents @ mixing) @ rng.normal(size=(n_columns, n_columns)) / n_columns**0.5
+    if kind == "quadratic":
+        X = latents @ mixing
+    else:
+        X = np.tanh(latents @ mixing) @ rng.normal(size=(n_columns, n_columns)) / n_columns**0.5
     y = []
     for pair in [(0, 1), (0, 2), (1, 2)] * 2:
-        hidden = np.tanh(latents[:, pair] @ rng.normal(size=(2, 8)) + rng.normal(size=8))
-        values = hidden @ rng.normal(size=8)
+        used = latents[:, pair]
+        if kind == "quadratic":
+            slopes, form = rng.normal(size=2), rng.normal(size=(2, 2))
+            values = used @ slopes + np.einsum("ni,ij,nj->n", used, form, used)
+        else:
+            hidden = np.tanh(used @ rng.normal(size=(2, 8)) + rng.normal(size=8))
+            values = hidden @ rng.normal(size=8)
         y.append((values - values.mean()) / values.std() + 0.05 * rng.normal(size=n))
     return X, np.column_stack(y), latents, np.arange(6) < 3
 
@@ -46,7 +56,7 @@ def draw(kind, seed):
 def sizes(report, n_seeds):
     """Add a table of the latents that are kept."""
     rows = []
-    for kind in ("amounts, 3 of 6", "amounts, 5 of 10", "labels, 3 of 6", "tanh", "tanh, 64"):
+    for kind in ("amounts, 3 of 6", "amounts, 5 of 10", "labels, 3 of 6", *OTHERS):
         kept, found = [], []
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
             X, y, latents, relevant = draw(kind, seed)

@@ -14,7 +14,8 @@ from sklearn.utils import Bunch
 
 from .._stats.agreement import cross_fitted_r2
 from ..networks.training import StepData, Trainer
-from ._search import SparsityPath, search_penalty
+from ._path import SparsityPath
+from ._search import search_penalty
 from ._training import Build, SpecialistAutoencoder, noise_of, train_bottlenecks
 
 __all__ = ["column_stability", "diagnose", "head_slopes", "latent_stability"]

@@ -21,15 +21,9 @@ from ..networks.penalties import BasePenalty
 from ..networks.training import NO_FOLD, StepData, Trainer, seeded
 from ._base import BaseSparseSpecialist
 from ._docs import ENCODER_DOCS, SHARED_DOCS
+from ._path import VALIDATION_FRACTION, GivenSparsityMixin, SparsityPath
 from ._rotation import rotate_latents
-from ._search import (
-    VALIDATION_FRACTION,
-    GivenSparsityMixin,
-    Inputs,
-    SparsityPath,
-    Start,
-    search_width,
-)
+from ._search import Inputs, Start, search_width
 from ._training import (
     Build,
     SpecialistAutoencoder,
@@ -363,7 +357,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     {task_weight}
     {task_types}
     max_epochs : int, default=None
-        Epochs of a training from scratch, such as step 4; step 1 takes 0.3 of them, step 2 0.8
+        Epochs of a training from scratch, such as step 4; step 1 takes 0.2 of them, step 2 0.8
         if it continues step 1 and step 3 a third. None is as many as make 25 updates times
         the root of the number of samples: 2,500 at 10,000.
     {batch_size}

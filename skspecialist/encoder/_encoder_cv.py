@@ -1,89 +1,24 @@
-"""Sparsity by cross-validation: its folds and path, and the encoder that chooses from it."""
+"""Encoder that chooses its sparsity by cross-validation."""
 
 from __future__ import annotations
 
 import os
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.model_selection import GroupKFold, KFold
 
 from .._base.estimator import fill_docstring
-from .._base.sklearn_compat import Interval
-from .._data.validation import split_indices
 from ..networks.penalties import BasePenalty
-from ..networks.training import NO_FOLD, StepData, Trainer
+from ..networks.training import StepData, Trainer
 from ._diagnostics import latent_stability
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._encoder import INDEPENDENCE_WEIGHT, LatentEncoder
-from ._search import SparsityPath, Start
+from ._path import SearchedSparsityMixin
+from ._search import Start
 from ._training import Build
 
-__all__ = ["SearchedSparsityMixin", "SparseSpecialistEncoderCV"]
-
-
-class SearchedSparsityMixin:
-    """Fits whose sparsity is chosen by cross-validation."""
-
-    cv: Any
-    tolerance: float
-    sparsity_path_: np.ndarray
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "cv": ["cv_object"],
-        "tolerance": [Interval(Real, 0, 1, closed="left")],
-        "n_subsamples": [Interval(Integral, 2, None, closed="left"), None],
-    }
-
-    @property
-    def _positive_tolerance(self) -> float:
-        # At exactly zero there would be no penalty, and dense masks.
-        return max(self.tolerance, np.finfo(float).tiny)
-
-    def _given_folds(self, X: np.ndarray, y: Any, groups: np.ndarray | None) -> np.ndarray | None:
-        """Return the fold in which a splitter holds out each sample; None for random folds."""
-        if self.cv is None or isinstance(self.cv, Integral):
-            return None
-        return self._folds(split_indices(self.cv, X, y, groups), len(X))
-
-    def _draw_folds(
-        self, n_samples: int, groups: np.ndarray | None, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Return random folds of samples, or groups."""
-        n_units = n_samples if groups is None else len(np.unique(groups))
-        splitter = KFold if groups is None else GroupKFold
-        n_splits = max(2, min(5 if self.cv is None else self.cv, n_units))
-        cv = splitter(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
-        placeholder = np.zeros((n_samples, 1))
-        return self._folds(split_indices(cv, placeholder, None, groups), n_samples)
-
-    def _folds(self, splits: Any, n_samples: int) -> np.ndarray:
-        folds = np.full(n_samples, NO_FOLD)
-        for fold, (_, test) in enumerate(splits):
-            folds[test] = fold
-        if not (folds >= 0).any():
-            raise ValueError(f"cv={self.cv!r} holds out no sample.")
-        return folds
-
-    def _describe(self, path: SparsityPath, supports: list[np.ndarray]) -> None:
-        """Set the attributes of the path, from dense to empty.
-
-        Parameters
-        ----------
-        path : SparsityPath
-            The path.
-        supports : list of ndarray of shape (n_folds, n_tasks, n_latents)
-            Which latents each task may use, for each point.
-        """
-        self.sparsity_max_ = path.explained
-        losses = [path.losses[point] for point in path.points]
-        self.scores_path_ = 1.0 - np.array([path.by_fold(each) for each in losses])
-        self.support_path_ = np.array([support.mean(axis=0) for support in supports])
-        self.n_active_path_ = np.array([s.any(axis=1).sum(axis=1).mean() for s in supports])
-        self.best_index_ = path.points.index(path.chosen)
-        self.sparsity_ = float(self.sparsity_path_[self.best_index_])
+__all__ = ["SparseSpecialistEncoderCV"]
 
 
 @fill_docstring(SHARED_DOCS, ENCODER_DOCS)
@@ -116,7 +51,7 @@ class SparseSpecialistEncoderCV(SearchedSparsityMixin, LatentEncoder):
     {task_weight}
     {task_types}
     max_epochs : int, default=None
-        Epochs of a training from scratch, such as that of reconstruction; the path takes 0.3 of
+        Epochs of a training from scratch, such as that of reconstruction; the path takes 0.2 of
         them, the fit to all samples 0.8 and heads without penalty a third. None is as many as
         make 25 updates times the root of the number of samples: 2,500 at 10,000.
     {batch_size}

@@ -20,13 +20,8 @@ from ..networks.training import NO_FOLD, StepData, Trainer
 from ._base import BaseSparseSpecialist
 from ._diagnostics import column_stability
 from ._docs import SHARED_DOCS
-from ._encoder_cv import SearchedSparsityMixin
-from ._search import (
-    VALIDATION_FRACTION,
-    GivenSparsityMixin,
-    SparsityPath,
-    search_penalty,
-)
+from ._path import VALIDATION_FRACTION, GivenSparsityMixin, SearchedSparsityMixin, SparsityPath
+from ._search import search_penalty
 from ._training import Build, SpecialistAutoencoder, refit_heads
 
 __all__ = ["SparseMultiTaskSelector", "SparseMultiTaskSelectorCV"]

@@ -16,7 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from skspecialist.datasets import make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder
-from skspecialist.encoder._search import SparsityPath
+from skspecialist.encoder._path import SparsityPath
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.metrics import block_r2
 from skspecialist.networks.penalties import L1

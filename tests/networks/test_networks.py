@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from skspecialist.encoder import _search as search_module
-from skspecialist.encoder._search import Inputs, SparsityPath, search_width
+from skspecialist.encoder._path import SparsityPath
+from skspecialist.encoder._search import Inputs, search_width
 from skspecialist.encoder._training import (
     TaskLoss,
     build_bottlenecks,
@@ -262,6 +263,7 @@ class PlantedSearch:
         self.losses, self.chosen = losses, None
         monkeypatch.setattr(search_module, "train_bottlenecks", self.train)
         monkeypatch.setattr(search_module, "_rank", lambda path, dense: guess)
+        monkeypatch.setattr(search_module, "_begin_as", lambda *args: None)
         monkeypatch.setattr(
             SparsityPath, "held_out_losses", lambda path, module, X: self.planted(path)
         )
@@ -282,7 +284,9 @@ class PlantedSearch:
         assert widths == self.widths * 2
         self.rounds.append(self.widths)
 
-    def train(self, data, trainer, module, **options):
+    def train(self, data, trainer, module, share):
+        if share == search_module.START_SHARE:
+            self.rounds.pop()
         return SimpleNamespace(module_=self)
 
     def planted(self, path):
@@ -308,7 +312,20 @@ def test_the_smallest_good_width_is_found_from_any_guess(monkeypatch, guess, tru
     assert tried.count(guess) == 1 + (guess < true)
     assert len(tried) - (guess < true) == len(set(tried)) <= 3 + abs(guess - true)
     if guess == true < 8:
-        assert rounds == [[*(width for width in (true - 1, true, true) if width), 8]]
+        assert rounds == [[*(width for width in (true - 1, true) if width), 8]]
+
+
+def test_narrow_networks_begin_as_parts_of_a_wide_one():
+    data = step_data(n_tasks=2)
+    path, (wide, narrow) = sparsity_path(data), (builder(data)([width]) for width in (3, 2))
+    with torch.no_grad():
+        wide.mask[:, :, 1] = 0.0
+    finish_bottlenecks(wide, data)
+    start = search_module._Trained(Inputs(data, None), wide, [0], 0.0, None)
+    search_module._begin_as(narrow, [0], 2, start, path)
+    finish_bottlenecks(narrow, data)
+    inputs = data.X, data.step_weights
+    torch.testing.assert_close(narrow(*inputs), wide(*inputs), rtol=0, atol=5e-3)
 
 
 def test_a_latent_of_one_task_of_many_is_kept(monkeypatch):
