@@ -123,7 +123,7 @@ def test_a_classifier_takes_them_too():
     assert fitted.score(X, LABEL) > 0.9
 
 
-@pytest.mark.filterwarnings("ignore:No latent lowers", "ignore:The fit was too short")
+@pytest.mark.filterwarnings("ignore:No latent lowers|The fit was too short|The tasks use")
 def test_a_specialist_is_read_whatever_is_compared():
     params = {"strategy": "specialist", "cv": 3, "encoder": SparseSpecialistEncoder(max_epochs=2)}
     with pytest.warns(SpecialistWarning, match="candidates has no effect"):
