@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .encoder._encoder_cv import SparseSpecialistEncoderCV
     from .encoder._nuisance import NuisanceRemover
     from .encoder._selector import SparseMultiTaskSelector, SparseMultiTaskSelectorCV
+    from .generalist._prune_then_finetune import PruneThenFinetune
     from .generalist._ranker import FeatureGroupRanker
     from .generalist._reduction import SufficientReduction
     from .generalist._spaces import RelativeRepresentation, SpaceAligner
@@ -27,6 +28,7 @@ __all__ = [
     "FeatureGroupRanker",
     "NuisanceRemover",
     "OnlineTaskSegmenter",
+    "PruneThenFinetune",
     "RelativeRepresentation",
     "SpaceAligner",
     "SparseMultiTaskSelector",
@@ -51,6 +53,7 @@ _LAZY = {
     "FeatureGroupRanker": "generalist",
     "NuisanceRemover": "encoder",
     "OnlineTaskSegmenter": "structure._stream",
+    "PruneThenFinetune": "generalist",
     "RelativeRepresentation": "generalist",
     "SpaceAligner": "generalist",
     "SparseMultiTaskSelector": "encoder",

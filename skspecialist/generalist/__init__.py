@@ -1,5 +1,6 @@
 """Generalist representations: pretrained modules, groups of columns, shared spaces."""
 
+from importlib import import_module
 from typing import Any
 
 from ._ranker import FeatureGroupRanker
@@ -8,17 +9,18 @@ from ._spaces import RelativeRepresentation, SpaceAligner
 
 __all__ = [
     "FeatureGroupRanker",
+    "PruneThenFinetune",
     "RelativeRepresentation",
     "SpaceAligner",
     "SufficientReduction",
     "TorchGeneralist",
 ]
 
+_TORCH = {"PruneThenFinetune": "_prune_then_finetune", "TorchGeneralist": "_torch"}
+
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch, which takes seconds, when it is first used."""
-    if name != "TorchGeneralist":
+    if name not in _TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._torch import TorchGeneralist
-
-    return TorchGeneralist
+    return getattr(import_module(f".{_TORCH[name]}", __name__), name)

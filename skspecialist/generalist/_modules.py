@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +14,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import nn
 
 from ..networks.training import seeded
 
-__all__ = ["call", "find_layer", "module_at_work", "owner_of", "placed", "pool_tokens", "watched"]
+__all__ = [
+    "CONVOLUTIONS",
+    "as_vectors",
+    "call",
+    "clone_sharing",
+    "find_layer",
+    "module_at_work",
+    "n_parameters",
+    "owner_of",
+    "placed",
+    "shaped",
+    "watched",
+    "weights_of",
+]
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 # Modes and devices of modules and torch's generator are shared by all threads.
 _ONE_AT_A_TIME = threading.RLock()
+
+
+def clone_sharing(estimator: Any, *names: str) -> Any:
+    """Return a clone that shares some parameters, such as a module with billions of weights."""
+    shared = {name: getattr(estimator, name) for name in names}
+    empty = copy.copy(estimator).set_params(**dict.fromkeys(shared))
+    return BaseEstimator.__sklearn_clone__(empty).set_params(**shared)
 
 
 def owner_of(module: Callable[..., Any]) -> nn.Module | None:
@@ -153,6 +178,22 @@ def placed(value: Any, place: str, dtype: torch.dtype | None) -> Any:
     return value
 
 
+def shaped(
+    batch: torch.Tensor,
+    input_shape: tuple[int, ...] | None,
+    preprocess: Callable[[Any], Any] | None,
+) -> Any:
+    """Return a batch of rows in the shape that a module takes."""
+    if input_shape is not None:
+        if math.prod(input_shape) != batch[0].numel():
+            raise ValueError(
+                f"input_shape={input_shape} has {math.prod(input_shape)} numbers, "
+                f"but a row has {batch[0].numel()} features."
+            )
+        batch = batch.reshape(len(batch), *input_shape)
+    return batch if preprocess is None else preprocess(batch)
+
+
 def call(module: Callable[..., Any], inputs: Any) -> Any:
     """Call a module with keyword, positional or single arguments."""
     if isinstance(inputs, Mapping):
@@ -160,6 +201,45 @@ def call(module: Callable[..., Any], inputs: Any) -> Any:
     if isinstance(inputs, tuple):
         return module(*inputs)
     return module(inputs)
+
+
+def as_vectors(
+    output: Any,
+    pooling: str | Callable[[Any], Any] | None,
+    mask: torch.Tensor | None,
+    n_rows: int,
+    source: str,
+) -> torch.Tensor:
+    """Return an output of a module as one vector per row, at least in single precision."""
+    tensor = _only_tensor(pooling(output) if callable(pooling) else output, source)
+    if not tensor.ndim or len(tensor) != n_rows:
+        raise ValueError(
+            f"{source} returned shape {tuple(tensor.shape)} for a batch of {n_rows} rows"
+            f"{' (after pooling)' if callable(pooling) else ''}; "
+            "the first axis must be the rows (batch_first=True in torch's own layers)."
+        )
+    # Half precision has too few digits for means over many tokens.
+    tensor = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    if isinstance(pooling, str):
+        tensor = pool_tokens(tensor, pooling, mask)
+    return tensor.reshape(n_rows, -1)
+
+
+def _only_tensor(output: Any, source: str) -> torch.Tensor:
+    """Return the tensor of an output."""
+    tensor = output
+    if isinstance(output, Mapping):
+        only = next(iter(output.values())) if len(output) == 1 else None
+        tensor = output.get("last_hidden_state", only)
+    elif isinstance(output, tuple | list):
+        tensor = next((part for part in output if isinstance(part, torch.Tensor)), None)
+    if isinstance(tensor, torch.Tensor | np.ndarray):
+        return torch.as_tensor(tensor)
+    keys = f" with the keys {list(output)}" if isinstance(output, Mapping) else ""
+    raise ValueError(
+        f"{source} returned a {type(output).__name__}{keys}, which has no unique "
+        "tensor: select it with a callable as pooling, such as operator.itemgetter('name')."
+    )
 
 
 def pool_tokens(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None) -> torch.Tensor:
@@ -187,3 +267,19 @@ def pool_tokens(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None) -
     last = kept.shape[1] - 1 - kept.flip(1).int().argmax(dim=1)
     rows = torch.arange(len(tensor), device=tensor.device)
     return tensor[rows, first if pooling == "first" else last]
+
+
+def n_parameters(net: nn.Module) -> int:
+    """Return the number of parameters, without weights that a mask sets to zero."""
+    layers = (nn.Linear, *CONVOLUTIONS)
+    weights = [layer.weight for layer in net.modules() if isinstance(layer, layers)]
+    n_zero = sum(weight.numel() - int(weight.count_nonzero()) for weight in weights)
+    return sum(p.numel() for p in net.parameters()) - n_zero
+
+
+def weights_of(net: nn.Module) -> list[str]:
+    """Return the names of the weights of linear layers and convolutions."""
+    layers = (nn.Linear, *CONVOLUTIONS)
+    return [
+        f"{n}.weight" if n else "weight" for n, m in net.named_modules() if isinstance(m, layers)
+    ]

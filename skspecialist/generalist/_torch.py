@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -27,12 +25,14 @@ from .._base.estimator import ReferenceMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.validation import validate_steps
 from ._modules import (
+    as_vectors,
     call,
+    clone_sharing,
     find_layer,
     module_at_work,
     owner_of,
     placed,
-    pool_tokens,
+    shaped,
     watched,
 )
 
@@ -306,62 +306,23 @@ class TorchGeneralist(
     def _inputs(self, rows: np.ndarray, place: str) -> Any:
         """Return the arguments of the module."""
         batch = torch.from_numpy(rows.copy())  # the module may work in place
-        if self.input_shape is not None:
-            if math.prod(self.input_shape) != rows.shape[1]:
-                raise ValueError(
-                    f"input_shape={self.input_shape} has {math.prod(self.input_shape)} numbers, "
-                    f"but a row has {rows.shape[1]} features."
-                )
-            batch = batch.reshape(len(rows), *self.input_shape)
         # Modules in half or double precision take no other inputs.
         owner = owner_of(self.module)
         weights = () if owner is None else owner.parameters()
         dtype = next((p.dtype for p in weights if p.is_floating_point()), None)
-        prepared = batch if self.preprocess is None else self.preprocess(batch)
-        return placed(prepared, place, dtype)
+        return placed(shaped(batch, self.input_shape, self.preprocess), place, dtype)
 
     def _flattened(
         self, output: Any, mask: torch.Tensor | None, n_rows: int, source: str
     ) -> np.ndarray:
         """Return an output as one vector per row."""
-        tensor = self._tensor(self.pooling(output) if callable(self.pooling) else output, source)
-        if not tensor.ndim or len(tensor) != n_rows:
-            raise ValueError(
-                f"{source} returned shape {tuple(tensor.shape)} for a batch of {n_rows} rows"
-                f"{' (after pooling)' if callable(self.pooling) else ''}; "
-                "the first axis must be the rows (batch_first=True in torch's own layers)."
-            )
-        # Half precision has too few digits for means over many tokens.
-        tensor = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
-        if isinstance(self.pooling, str):
-            tensor = pool_tokens(tensor, self.pooling, mask)
+        states = as_vectors(output, self.pooling, mask, n_rows, source).detach()
         # A copy, because later layers may work in place.
-        return tensor.reshape(n_rows, -1).to("cpu", copy=True).numpy()
-
-    @staticmethod
-    def _tensor(output: Any, source: str) -> torch.Tensor:
-        """Return the tensor of an output."""
-        tensor = output
-        if isinstance(output, Mapping):
-            only = next(iter(output.values())) if len(output) == 1 else None
-            tensor = output.get("last_hidden_state", only)
-        elif isinstance(output, tuple | list):
-            tensor = next((part for part in output if isinstance(part, torch.Tensor)), None)
-        if isinstance(tensor, torch.Tensor | np.ndarray):
-            return torch.as_tensor(tensor)
-        keys = f" with the keys {list(output)}" if isinstance(output, Mapping) else ""
-        raise ValueError(
-            f"{source} returned a {type(output).__name__}{keys}, which has no unique "
-            "tensor: select it with a callable as pooling, such as operator.itemgetter('name')."
-        )
+        return states.to("cpu", copy=True).numpy()
 
     def __sklearn_clone__(self) -> Self:
         """Share the module and the callables, which scikit-learn would copy."""
-        # A generalist may have billions of weights: clones hold a reference.
-        shared = {name: getattr(self, name) for name in ("module", "pooling", "preprocess")}
-        empty = copy.copy(self).set_params(**dict.fromkeys(shared))
-        twin: Self = super(TorchGeneralist, empty).__sklearn_clone__()
-        return twin.set_params(**shared)
+        return clone_sharing(self, "module", "pooling", "preprocess")
 
     def __sklearn_tags__(self) -> Tags:
         """Sequences may have 3 dimensions."""
