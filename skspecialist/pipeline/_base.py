@@ -39,6 +39,7 @@ from ._candidates import (
 )
 from ._comparison import NewRepresentation
 from ._decision import TaskModel, fit_tasks
+from ._monitor import MonitorMixin
 from ._report import ReportMixin
 from ._representation import Representation, Stage, features_of
 from ._sequences import (
@@ -60,7 +61,12 @@ FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint
 
 
 class BaseSpecialist(
-    ReportMixin, CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator
+    ReportMixin,
+    MonitorMixin,
+    CallbackSupportMixin,
+    TaskEstimatorMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Base of the pipelines, which differ in the kinds of their tasks."""
 

@@ -36,6 +36,7 @@ from ._sequences import LabeledSequences, Split, States, varied_tasks
 __all__ = [
     "Decision",
     "TaskModel",
+    "best_mixture",
     "choose_candidate",
     "fit_tasks",
     "mix_candidates",
@@ -273,7 +274,7 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     missing : str or None, default=None
         Reason why the last fold found no specialist, if there is none in any.
     """
-    weights, mixed = _best_mixture(loss, evidence)
+    weights, mixed = best_mixture(loss, evidence)
     differences = evidence.losses["generalist"] - evidence.sample_losses(loss, mixed)
     gain, error = float(differences.mean()), evidence.error(differences)
     reason = None
@@ -289,14 +290,14 @@ def latents_improve(evidence: Evidence, loss: Any) -> bool:
     names = [name for name in evidence.scores if evidence.reads[name] != "latents"]
     cheap = replace(evidence, scores={name: evidence.scores[name] for name in names})
     without, with_latents = (
-        evidence.sample_losses(loss, _best_mixture(loss, candidates)[1])
+        evidence.sample_losses(loss, best_mixture(loss, candidates)[1])
         for candidates in (cheap, evidence)
     )
     differences = without - with_latents
     return bool(differences.mean() > RACE_ERRORS * evidence.error(differences))
 
 
-def _best_mixture(loss: Any, evidence: Evidence) -> tuple[dict[str, float], np.ndarray]:
+def best_mixture(loss: Any, evidence: Evidence) -> tuple[dict[str, float], np.ndarray]:
     """Return the weights of the candidates that have some, and the scores of the combination."""
     names = list(evidence.scores)
     scores = np.stack([evidence.scores[name] for name in names], axis=1)
