@@ -190,6 +190,8 @@ class Attention(nn.Module):
 class AttentionNetwork:
     """Attention over the steps, trained with early stopping; labels are 0 and 1."""
 
+    module: type[nn.Module] = Attention
+
     def __init__(self, random_state: int, label: bool) -> None:
         self.random_state, self.label = random_state, label
 
@@ -199,11 +201,12 @@ class AttentionNetwork:
         if self.label:
             self.classes, y = np.unique(y, return_inverse=True)
         self.mean, self.scale = X.mean(axis=(0, 1)), X.std(axis=(0, 1))
+        self.scale[self.scale < 1e-6 * self.scale.max()] = 1  # constant columns stay finite
         self.y_mean, self.y_scale = float(np.mean(y)), float(np.std(y))
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             self.net = NeuralNetRegressor(
-                Attention,
+                self.module,
                 module__n_steps=X.shape[1],
                 module__n_columns=X.shape[2],
                 optimizer=torch.optim.AdamW,

@@ -31,6 +31,7 @@ SLOW = {
     "encoder_support",
     "feature_groups",
     "feature_table",
+    "generalists",
     "localizer",
     "memory",
     "nuisance",
