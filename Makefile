@@ -116,6 +116,7 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hour
 
 bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/pipeline.py
+	$(ONE_THREAD) $(PY) benchmarks/generalists.py
 	$(ONE_THREAD) $(PY) benchmarks/specialize.py
 	$(ONE_THREAD) $(PY) benchmarks/routing.py
 	$(ONE_THREAD) $(PY) benchmarks/feature_groups.py

@@ -182,6 +182,7 @@ def main():
     if options.tiny:
         worlds = {"pictures": pictures(0, n_epochs=1, n_sequences=40)}
     report = Report("generalists", "Real generalists, held-out sequences", options.output)
+    gains = []
     for name, (train, test) in worlds.items():
         scores, compared = {}, {}
         pipeline = SpecialistPipeline(random_state=0)
@@ -202,7 +203,12 @@ def main():
         for task, ours in compared.pop("ours").items():
             best = min(compared, key=lambda method, task=task: compared[method][task].mean())
             gain = compared[best][task] - ours
-            report.line(f"  {task}: {gain.mean():+.3f} (SE {sem(gain):.3f}) against {best}")
+            gains.append([f"{name}, {task}", float(gain.mean()), float(sem(gain)), best])
+    report.table(
+        "Ours less the best of the others, with its standard error over sequences",
+        ["", "gain", "SE", "best of the others"],
+        gains,
+    )
     report.save()
 
 
