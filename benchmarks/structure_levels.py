@@ -4,8 +4,10 @@
 lacks and prints the table; ``--fresh`` measures all of them again. ``--worlds "linear task;n=60"``
 and ``--draws 20`` measure less. The identifier has its defaults. Its peers get the same draws: the
 linear F test given all other steps (the band where this is impossible), without groups, and the
-same of features transformed to normal distributions; the group lasso; and boosted trees, whose
-steps have a permutation importance above two standard errors in held-out sequences. Brackets are
+same of features transformed to normal distributions; the group lasso; boosted trees, whose
+steps have a permutation importance above two standard errors in held-out sequences; Gaussian
+knockoffs with lasso coefficients at a false discovery rate of .2, since five steps or more must be
+found at that rate, and twenty at .05; and the PC algorithm of causal-learn. Brackets are
 95 % intervals: Wilson's of the shares of steps and tasks, and normal ones of the mean false
 discovery proportion. The last table has the shares of the draws in which each diagnostic of
 ``check_assumptions`` rejects at its default level of .01.
@@ -21,8 +23,9 @@ from report import Report, command_line
 from scipy.stats import binomtest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LassoCV
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import QuantileTransformer
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from store import Store
 from structure_worlds import VIOLATIONS, WORLDS
 
@@ -80,6 +83,38 @@ def boosted_trees(world):
     return found
 
 
+def knockoffs(world):
+    """Model-X knockoffs (Candes and others, JRSS B 2018), equicorrelated, of normal columns."""
+    n, n_timesteps, n_features = world.X.shape
+    X = StandardScaler().fit_transform(world.X.reshape(n, -1))
+    correlation, identity = np.corrcoef(X.T), np.eye(X.shape[1])
+    s = 0.99 * min(1.0, 2 * np.linalg.eigvalsh(correlation)[0])
+    shrunk = s * np.linalg.inv(correlation)
+    root = np.linalg.cholesky(2 * s * identity - s * shrunk)
+    noise = np.random.default_rng(0).normal(size=X.shape)
+    both = np.column_stack([X, X - X @ shrunk + noise @ root.T])
+    found = np.zeros(world.structure.shape, dtype=bool)
+    for task, y in enumerate(world.y.T):
+        size = np.abs(LassoCV(cv=5).fit(both, y).coef_).reshape(2, n_timesteps, n_features)
+        gain = np.subtract(*size.sum(axis=2))
+        for threshold in np.sort(np.abs(gain[gain != 0])):
+            if 1 + (gain <= -threshold).sum() <= 0.2 * (gain >= threshold).sum():
+                found[:, task] = gain >= threshold
+                break
+    return found
+
+
+def pc(world):
+    """Steps with an edge to a task in the skeleton of the PC algorithm, by Fisher's z."""
+    from causallearn.search.ConstraintBased.PC import pc as search
+
+    n, n_timesteps, n_features = world.X.shape
+    data = np.column_stack([world.X.reshape(n, -1), world.y])
+    edges = search(data, alpha=0.05, indep_test="fisherz", show_progress=False).G.graph != 0
+    n_columns = n_timesteps * n_features
+    return edges[:n_columns, n_columns:].reshape(n_timesteps, n_features, -1).any(axis=1)
+
+
 SOME = ("linear task", "abs task", "states relu, n=2000")
 VIEWED = [f"states {view}, n=2000" for view in ("exp", "tanh", "cube", "mixed by a network")]
 # Methods, their worlds (None is all) and the share of the draws that they get.
@@ -89,6 +124,8 @@ METHODS = {
     "linear F test of normal quantiles": (f_test_of_quantiles, VIEWED, 1.0),
     "group lasso": (group_lasso, SOME, 0.25),
     "boosted trees": (boosted_trees, SOME, 0.1),
+    "knockoffs": (knockoffs, SOME, 0.25),
+    "PC": (pc, SOME[:2], 0.1),
 }
 
 
