@@ -9,6 +9,8 @@ import zipfile
 
 import joblib
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import skops.io
 import torch
@@ -170,6 +172,24 @@ def test_skops_has_to_trust_nothing_but_this_package(fitted, name, tmp_path):
     unknown = skops.io.get_untrusted_types(file=tmp_path / "file")
     assert unknown
     assert trusted_types(tmp_path / "file") == unknown
+
+
+@pytest.mark.parametrize("library", [pd, pytest.param(pl, marks=pytest.mark.slow)])
+def test_the_form_of_a_table_of_tasks_comes_back(library, tmp_path):
+    rng = np.random.default_rng(0)
+    X, code = rng.normal(size=(60, 3)), rng.integers(2, size=60)
+    kinds = {"word": ["no", "yes"], "truth": [False, True], "number": [3, 5], "size": [0.5, 1.5]}
+    y = library.DataFrame({name: np.array(kind)[code] for name, kind in kinds.items()})
+    level = np.array(["low", "high"])[code]
+    y = (
+        y.assign(level=pd.Categorical(level, ["low", "high"], ordered=True))
+        if library is pd
+        else y.with_columns(level=pl.Series(level, dtype=pl.Enum(["low", "high"])))
+    )
+    pipeline = SpecialistPipeline(strategy="generalist", random_state=0).fit(X, y)
+    predicted = pipeline.predict(X)
+    assert list(predicted.dtypes) == list(y.dtypes)
+    assert through_skops(pipeline, tmp_path / "file").predict(X).equals(predicted)
 
 
 def test_types_from_elsewhere_are_not_trusted(tmp_path):

@@ -152,7 +152,8 @@ class TableForm:
     names : list
         Labels of the columns.
     dtypes : list
-        Their types.
+        Their types as plain values, which any file can hold: a name, or a list of the name, the
+        categories and whether they are ordered.
     """
 
     library: str
@@ -165,7 +166,7 @@ class TableForm:
         library = type(y).__module__.partition(".")[0]
         if library not in ("pandas", "polars") or not hasattr(y, "columns"):
             return None
-        return cls(library, list(y.columns), list(y.dtypes))
+        return cls(library, list(y.columns), list(map(_describe_dtype, y.dtypes)))
 
     def build(self, columns: list[np.ndarray], are_labels: list[bool], index: Any = None) -> Any:
         """Return a table. Amounts that were integers are floats, since means are not integers."""
@@ -177,9 +178,31 @@ class TableForm:
         ):
             column = series(values.tolist() if values.dtype == object else values)
             keeps = dtype is not None and (is_label or "float" in str(dtype).lower())
-            table[str(place)] = getattr(column, cast)(dtype) if keeps else column
+            table[str(place)] = (
+                getattr(column, cast)(_find_dtype(self.library, dtype)) if keeps else column
+            )
         frame = import_module(self.library).DataFrame(table)
         frame.columns = self.names
         if index is not None and self.library == "pandas":
             frame.index = index
         return frame
+
+
+def _describe_dtype(dtype: Any) -> Any:
+    """Return the name of the type of a column, with categories where it has some."""
+    categories = getattr(dtype, "categories", None)
+    if categories is None or str(dtype) == "Categorical":  # polars infers those
+        return str(dtype).partition("(")[0]
+    name = "category" if hasattr(dtype, "ordered") else "Enum"
+    return [name, list(categories), bool(getattr(dtype, "ordered", True))]
+
+
+def _find_dtype(library: str, description: Any) -> Any:
+    """Return the type that a description names."""
+    module = import_module(library)
+    if not isinstance(description, list):
+        return description if library == "pandas" else getattr(module, description)
+    name, categories, ordered = description
+    return (
+        module.Enum(categories) if name == "Enum" else module.CategoricalDtype(categories, ordered)
+    )
