@@ -1,7 +1,7 @@
 """Task structure of many sequences, of incomplete ones, and of data larger than the memory.
 
-``python benchmarks/scale.py`` prints the tables and saves them; ``--pipeline`` only those of a
-pipeline, in a file of their own.
+``python benchmarks/scale.py`` prints the tables and saves them; ``--pipeline`` only that of a
+pipeline, in a file of its own, and ``--sequences 1000000`` of more than the 100,000.
 """
 
 import multiprocessing
@@ -25,7 +25,7 @@ MANY = (100_000, 200, 10, 4)  # sequences, steps, tasks, features
 N_FILE, N_DASK, CHUNK = 10_737_418, 5_368_710, 100_000  # rows of 100 steps: 4 GiB each
 N_MISSING, N_LENGTHS = 10_000, (10_000, 2000)
 # Sequences in the file, their steps and features; sequences that the pipeline is fitted to.
-FILE, N_FIT = (1_000_000, 12, 128), 5_000
+FILE, N_FIT = (100_000, 12, 128), 3_000
 CANDIDATES = ["steps_mean", "steps_kernel"]
 GRID = {
     "alpha": [0.001, 0.01, 0.05],
@@ -131,7 +131,9 @@ def write_tasks(path, n_sequences, n_timesteps, n_features):
 def clocked(function, *arguments):
     """Return the result of a call, CPU seconds, and the peak of memory so far in GiB."""
     start = time.process_time()
-    return function(*arguments), time.process_time() - start, peak() / 1024
+    found = function(*arguments), time.process_time() - start, peak() / 1024
+    print(*found[1:], flush=True)
+    return found
 
 
 def structure_of_file(path, y):
@@ -230,7 +232,9 @@ def segment_lengths():
 if __name__ == "__main__":
     parser = command_line(__doc__)
     parser.add_argument("--pipeline", action="store_true", help="only the file of a pipeline")
+    parser.add_argument("--sequences", type=int, default=FILE[0], help="sequences in this file")
     options = parser.parse_args()
+    FILE = (options.sequences, *FILE[1:])
     n_workers, run = 2, alone
     if options.tiny:
         SEEDS, MANY, N_FILE, N_DASK, CHUNK = SEEDS[:1], (200, 8, 2, 2), 200, 200, 100

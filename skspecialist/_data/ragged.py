@@ -219,7 +219,8 @@ def pad_list(X: Any, n_timesteps: int | None = None) -> Any:
         return np.stack([as_array(part, "X") for part in X])
     if lengths.max() > longest:
         raise ValueError(
-            f"X has a sequence of {lengths.max()} steps, but the longest of fit had {longest}."
+            f"X has a sequence of {lengths.max()} steps, but the longest of fit had {longest}: cut "
+            "it, or use TaskLocalizer without a pipeline, which takes sequences of any length."
         )
     rows = check_numbers(_stacked(X), "X", dtype=FLOATS, ensure_all_finite="allow-nan")
     padded = np.full((len(X), longest, rows.shape[1]), np.nan, dtype=rows.dtype)

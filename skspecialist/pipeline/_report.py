@@ -34,7 +34,8 @@ class TaskReport:
     ----------
     rows : list of dict
         One entry per task: its name, kind, largest candidate, weights, candidates that read all
-        steps for want of others, steps with their adjusted p-values, latents, held-out losses,
+        steps for want of others, steps with their adjusted p-values, whether these are the same
+        in all sequences, latents, held-out losses,
         gain and its standard error, and the reason of a fallback.
     nuisances : list of dict
         ``nuisance_scores_`` of the pipeline.
@@ -349,6 +350,7 @@ def _task_row(pipeline: Any, index: int) -> dict[str, Any]:
         "over_all_steps": [m.name for m in model.members if m.is_pooled and not len(steps)],
         "steps": steps.tolist(),
         "pvalues": _step_pvalues(pipeline, steps, index),
+        "aligned": pipeline._representation.aligned,
         "latents": np.flatnonzero(pipeline.mask_[index] > 0).tolist(),
         "loss": float(combined),
         "generalist_loss": float(losses["generalist"].mean()) if losses else np.nan,
@@ -377,7 +379,9 @@ def _step_pvalues(pipeline: Any, steps: np.ndarray, index: int) -> list[float]:
 def _paragraph(row: dict[str, Any]) -> str:
     """Return the text of one task."""
     lines = []
-    if row["steps"]:
+    if row["steps"] and not row["aligned"]:
+        lines.append("depends on steps that differ between sequences (structure_.step_weights)")
+    elif row["steps"]:
         steps = ", ".join(
             f"{step}" if np.isnan(p) else f"{step} (p = {p:.2g})"
             for step, p in zip(row["steps"], row["pvalues"], strict=True)

@@ -45,6 +45,7 @@ MAX_MISSING = 1 / 3
 FEW_SEQUENCES = 50
 # Columns of tests that share a covariance, where one of all columns would be too large.
 COLUMNS_AT_ONCE = 1024
+UNEQUAL = " Where sequences differ in length and their steps do not align, use TaskLocalizer."
 # Steps that a warning lists.
 MAX_LISTED = 10
 
@@ -197,7 +198,7 @@ def check_evidence(
         raise TooFewSequencesError(
             f"X has {data.moments.n} sequences, which are too few for every test, or not enough of "
             "them are complete: use more sequences, fewer features (reduce them first) or "
-            "segment_steps='last'."
+            f"segment_steps='last'.{UNEQUAL if data.has_missing else ''}"
         )
     learned = np.full(result.structure.shape[1], True) if targets is None else targets.learned
     few = (result.n_sequences < FEW_SEQUENCES) & learned
@@ -205,7 +206,7 @@ def check_evidence(
         warn(
             f"Steps are missing: the tests of {few.any(axis=1).sum()} of "
             f"{len(data.segments)} segments use fewer than {FEW_SEQUENCES} sequences "
-            f"(fewest: {result.n_sequences[:, learned].min()})."
+            f"(fewest: {result.n_sequences[:, learned].min()}).{UNEQUAL}"
         )
     if result.pairs is not None:
         return
