@@ -119,6 +119,7 @@ bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/generalists.py
 	$(ONE_THREAD) $(PY) benchmarks/specialize.py
 	$(ONE_THREAD) $(PY) benchmarks/routing.py
+	$(ONE_THREAD) $(PY) benchmarks/task_groups.py
 	$(ONE_THREAD) $(PY) benchmarks/feature_groups.py
 	$(ONE_THREAD) $(PY) benchmarks/spaces.py
 

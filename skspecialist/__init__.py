@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .generalist._ranker import FeatureGroupRanker
     from .generalist._reduction import SufficientReduction
     from .generalist._spaces import RelativeRepresentation, SpaceAligner
+    from .generalist._task_groups import TaskGrouper
     from .generalist._torch import TorchGeneralist
     from .localizer._localizer import TaskLocalizer
     from .pipeline._pipeline import SpecialistClassifier, SpecialistPipeline, SpecialistRegressor
@@ -40,6 +41,7 @@ __all__ = [
     "SpecialistRegressor",
     "SpecialistRouter",
     "SufficientReduction",
+    "TaskGrouper",
     "TaskLocalizer",
     "TaskStructureIdentifier",
     "TorchGeneralist",
@@ -65,6 +67,7 @@ _LAZY = {
     "SpecialistRegressor": "pipeline",
     "SpecialistRouter": "pipeline",
     "SufficientReduction": "generalist",
+    "TaskGrouper": "generalist",
     "TaskLocalizer": "localizer",
     "TorchGeneralist": "generalist",
 }

@@ -19,6 +19,7 @@ from skspecialist import (
     SpecialistRegressor,
     SpecialistRouter,
     SufficientReduction,
+    TaskGrouper,
     TaskLocalizer,
     TaskStructureIdentifier,
     TorchGeneralist,
@@ -61,6 +62,7 @@ INSTANCES = [
     # A module with weights has another hash each time, for reasons of torch.
     PruneThenFinetune(nn.Identity(), strategy="full", cv=None, max_epochs=1, random_state=0),
     FeatureGroupRanker(cv=3, random_state=0),
+    TaskGrouper(),
     NuisanceRemover(),
     OnlineTaskSegmenter(3),
     RelativeRepresentation(5, metric=["cosine", "euclidean"], random_state=0),

@@ -6,6 +6,7 @@ from typing import Any
 from ._ranker import FeatureGroupRanker
 from ._reduction import SufficientReduction
 from ._spaces import RelativeRepresentation, SpaceAligner
+from ._task_groups import TaskGrouper
 
 __all__ = [
     "FeatureGroupRanker",
@@ -13,6 +14,7 @@ __all__ = [
     "RelativeRepresentation",
     "SpaceAligner",
     "SufficientReduction",
+    "TaskGrouper",
     "TorchGeneralist",
 ]
 

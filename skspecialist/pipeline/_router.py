@@ -52,8 +52,8 @@ class SpecialistRouter(ReferenceMixin, BaseComposition):
     :math:`g_k(x) = P(k \mid x)`, this is the law of total expectation, the mixture of experts of
     [1]_ with known domains in training. The weights :math:`w_k` of routing against the pooled
     model are those of least loss in held-out samples (stacking, as in
-    :class:`SpecialistPipeline`), so that routing is used as far as it predicts better. A sample
-    that is far from all domains is predicted by the pooled model.
+    :class:`SpecialistPipeline`), and zero unless the combination is better than the pooled model
+    by two standard errors. A sample that is far from all domains is predicted by the pooled model.
 
     Parameters
     ----------

@@ -207,8 +207,8 @@ def decide_share(
     evidence = Evidence(task, data.values[index][rows], both, {}, {}, groups)
     evidence.losses = {name: evidence.sample_losses("auto", s) for name, s in both.items()}
     decision = mix_candidates("auto", evidence)
-    # The simpler model is kept unless the combination is better by a standard error.
-    improves = decision.gain > decision.standard_error
+    # One model is kept unless the combination is better by two standard errors (95 %).
+    improves = decision.gain > 2 * decision.standard_error
     share = decision.weights.get("routed", 0.0) if improves else 0.0
     losses = {name: values.mean() for name, values in evidence.losses.items()}
     start = f"routing has weight {share:.2f}" if share else "the pooled model is used"

@@ -20,6 +20,7 @@ NEEDS = {
     "routing": ["pandas"],
     "scale": ["distributed"],
     "sweeps": ["matplotlib", "ruptures"],
+    "task_groups": ["pandas"],
     "feature_table": ["causallearn", "skops"],
 }
 # Their tiny cells take seconds, too.
@@ -45,6 +46,7 @@ SLOW = {
     "stream",
     "structure_levels",
     "sweeps",
+    "task_groups",
     "within_sequence",
 }
 SCRIPTS = [
