@@ -110,6 +110,7 @@ bench-encoder: $(VENV)/.installed-dev ## Run the benchmarks of the encoder (hour
 	$(ONE_THREAD) $(PY) benchmarks/encoder.py
 	$(ONE_THREAD) $(PY) benchmarks/encoder_support.py
 	$(ONE_THREAD) $(PY) benchmarks/encoder_sizes.py
+	$(ONE_THREAD) $(PY) benchmarks/representations.py
 	$(PY) benchmarks/encoder_speed.py
 	$(ONE_THREAD) $(PY) benchmarks/nuisance.py
 	$(ONE_THREAD) $(PY) benchmarks/attribution.py

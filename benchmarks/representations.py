@@ -1,20 +1,28 @@
-"""Other ways to a small representation that serves several tasks, each as a transformer.
+"""Ways to a small representation, those of the library and others, each as a transformer.
 
-``REPRESENTATIONS`` maps a name to a factory that takes ``Sizes`` and returns an unfitted
-transformer of rows ``X`` (n, d) and continuous tasks ``y`` (n, T), T at least 2. Every setting
-is fixed here, before any figure of the benchmark; ``describe`` returns those of one name. The
-``ORACLES`` are given the true number of relevant latents; no other reads it. Packages
-that are not installed leave their names out.
+``python benchmarks/representations.py`` compares those of the library with three others on images
+of digits and of shapes, whose factors are known, and on snippets of text, of which some factors
+are: R2 of the factors that tasks use and of the others, InfoMEC, the held-out R2 of a ridge
+regression of the tasks, and CPU seconds. All take the same features, at most 48 principal
+components. A second table compares reconstructions by dictionaries at equal sparsity.
+
+The others serve ``encoder.py``, too. ``REPRESENTATIONS`` maps a name to a factory that takes
+``Sizes`` and returns an unfitted transformer of rows ``X`` (n, d) and continuous tasks ``y``
+(n, T), T at least 2. Every setting is fixed here, before any figure of the benchmark; ``describe``
+returns those of one name. The ``ORACLES`` are given the true number of relevant latents; no other
+reads it. Packages that are not installed leave their names out.
 
 In common: features and tasks are standardized; d latents are one for each feature, at most 32.
 Networks: hidden layers of 128 and 128 units, heads of 64 and 64 units for each task, ReLU;
 AdamW with weight decay 0.01 and a one-cycle learning rate that peaks at 0.05; 2,500 updates on
 batches of 256 rows, but at most 200 epochs: 1,000 rows overfit. These were tuned for the
 bottleneck of the true size, on seeds from 1000 on: SiLU and lower learning rates are
-clearly worse. None of it uses the library.
+clearly worse. None of these uses the library.
 """
 
 import inspect
+import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -30,15 +38,22 @@ from peer_networks import (
     StochasticGates,
     standardized_tasks,
 )
+from report import Report, command_line
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.cross_decomposition import CCA, PLSRegression
-from sklearn.decomposition import PCA, FastICA
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA, FastICA, MiniBatchDictionaryLearning
 from sklearn.feature_selection import SelectFromModel
-from sklearn.linear_model import MultiTaskLassoCV
+from sklearn.linear_model import MultiTaskLassoCV, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from skspecialist import SparseSpecialistEncoder, SufficientReduction
+from skspecialist.baselines import QuantizedAutoencoder, SparseAutoencoder
+from skspecialist.datasets import load_text_cases, make_digit_factors, make_shape_factors
+from skspecialist.metrics import block_r2, infomec
 
 MAX_LATENTS = 32
 REPRESENTATIONS: dict[str, Callable[["Sizes"], TransformerMixin]] = {}
@@ -284,3 +299,160 @@ def cebra(sizes):
 
 
 ORACLES = {"PCA, true size", "bottleneck, true size", "bottleneck, too large"}
+
+
+# Comparison of the library's representations with three of the others
+
+ACTIVATIONS = ("topk", "relu", "matching_pursuit")
+LIBRARY = {
+    "encoder": lambda seed: SparseSpecialistEncoder(random_state=seed),
+    "quantized autoencoder": lambda seed: QuantizedAutoencoder(random_state=seed),
+    "the same, not quantized": lambda seed: QuantizedAutoencoder(n_values=None, random_state=seed),
+    **{
+        f"sparse autoencoder, {name}": partial(
+            lambda name, seed: SparseAutoencoder(
+                64, activation=name, n_nonzero_coefs=6, random_state=seed
+            ),
+            name,
+        )
+        for name in ACTIVATIONS
+    },
+    "sufficient reduction": lambda seed: SufficientReduction(random_state=seed),
+}
+OTHERS = ("PCA", "CEBRA", "LassoNet")
+N_FEATURES = 48
+
+
+def factors_of_text(subset):
+    """Return snippets, factors that tasks use and others, and the tasks: the first two."""
+    cases = load_text_cases(subset=subset)
+    tweet = cases.source == "tweet"
+    columns = (cases.sentiment, np.log(cases.words), cases.question, cases.digit, tweet)
+    factors = np.column_stack([column.ravel().astype(float) for column in columns])
+    order = np.random.RandomState(0).permutation(len(factors))
+    return cases.data.reshape(-1, cases.data.shape[2])[order], factors[order]
+
+
+def draw(name, n_train, n_test, seed):
+    """Return features and tasks of both halves, test factors, the relevant and the classes."""
+    if name == "text":
+        (X, factors), (X_test, test) = (factors_of_text(half) for half in ("train", "test"))
+        relevant, discrete = np.arange(5) < 2, np.arange(5) > 1
+        X, X_test, y, test = X[:n_train], X_test[:n_test], factors[:n_train, :2], test[:n_test]
+        y_test = test[:, :2]
+    elif name == "digits":
+        parts = [
+            make_digit_factors(n, subset=half, random_state=seed)
+            for n, half in ((n_train, "train"), (n_test, "test"))
+        ]
+        (X, y), (X_test, y_test) = ((part.X, part.y) for part in parts)
+        test, relevant, discrete = parts[1].latents, parts[1].relevant, np.zeros(5, dtype=bool)
+    else:
+        data = make_shape_factors(n_train + n_test, random_state=seed)
+        X, X_test, y, y_test = (a[part] for a in (data.X, data.y) for part in
+                                (slice(n_train), slice(n_train, None)))  # fmt: skip
+        test, relevant, discrete = data.latents[n_train:], data.relevant, np.arange(5) < 1
+    pca = PCA(min(N_FEATURES, X.shape[1], len(X)), random_state=0).fit(X)
+    return pca.transform(X), y, pca.transform(X_test), y_test, test, relevant, discrete
+
+
+def measure(name, method, sizes, seed, **options):
+    """Return a row of the table: a method on data of one seed."""
+    X, y, X_test, y_test, factors, relevant, discrete = draw(name, *sizes, seed)
+    if method in LIBRARY:
+        estimator = LIBRARY[method](seed)
+    else:
+        estimator = REPRESENTATIONS[method](Sizes(X.shape[1], y.shape[1], None, seed=seed))
+    if "max_epochs" in estimator.get_params():
+        estimator.set_params(**options)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # unused atoms, and as many latents as tasks
+        estimator.fit(X, y)
+    seconds = time.process_time() - start
+    train, test = (np.asarray(estimator.transform(part), dtype=float) for part in (X, X_test))
+    varies = (train.std(axis=0) > 1e-9) & (test.std(axis=0) > 1e-9)
+    train, test = train[:, varies], test[:, varies]
+    r2 = block_r2(test, factors)
+    is_quantized = method == "quantized autoencoder"
+    scores = infomec(factors, test, discrete=discrete, discrete_latents=is_quantized)
+    reader = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 5, 17)))
+    return [
+        *(float(r2[part].mean()) for part in (relevant, ~relevant)),
+        *(scores.modularity, scores.explicitness, scores.compactness),
+        float(reader.fit(train, y).score(test, y_test)),
+        float(test.shape[1]),
+        seconds,
+    ]
+
+
+def reconstructions(n_atoms, n_active, n_rows, **options):
+    """Return rows of a table: held-out share of the variance that dictionaries reconstruct."""
+    snippets = [factors_of_text(half)[0][:n_rows].astype(float) for half in ("train", "test")]
+    digits = load_digits().data[:n_rows]
+    rows = []
+    for name, (X, X_test) in {"digits": np.split(digits, [len(digits) * 2 // 3]),
+                              "text": snippets}.items():  # fmt: skip
+        models = {
+            f"sparse autoencoder, {kind}": SparseAutoencoder(
+                n_atoms, activation=kind, n_nonzero_coefs=n_active, random_state=0, **options
+            )
+            for kind in ACTIVATIONS
+        }
+        models["MiniBatchDictionaryLearning, OMP"] = MiniBatchDictionaryLearning(
+            n_atoms,
+            transform_algorithm="omp",
+            transform_n_nonzero_coefs=n_active,
+            fit_algorithm="cd",
+            random_state=0,
+        )
+        for method, model in models.items():
+            start, center = time.process_time(), X.mean(axis=0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # unused atoms
+                model.fit(X - center)
+            seconds = time.process_time() - start
+            codes = model.transform(X_test - center)
+            if hasattr(model, "inverse_transform"):
+                decoded = model.inverse_transform(codes)
+            else:
+                decoded = codes @ model.components_
+            left = ((X_test - center - decoded) ** 2).sum() / ((X_test - center) ** 2).sum()
+            active = float((codes != 0).sum(axis=1).mean())
+            rows.append([name, method, float(1 - left), active, seconds])
+    return rows
+
+
+def main():
+    """Print and save both tables."""
+    parser = command_line(__doc__)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--data", default="shapes,digits,text", help="tables of the comparison")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    tiny = arguments.tiny
+    sizes, seeds = ((60, 200), 1) if tiny else ((1000, 600), arguments.seeds)
+    options = {"max_epochs": 1} if tiny else {}
+    methods = [*LIBRARY, *(name for name in OTHERS if name in REPRESENTATIONS)]
+    report = Report("representations", "Representations with and without tasks", arguments.output)
+    header = ["", "R2 rel", "R2 irr", "InfoM", "InfoE", "InfoC", "R2 tasks", "columns", "CPU s"]
+    for name in ("text",) if tiny else arguments.data.split(","):
+        rows = []
+        for method in methods[:2] if tiny else methods:
+            found = [measure(name, method, sizes, seed, **options) for seed in range(seeds)]
+            rows.append([method, *np.mean(found, axis=0).tolist()])
+        report.table(
+            f"{name}, {sizes[0]} rows to learn from and {sizes[1]} held out; seeds: {seeds}",
+            header,
+            rows,
+        )
+    report.table(
+        "Held-out share of the variance that a dictionary reconstructs from few atoms of a sample",
+        ["data", "method", "R2", "atoms", "CPU s"],
+        reconstructions(*((8, 2, 30) if tiny else (96, 5, 3000)), **options),
+    )
+    report.save()
+
+
+if __name__ == "__main__":
+    main()

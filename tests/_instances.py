@@ -30,6 +30,7 @@ from skspecialist.baselines import (
     GraphicalLassoBaseline,
     GroupLassoBaseline,
     HMMBaseline,
+    QuantizedAutoencoder,
     SelTaskBaseline,
     SparseAutoencoder,
 )
@@ -78,6 +79,7 @@ BASELINES = [
     SelTaskBaseline(1, n_components=2, n_iter=10, random_state=0),
     HMMBaseline(n_init=1, random_state=0),
     ChangePointBaseline(),
+    QuantizedAutoencoder(2, hidden_layer_sizes=(4,), max_epochs=1, random_state=0),
     SparseAutoencoder(4, n_nonzero_coefs=1, max_epochs=1, random_state=0),
 ]
 

@@ -1,5 +1,6 @@
 """Baselines: estimators of the task structure with the interface of the identifier, and others."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._regularized import CCABaseline, GraphicalLassoBaseline, GroupLassoBaseline
@@ -7,6 +8,7 @@ from ._segmenters import ChangePointBaseline, HMMBaseline
 from ._seltask import SelTaskBaseline
 
 if TYPE_CHECKING:
+    from ._quantized_autoencoder import QuantizedAutoencoder
     from ._sparse_autoencoder import SparseAutoencoder
 
 __all__ = [
@@ -15,14 +17,20 @@ __all__ = [
     "GraphicalLassoBaseline",
     "GroupLassoBaseline",
     "HMMBaseline",
+    "QuantizedAutoencoder",
     "SelTaskBaseline",
     "SparseAutoencoder",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "SparseAutoencoder":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._sparse_autoencoder import SparseAutoencoder  # torch takes seconds to import
+# Torch takes seconds to import: these are imported when they are first used.
+_LAZY = {
+    "QuantizedAutoencoder": "_quantized_autoencoder",
+    "SparseAutoencoder": "_sparse_autoencoder",
+}
 
-    return SparseAutoencoder
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -21,7 +22,7 @@ from ..exceptions import warn
 from ..networks.layers import CHUNK, ArrayModule, to_double
 from ..networks.training import StepData, Trainer, one_thread, seeded
 
-__all__ = ["SparseAutoencoder"]
+__all__ = ["BaseAutoencoder", "SparseAutoencoder"]
 
 REVIVAL_WEIGHT = 1 / 32  # of the auxiliary loss, from [2], appendix A.2
 # Of the logarithm of the weight of the L1 norm, per update and factor e of too many atoms: the
@@ -29,9 +30,90 @@ REVIVAL_WEIGHT = 1 / 32  # of the auxiliary loss, from [2], appendix A.2
 CONTROL_RATE = 0.02
 
 
-class SparseAutoencoder(
+class BaseAutoencoder(
     ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
+    """Base of the autoencoders: a network with ``encode`` and ``decode`` on centered rows.
+
+    All features have one unit, so that rates and weights suit any data.
+    """
+
+    _code_unit = 1.0  # in which codes are given
+
+    def _train(self, rows: np.ndarray, build: Callable[[], ArrayModule]) -> None:
+        """Train the network that ``build`` returns, and set the attributes of its training."""
+        self._mean = rows.mean(axis=0)
+        self._unit = float(np.sqrt(np.mean((rows - self._mean) ** 2))) or 1.0
+        ones = np.broadcast_to(np.float32(1), (len(rows), 1, 1))
+        scaled = (rows - self._mean) / self._unit
+        data = StepData.from_arrays(scaled[:, None], ones, [np.zeros(len(rows))])
+        trainer = Trainer(
+            self.learning_rate, self.max_epochs, self.batch_size, device=str(self.device)
+        )
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        with seeded(seed, str(self.device)):
+            net = trainer.train(build(), data)
+        self.module_, self.n_iter_ = net.module_.double().eval(), len(net.history)
+
+    @one_thread()
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Return the codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_sequences, n_timesteps, n_features)
+            Samples, or sequences of them.
+
+        Returns
+        -------
+        codes : ndarray of shape (..., n_components)
+            In the dtype of ``X``.
+        """
+        check_is_fitted(self)
+        X = validate_steps(self, X, reset=False)
+        rows = (X.reshape(-1, X.shape[-1]).astype(np.float64) - self._mean) / self._unit
+        with torch.no_grad():
+            chunks = [self.module_.encode(chunk)[0] for chunk in to_double(rows).split(CHUNK)]
+        codes = self._code_unit * torch.cat(chunks).numpy()
+        return codes.reshape(*X.shape[:-1], -1).astype(X.dtype, copy=False)
+
+    @one_thread()
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
+        """Return the samples that codes reconstruct.
+
+        Parameters
+        ----------
+        X : array-like of shape (..., n_components)
+            Codes.
+
+        Returns
+        -------
+        samples : ndarray of shape (..., n_features)
+            Reconstructed samples.
+        """
+        check_is_fitted(self)
+        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True)
+        if X.shape[-1] != self._n_features_out:
+            raise ValueError(f"X has {X.shape[-1]} columns, codes have {self._n_features_out}.")
+        codes = to_double(X).reshape(-1, X.shape[-1]) / self._code_unit
+        with torch.no_grad():
+            rows = torch.cat([self.module_.decode(chunk) for chunk in codes.split(CHUNK)]).numpy()
+        samples = (self._mean + self._unit * rows).reshape(*X.shape[:-1], -1)
+        return np.asarray(samples.astype(X.dtype, copy=False))
+
+    @property
+    def _n_features_out(self) -> int:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Tags:
+        """Sequences may have 3 dimensions."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class SparseAutoencoder(BaseAutoencoder):
     r"""Sparse autoencoder: non-negative codes of few atoms of a learned dictionary.
 
     A sample x is reconstructed as :math:`\hat x = b + D^T z` from a sparse code
@@ -190,22 +272,9 @@ class SparseAutoencoder(
                 f"n_nonzero_coefs={self.n_nonzero_coefs_} exceeds the number of atoms, "
                 f"n_components={self.n_components_}."
             )
-        # One shift and one unit for all features, so that rates and weights suit any data.
-        self._mean = rows.mean(axis=0)
-        self._unit = float(np.sqrt(np.mean((rows - self._mean) ** 2))) or 1.0
-        scaled = (rows - self._mean) / self._unit
-        ones = np.broadcast_to(np.float32(1), (len(rows), 1, 1))
-        data = StepData.from_arrays(scaled[:, None], ones, [np.zeros(len(rows))])
-        trainer = Trainer(
-            self.learning_rate, self.max_epochs, self.batch_size, device=str(self.device)
-        )
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        with seeded(seed, str(self.device)):
-            module = DictionaryNetwork(
-                n_features, self.n_components_, self.n_nonzero_coefs_, self.activation, len(rows)
-            )
-            net = trainer.train(module, data)
-        self.module_, self.n_iter_ = net.module_.double().eval(), len(net.history)
+        sizes = n_features, self.n_components_, self.n_nonzero_coefs_
+        self._train(rows, lambda: DictionaryNetwork(*sizes, self.activation, len(rows)))
+        self._code_unit = self._unit
         with torch.no_grad():
             self.components_ = self.module_.atoms().numpy()
         self.intercept_ = self._mean + self._unit * self.module_.offset.detach().numpy()
@@ -218,59 +287,9 @@ class SparseAutoencoder(
             )
         return self
 
-    @one_thread()
-    def transform(self, X: ArrayLike) -> np.ndarray:
-        """Return the codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_sequences, n_timesteps, n_features)
-            Samples, or sequences of them.
-
-        Returns
-        -------
-        codes : ndarray of shape (..., n_components)
-            Non-negative, in the unit and the dtype of ``X``.
-        """
-        check_is_fitted(self)
-        X = validate_steps(self, X, reset=False)
-        rows = (X.reshape(-1, X.shape[-1]).astype(np.float64) - self._mean) / self._unit
-        with torch.no_grad():
-            chunks = [self.module_.encode(chunk)[0] for chunk in to_double(rows).split(CHUNK)]
-        codes = self._unit * torch.cat(chunks).numpy()
-        return codes.reshape(*X.shape[:-1], -1).astype(X.dtype, copy=False)
-
-    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """Return the samples that codes reconstruct.
-
-        Parameters
-        ----------
-        X : array-like of shape (..., n_components)
-            Codes.
-
-        Returns
-        -------
-        samples : ndarray of shape (..., n_features)
-            Reconstructed samples.
-        """
-        check_is_fitted(self)
-        X = check_numbers(X, "X", dtype=FLOATS, allow_nd=True)
-        if X.shape[-1] != self.n_components_:
-            raise ValueError(
-                f"X has {X.shape[-1]} columns, but there are {self.n_components_} atoms."
-            )
-        return np.asarray((X @ self.components_ + self.intercept_).astype(X.dtype, copy=False))
-
     @property
     def _n_features_out(self) -> int:
         return self.n_components_
-
-    def __sklearn_tags__(self) -> Tags:
-        """Sequences may have 3 dimensions."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class DictionaryNetwork(ArrayModule):
@@ -326,6 +345,10 @@ class DictionaryNetwork(ArrayModule):
             largest = codes.topk(self.n_active, dim=1)
             codes = torch.zeros_like(codes).scatter(1, largest.indices, largest.values)
         return codes, left - codes @ atoms
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the rows that codes reconstruct."""
+        return self.offset + codes @ self.atoms()
 
     def forward(self, X: torch.Tensor, step_weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return codes and errors of a batch, and the part of these that dead atoms leave."""

@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss, mutual_info_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, validate_params
@@ -31,6 +31,7 @@ FEWEST_NULL = 60  # estimates between permuted samples, for that standard deviat
         "true": ["array-like"],
         "learned": ["array-like"],
         "discrete": ["boolean", "array-like"],
+        "discrete_latents": ["boolean"],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     },
@@ -41,6 +42,7 @@ def infomec(
     learned: ArrayLike,
     *,
     discrete: bool | ArrayLike = False,
+    discrete_latents: bool = False,
     n_neighbors: int = 10,
     random_state: int | np.random.RandomState | None = 0,
 ) -> Bunch:
@@ -63,7 +65,7 @@ def infomec(
     Parameters
     ----------
     true : array-like of shape (n_samples, n_true)
-        The true sources, numbers or numbered classes.
+        The true sources, numbers or classes.
     learned : array-like of shape (n_samples, n_learned)
         The latents of the same samples.
     discrete : bool or array-like of bool of shape (n_true,), default=False
@@ -73,6 +75,10 @@ def infomec(
         linear regression (with Gaussian errors of fixed variance the predictive
         information is then the share of variance explained) in place of logistic
         regression.
+    discrete_latents : bool, default=False
+        Whether latents take few values, as those of
+        :class:`~skspecialist.baselines.QuantizedAutoencoder`: the linear readers then get an
+        indicator of each value, as in [1]_.
     n_neighbors : int, default=10
         Neighbors in the estimate of the mutual information: more are less noisy, and
         biased towards 0. The default is that of the authors.
@@ -129,12 +135,18 @@ def infomec(
         )
     is_class = np.broadcast_to(is_class, sources.shape[1])
     _check_classes(sources[:, is_class])
+    sources = sources.copy()
+    for j in np.flatnonzero(is_class):
+        sources[:, j] = np.unique(sources[:, j], return_inverse=True)[1]
     rng = check_random_state(random_state)
     information = _normalized_information(sources, latents, is_class, n_neighbors, rng)
     active = information.any(axis=0)
+    readable = (
+        OneHotEncoder(sparse_output=False).fit_transform(latents) if discrete_latents else latents
+    )
     return Bunch(
         modularity=_concentration(information[:, active].T),
-        explicitness=_explicitness(sources, latents, is_class, rng.randint(2**31 - 1)),
+        explicitness=_explicitness(readable, sources, is_class, rng.randint(2**31 - 1)),
         compactness=_concentration(information[:, active]),
         information=information,
         active=active,
@@ -205,7 +217,7 @@ def _concentration(information: np.ndarray) -> float:
 
 
 def _explicitness(
-    sources: np.ndarray, latents: np.ndarray, is_class: np.ndarray, seed: int
+    latents: np.ndarray, sources: np.ndarray, is_class: np.ndarray, seed: int
 ) -> float:
     shares = [
         (_logistic_information if discrete else _linear_information)(latents, source, seed)

@@ -97,7 +97,12 @@ class SpecialistNet(NeuralNet):
         """Flatten the parameters, and give the mask a group of its own, without weight decay."""
         named = {name: p for name, p in self.module_.named_parameters() if p.requires_grad}
         mask, gates = named.pop("mask", None), named.pop("gate_logits", None)
+        starts = getattr(self.module_, "undecayed", ())  # of the names of parameters
+        free = [named.pop(n) for n in list(named) if n.rpartition(".")[2].startswith(starts)]
         groups: list[dict[str, Any]] = [{"params": [flatten_parameters(list(named.values()))]}]
+        groups[0]["weight_decay"] = getattr(self.module_, "weight_decay", WEIGHT_DECAY)
+        if free:
+            groups.append({"params": [flatten_parameters(free)], "weight_decay": 0.0})
         if gates is not None:
             # Not flat, since they have no gradient, and take no step, in the warm-up.
             groups.append({"params": [gates], "weight_decay": 0.0})

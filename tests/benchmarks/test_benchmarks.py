@@ -38,6 +38,7 @@ SLOW = {
     "nuisance",
     "pipeline",
     "routing",
+    "representations",
     "scale",
     "selection",
     "shift",

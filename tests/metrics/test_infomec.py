@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.feature_selection import mutual_info_regression
+from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, mutual_info_score
 
 from skspecialist.metrics import infomec
 
@@ -110,6 +112,37 @@ def test_logistic_explicitness_is_the_share_of_the_entropy():
     # A share of errors of 0.1 has a standard error of 0.013, and capacity a slope of log2(9).
     found = infomec(sent, received, discrete=True).explicitness
     assert found == pytest.approx(capacity, abs=3 * 0.013 * np.log2(9))
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_formulas_of_the_authors():
+    classes = np.random.RandomState(0).randint(4, size=(400, 3)) / 2
+    noise = 0.1 * np.random.RandomState(1).standard_normal((400, 3))
+    for mixing in (np.eye(3), np.array([[1, 0.5, 0], [0, 1, 0.5], [0, 0, 1]])):
+        latents = classes @ mixing + noise
+        scores = infomec(classes, latents, discrete=True)
+        labels = np.round(2 * classes).astype(int)
+        information = np.array([mutual_info_classif(latents, c, n_neighbors=10) for c in labels.T])
+        information /= np.array([mutual_info_score(c, c) for c in labels.T])[:, None]
+        for score, axis in ((scores.modularity, 0), (scores.compactness, 1)):
+            share = (information.max(axis=axis) / information.sum(axis=axis)).mean()
+            # Estimates below chance are 0 here.
+            assert score == pytest.approx((share - 1 / 3) / (1 - 1 / 3), abs=0.05)
+        entropies = []
+        for c in labels.T:
+            reader = LogisticRegression(C=1e3, class_weight="balanced", max_iter=1000)
+            left = log_loss(c, reader.fit(latents, c).predict_proba(latents))
+            entropies.append(1 - left / np.log(4))
+        assert scores.explicitness == pytest.approx(np.mean(entropies), abs=0.03)
+
+
+@pytest.mark.slow
+def test_readers_of_discrete_latents_get_indicators():
+    latents = np.random.RandomState(0).randint(4, size=(200, 1))
+    parity = latents % 2  # not monotone
+    assert infomec(parity, latents, discrete=True).explicitness < 0.5
+    scores = infomec(parity, latents, discrete=True, discrete_latents=True)
+    assert scores.explicitness == pytest.approx(1, abs=0.01)
 
 
 def test_wrong_classes_say_so():
