@@ -122,6 +122,7 @@ bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/routing.py
 	$(ONE_THREAD) $(PY) benchmarks/task_groups.py
 	$(ONE_THREAD) $(PY) benchmarks/feature_groups.py
+	$(ONE_THREAD) $(PY) benchmarks/prune.py
 	$(ONE_THREAD) $(PY) benchmarks/spaces.py
 
 bench-shift: $(VENV)/.installed-dev ## Measure the effect of distribution shift

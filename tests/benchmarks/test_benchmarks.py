@@ -37,6 +37,7 @@ SLOW = {
     "memory",
     "nuisance",
     "pipeline",
+    "prune",
     "routing",
     "representations",
     "scale",
