@@ -124,6 +124,7 @@ bench-pipeline: $(VENV)/.installed-dev ## Run the benchmarks of the pipeline
 	$(ONE_THREAD) $(PY) benchmarks/feature_groups.py
 	$(ONE_THREAD) $(PY) benchmarks/prune.py
 	$(ONE_THREAD) $(PY) benchmarks/spaces.py
+	$(ONE_THREAD) $(PY) benchmarks/reduction.py
 
 bench-shift: $(VENV)/.installed-dev ## Measure the effect of distribution shift
 	$(ONE_THREAD) $(PY) benchmarks/shift.py

@@ -205,8 +205,8 @@ def diversity_score(weights: ArrayLike) -> Bunch:
     Parameters
     ----------
     weights : array-like of shape (n_members, n_characteristics)
-        Probabilities, counts or weights, at least 0, such as a fitted encoder's ``mask_``. Each row
-        is divided by its sum.
+        Probabilities, counts or weights, at least 0, such as the absolute values of a fitted
+        encoder's ``mask_``. Each row is divided by its sum.
 
     Returns
     -------

@@ -38,6 +38,7 @@ SLOW = {
     "nuisance",
     "pipeline",
     "prune",
+    "reduction",
     "routing",
     "representations",
     "scale",
