@@ -32,7 +32,7 @@ __all__ = ["PruneThenFinetune"]
 
 KEEP = {"prune": 0.5, "mask": 0.95, "full": 1.0, "head": 1.0}
 # Parameters that do not change the result of a training.
-NOT_IN_CHECKPOINTS = {"module", "checkpoint_dir", "random_state", "verbose"}
+NOT_IN_CHECKPOINTS = {"module", "checkpoint_dir", "device", "random_state", "verbose"}
 
 
 class PruneThenFinetune(
@@ -98,7 +98,8 @@ class PruneThenFinetune(
         Whether each training holds out a tenth of the samples, stops when their loss no longer
         falls, and returns to the best epoch. Few labels are better used for training.
     device : str or torch.device, default="cpu"
-        Device of the training. The fitted network is on the CPU.
+        Device of the training, such as "cuda"; "auto" is CUDA if available, else the CPU. The
+        fitted network is on the CPU.
     checkpoint_dir : path-like, default=None
         Directory in which the trainings are saved while they run, as in
         :class:`SparseSpecialistEncoder`. It requires an integer ``random_state``.
@@ -332,7 +333,7 @@ class PruneThenFinetune(
             )
         params = {n: getattr(v, "__qualname__", v) for n, v in self.get_params(deep=False).items()}
         options = {name: v for name, v in params.items() if name not in NOT_IN_CHECKPOINTS}
-        options |= {"class": type(self).__name__, "device": str(self.device)}
+        options |= {"class": type(self).__name__}
         return Checkpoints(self.checkpoint_dir, data, options, seed, self.module)
 
     def _built(self) -> Adapted:
