@@ -82,7 +82,8 @@ class DriftMonitor:
     their ranks among the reference: location and spread [1]_, by Welch's test, so that an outlier
     counts as the largest value. With tasks, the residuals of the predictions are compared, and
     their products with these ranks, the scores of a regression of the residuals [2]_: where they
-    differ, the task depends on the part otherwise than before. The variance of each product
+    differ, the task depends on the part otherwise than before. One further column per part is the
+    direction that predictions follow, with the weight of all others. The variance of each product
     is that of the samples, so that no noise model is assumed. The p-values of the columns of a
     part, which depend on each other, are combined by Cauchy's distribution.
 
@@ -121,8 +122,9 @@ class DriftMonitor:
         self._residuals: list[np.ndarray] = []
         self._relations: list[tuple[_Sample, _Sample]] = []
         self._sizes: list[np.ndarray] = []
+        self._directions: list[np.ndarray] = []
         if y is not None:
-            for known, found in self._residuals_of(features, X, y):
+            for known, found, predicted in self._residuals_of(features, X, y):
                 if len(known) < SMALLEST_BATCH:
                     raise ValueError(
                         f"The reference has {len(known)} values of task "
@@ -130,7 +132,10 @@ class DriftMonitor:
                         "are needed."
                     )
                 self._sizes.append(np.sort(np.abs(found), axis=0))
-                self._relations.append(_relation(found, self._sizes[-1], scores[known]))
+                ranks = scores[known]
+                self._directions.append(_directions(predicted, ranks, self._parts))
+                given = self._sizes[-1], self._directions[-1]
+                self._relations.append(_relation(found, ranks, *given))
 
     def test(self, X: ArrayLike, y: Any = None) -> DriftReport:
         """Test a batch.
@@ -162,7 +167,7 @@ class DriftMonitor:
         ]
         if y is not None:
             found = self._residuals_of(features, X, y)
-            for k, (known, residuals) in enumerate(found):
+            for k, (known, residuals, _) in enumerate(found):
                 if len(known) >= SMALLEST_BATCH:
                     rows += self._relation_rows(k, residuals, scores[known])
         self.n_batches += 1
@@ -180,15 +185,19 @@ class DriftMonitor:
         spread, products = (
             reference.compare(batch)
             for reference, batch in zip(
-                self._relations[k], _relation(residuals, self._sizes[k], scores), strict=True
+                self._relations[k],
+                _relation(residuals, scores, self._sizes[k], self._directions[k]),
+                strict=True,
             )
         )
         task = self._pipeline.tasks_.tasks[k].name
         yield _row("relation", task, "residuals", spread)
         used = self._pipeline._representation.mask[k] > 0 if self._uses_latents else []
-        for name, places in self._parts.items():
+        n_columns = len(self._sorted.T)
+        for i, (name, places) in enumerate(self._parts.items()):
             if name.startswith("step") or used[int(name.removeprefix("latent"))]:
-                yield _row("relation", task, name, products[:, places])
+                own = products[:, places], products[:, [n_columns + i]]
+                yield _row("relation", task, name, np.array([_combined(part) for part in own]))
 
     @property
     def _uses_latents(self) -> bool:
@@ -210,8 +219,10 @@ class DriftMonitor:
         pairs = zip(self._sorted.T, columns.T, strict=True)
         return np.stack([_ranks(reference, values) for reference, values in pairs], axis=1)
 
-    def _residuals_of(self, features: Any, X: Any, y: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the sequences of which each task is known, and its residuals there."""
+    def _residuals_of(
+        self, features: Any, X: Any, y: Any
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the sequences of which each task is known, residuals and predictions there."""
         found = []
         columns = self._pipeline.tasks_.split(y, like=X)
         for model, values in zip(self._pipeline._models, columns, strict=True):
@@ -221,10 +232,11 @@ class DriftMonitor:
                 truth = values[known][:, None] == model.task.classes
                 # Indicators of two classes are each other's complement.
                 first = 1 if predicted.shape[1] == 2 else 0
-                residuals = (truth - predicted)[:, first:]
+                predicted = predicted[:, first:]
+                residuals = truth[:, first:] - predicted
             else:
                 residuals = np.asarray(values[known], dtype=float)[:, None] - predicted
-            found.append((known, residuals))
+            found.append((known, residuals, predicted))
         return found
 
 
@@ -267,23 +279,46 @@ def _location_and_spread(ranks: np.ndarray) -> _Sample:
     return _Sample.of(np.stack([ranks, np.abs(ranks)], axis=1))
 
 
+def _directions(
+    predicted: np.ndarray, ranks: np.ndarray, parts: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Return the direction of each part that predictions follow, (n_outputs, n_columns, n_parts).
+
+    A relation that weakens, grows or turns round does so along it. It is a ridge regression on
+    the reference, with one observation per column as the prior.
+    """
+    found = np.zeros((predicted.shape[1], ranks.shape[1], len(parts)))
+    centered = predicted - predicted.mean(axis=0)
+    for i, places in enumerate(parts.values()):
+        own = ranks[:, places]
+        gram = own.T @ own + len(places) * np.eye(len(places))
+        found[:, places, i] = np.linalg.solve(gram, own.T @ centered).T
+    return found
+
+
 def _relation(
-    residuals: np.ndarray, sizes: np.ndarray, ranks: np.ndarray
+    residuals: np.ndarray, ranks: np.ndarray, sizes: np.ndarray, directions: np.ndarray
 ) -> tuple[_Sample, _Sample]:
     """Return residuals with ranks of their sizes, and their products with the columns."""
     pairs = zip(sizes.T, np.abs(residuals).T, strict=True)
     spread = np.stack([_ranks(reference, values) for reference, values in pairs], axis=1)
     # As in the ranks, no residual is larger than those of the reference.
     residuals = residuals.clip(-sizes[-1], sizes[-1])
-    products = [_Sample.of(column[:, None] * ranks) for column in residuals.T]
+    products = [
+        _Sample.of(column[:, None] * np.hstack([ranks, ranks @ along]))
+        for column, along in zip(residuals.T, directions, strict=True)
+    ]
     means, variances = ([getattr(p, name) for p in products] for name in ("mean", "variance"))
     joined = _Sample(np.array(means), np.array(variances), len(residuals))
     return _Sample.of(np.stack([residuals, spread], axis=1)), joined
 
 
+def _combined(pvalues: np.ndarray) -> float:
+    return float(cauchy_combination(pvalues.ravel()[:, None])[0])
+
+
 def _row(kind: str, task: str | None, part: str, pvalues: np.ndarray) -> dict[str, Any]:
-    pvalue = float(cauchy_combination(pvalues.ravel()[:, None])[0])
-    return {"kind": kind, "task": task, "part": part, "pvalue": pvalue}
+    return {"kind": kind, "task": task, "part": part, "pvalue": _combined(pvalues)}
 
 
 def _parts_of(fitted: Representation) -> dict[str, np.ndarray]:
@@ -356,8 +391,8 @@ class MonitorMixin:
         Generalist, structure, encoder and the columns of each candidate are kept. The estimators
         of the candidates with weight are fitted to the new sequences alone, on the final
         representation. Their weight beside the present model is that of the
-        combination of least loss on held-out parts of the new sequences: zero if they are too
-        few, or nothing has changed, and one if the old relation is of no use.
+        combination of least loss on held-out parts of the new sequences, and zero if it gains
+        less than one standard error, as where nothing has changed.
 
         Parameters
         ----------
@@ -421,11 +456,15 @@ def _new_weight(
         {"present": present[rows], "new": new[rows]},
         losses={},
         sharpness={},
-        groups=None,
+        groups=None if data.groups is None else data.groups[rows],
         quantile=pinball_quantile(model.members[0].fits[0][2]),
         weights=data.weights_of(k, rows),
     )
-    return best_mixture(loss, evidence)[0].get("new", 0.0)
+    weights, mixed = best_mixture(loss, evidence)
+    losses = [evidence.sample_losses(loss, scores) for scores in (present[rows], mixed)]
+    gains = losses[0] - losses[1]
+    # The weight is fitted to these losses: a gain below its standard error is no evidence.
+    return weights.get("new", 0.0) if gains.mean() > evidence.error(gains) else 0.0
 
 
 def _refit(

@@ -35,6 +35,7 @@ SLOW = {
     "generalists",
     "localizer",
     "memory",
+    "monitor",
     "nuisance",
     "pipeline",
     "prune",
