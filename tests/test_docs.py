@@ -42,6 +42,7 @@ PAGES = sorted(
 SLOW_PAGES = {
     "README.md",
     "docs/index.rst",
+    "docs/user_guide/domains_and_tasks.rst",
     "docs/user_guide/encoder.rst",
     "docs/user_guide/generalist.rst",
     "docs/user_guide/metrics.rst",

@@ -58,16 +58,16 @@ class SpecialistRouter(ReferenceMixin, BaseComposition):
     Parameters
     ----------
     specialists : estimator, or list of (str, estimator)
-        Estimator of each domain: the names are the values of ``domains``. A single estimator
-        is cloned for every domain. Those that do not take sequences of three dimensions get
-        all steps as columns.
+        Estimator of each domain: the names are the values of ``domains``. A single one is cloned
+        for every domain. Of sequences, ordinary estimators get all steps as columns.
     pooled : estimator, default=None
         Estimator of all domains together. None is the estimator of the first specialist.
-    gate : {"learned", "prototype", "uniform"}, default="learned"
-        - "learned": logistic regression of the domain on the standardized features.
+    gate : {"prototype", "learned", "uniform"}, default="prototype"
         - "prototype": the mean of each domain, and distances with the covariance within domains
           [2]_: :math:`g_k(x) \propto n_k \exp(-\|x - \mu_k\|^2_{\Sigma^{-1}} / 2)`. It takes new
           domains without samples of the others, and needs fewer samples.
+        - "learned": logistic regression of the domain on the standardized features, for domains
+          that are not clusters. It keeps the features of the training samples.
         - "uniform": all specialists have the same weight.
         Of sequences, gates read the mean over the steps.
     top_k : int, default=None
@@ -172,7 +172,7 @@ class SpecialistRouter(ReferenceMixin, BaseComposition):
         specialists: Any,
         pooled: Any = None,
         *,
-        gate: str = "learned",
+        gate: str = "prototype",
         top_k: int | None = None,
         balance: float = 0.0,
         alpha: float = 0.01,
