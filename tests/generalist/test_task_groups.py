@@ -52,6 +52,8 @@ def test_tasks_of_several_steps_labels_and_missing_values():
     with pytest.warns(SpecialistWarning, match=r"\['noise'\] are not predicted"):
         found = TaskGrouper().fit(sequences, table)
     assert_array_equal(found.labels_, [*TRUTH, -1])
+    with pytest.warns(SpecialistWarning, match="are not predicted"):
+        assert TaskGrouper().fit(X[:, 0], table["noise"][:250]).n_groups_ == 0
 
 
 def test_a_target_gains_from_its_family_and_loses_from_others(fitted):
