@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import Tags, check_random_state
@@ -43,7 +44,8 @@ class SufficientReduction(
     ----------
     n_components : int, default=None
         Number of directions. None chooses it by predictor augmentation [4]_: columns of noise are
-        added to X, and directions that have weight on them are not needed.
+        added to X, and directions that have weight on them are not needed. It is at least 1, also
+        where y does not depend on X.
     method : {"directional", "wire", "cumulative"}, default="directional"
         - "directional": directional regression [2]_ on slices of the distances to each response
           [3]_, from means and covariances of X. It also finds even functions, such as a square.
@@ -159,7 +161,7 @@ class SufficientReduction(
         Warns
         -----
         SpecialistWarning
-            If there are fewer directions of X than ``n_components``, or none depends on y.
+            If there are fewer directions of X than ``n_components``.
         """
         if y is None:
             raise ValueError(
@@ -254,19 +256,18 @@ class SufficientReduction(
         """Return the number of components of least criterion by predictor augmentation [4]."""
         rng = check_random_state(self.random_state)
         n, p = Z.shape
+        n_noise = max(round(p / 5), 1)
         criterion = np.zeros(p + 1)
         for _ in range(N_AUGMENTATIONS):
-            augmented, _ = _whiten(np.hstack([Z, rng.standard_normal((n, p))]))
+            augmented, _ = _whiten(np.hstack([Z, rng.standard_normal((n, n_noise))]))
             values, vectors = self._decompose(augmented, kernel)
             # Directions of the subspace have no weight on noise, others the share of noise;
             # and the next eigenvalue is small after the last direction of it.
             noise = (vectors[p:, :p] ** 2).sum(axis=0)
             values = np.append(values, np.zeros(p + 1))[: p + 1]
             criterion += np.append(0, np.cumsum(noise)) + values / np.cumsum(values)
-        n_components = int(criterion.argmin())
-        if not n_components:
-            warn("No direction of X that y depends on was found: the strongest one is kept.")
-        return max(n_components, 1)
+        # At least one: whether there is any dependence is the question of a test.
+        return int(criterion[1:].argmin()) + 1
 
     def __sklearn_tags__(self) -> Tags:
         """The target is required, and may have several columns."""
@@ -293,8 +294,9 @@ def _directional(Z: np.ndarray, values: np.ndarray, n_slices: int) -> np.ndarray
     """Return the matrix of directional regression, equation (4) of [2], with slices of values."""
     p = Z.shape[1]
     squares, means = np.zeros((p, p)), np.zeros((p, p))
-    # Equal values, such as distances to the same label, stay in one slice.
-    slices = np.searchsorted(np.sort(values), values) * n_slices // len(values)
+    # Equal values, such as distances to the same label, stay in the slice of their mean rank.
+    ranks = (rankdata(values) - 0.5) / len(values)
+    slices = (ranks * n_slices).astype(int)
     for chosen in np.unique(slices):
         rows = Z[slices == chosen]
         share, mean = len(rows) / len(Z), rows.mean(axis=0)
