@@ -40,7 +40,6 @@ from ._candidates import (
 from ._comparison import NewRepresentation
 from ._decision import TaskModel, fit_tasks
 from ._monitor import MonitorMixin
-from ._report import ReportMixin
 from ._representation import Representation, Stage, features_of
 from ._sequences import (
     LabeledSequences,
@@ -61,12 +60,7 @@ FOR_ADDED_TASKS = ("heads", "batch_size", "learning_rate", "device", "checkpoint
 
 
 class BaseSpecialist(
-    ReportMixin,
-    MonitorMixin,
-    CallbackSupportMixin,
-    TaskEstimatorMixin,
-    TransformerMixin,
-    BaseEstimator,
+    MonitorMixin, CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, BaseEstimator
 ):
     """Base of the pipelines, which differ in the kinds of their tasks."""
 

@@ -23,6 +23,7 @@ from ._candidates import fit_estimator, pinball_quantile
 from ._comparison import Evidence
 from ._decision import Features, TaskModel, best_mixture
 from ._heads import shared_computations
+from ._report import ReportMixin
 from ._representation import Representation, features_of
 from ._sequences import LabeledSequences, Split, split_sequences
 
@@ -338,8 +339,8 @@ def _parts_of(fitted: Representation) -> dict[str, np.ndarray]:
     return parts
 
 
-class MonitorMixin:
-    """Monitors and updates of a fitted pipeline."""
+class MonitorMixin(ReportMixin):
+    """Reports, explanations, monitors and updates of a fitted pipeline."""
 
     if TYPE_CHECKING:
         _models: list[TaskModel]
