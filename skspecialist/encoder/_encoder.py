@@ -186,6 +186,10 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         inputs = [Inputs(data, build)]
         if data.X.shape[2] > 1:
             inputs.append(Inputs.rotated(data, build))
+            units = np.asarray(self._scaler.scale_)
+            # Columns of similar units have similar axes, standardized or not.
+            if units.max() > 2 * units.min():
+                inputs.append(Inputs.rotated(data, build, units / units.max()))
         narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises)
         self._record("search", *path.nets)
         width, noise, weight = 0, 0.0, tolerance * path.explained
@@ -321,9 +325,11 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     task outputs as such latents; otherwise the encoder may return the task functions themselves.
 
     ``fit`` takes four steps. (1) *Number of latents*: an encoder into as many latents as the
-    tasks have outputs learns the tasks. The rank of its slopes proposes a number of latents,
-    and narrower encoders check it: the smallest number is taken that predicts held-out
-    samples about as well as the best, in each task and on average. A mask alone often keeps
+    tasks have outputs learns the tasks, from the features or their principal axes, standardized
+    or not and all or fewer of them: held-out losses decide. The rank of its slopes proposes a
+    number of latents, and narrower encoders, which begin as parts of it, check it: the smallest
+    number is taken that predicts held-out samples about as well as the best, in each task and on
+    average. A mask alone often keeps
     one latent too many, which then contains what no task uses. (2) *Mask*: the best of these
     is trained further, now with the penalty on its mask; a proximal step in the metric of
     Adam [2]_ sets entries to exactly zero. Linear heads determine latents up to a rotation only:

@@ -28,6 +28,7 @@ SEARCH_SHARE = 0.2  # part of the epochs in the search: the best net is trained 
 # Part of the epochs that decides on inputs and noise, which differ early: in trials it made the
 # same choices, and proposed the same numbers of latents, as SEARCH_SHARE.
 SCREEN_SHARE = 0.12
+LEAST_AXES = 16  # principal axes below which the search does not go
 NO_VARIANCE = 1e-7  # share of the largest variance: principal axes below it are rounding errors
 START_SHARE = 0.1  # part of the epochs after which the best of several starts is taken
 # Starts of a narrow network, half as many in each of several folds: in trials one of two to eight
@@ -53,22 +54,36 @@ class Inputs:
     axes: torch.Tensor | None = None  # by which the standardized features were multiplied
     scale: float = 1.0  # standard deviation of standardized features along a unit of these
 
-    @classmethod
-    def rotated(cls, data: StepData, build: Build) -> Inputs:
-        """Return principal axes of the features, all scaled by one number.
+    units: np.ndarray | None = None  # of the features; None where axes are of standardized ones
 
-        They are not whitened: directions of next to no variance are mostly noise.
+    @classmethod
+    def rotated(
+        cls,
+        data: StepData,
+        build: Build,
+        units: np.ndarray | None = None,
+        n_axes: int | None = None,
+    ) -> Inputs:
+        """Return the principal axes of the features, or the first of them, scaled by one number.
+
+        They are not whitened: directions of next to no variance are mostly noise. With ``units``,
+        the standard deviations of the features before, they are not standardized either, which
+        would whiten principal components.
         """
         rows, weights = data.rows.double().numpy(), data.step_row_weights.double().numpy()
-        covariance = np.atleast_2d(np.cov(rows.T, aweights=weights))
+        factors = np.ones(rows.shape[1]) if units is None else units
+        covariance = np.atleast_2d(np.cov((rows * factors).T, aweights=weights))
         variances, axes = np.linalg.eigh(covariance)
         kept = variances > NO_VARIANCE * variances.max()
+        kept[: 0 if n_axes is None else -n_axes] = False  # in ascending order
         if not kept.any():
             return cls(data, build)
         scale = float(np.sqrt(variances[kept].mean()))
-        matrix = torch.tensor(axes[:, kept][:, ::-1] / scale, dtype=torch.float32)
-        rotated = replace(data, X=data.X @ matrix)
-        return cls(rotated, partial(build.func, rotated, **build.keywords), matrix, scale)
+        matrix = factors[:, None] * axes[:, kept][:, ::-1] / scale
+        turn = torch.tensor(matrix, dtype=torch.float32)
+        rotated, noise_scale = replace(data, X=data.X @ turn), scale if units is None else 1.0
+        build = partial(build.func, rotated, **build.keywords)
+        return cls(rotated, build, turn, noise_scale, units)
 
     @torch.no_grad()
     def restore(self, module: Bottlenecks) -> None:
@@ -181,6 +196,14 @@ def search_width(
     worse = (noisy.losses - dense.losses).mean(axis=1)
     if worse.mean() <= np.nan_to_num(standard_error(worse)):
         dense = noisy
+    # Many axes let networks learn their noise: half as many are tried as long as losses fall.
+    while (n_axes := dense.inputs.data.X.shape[2] // 2) >= max(LEAST_AXES, max_width):
+        given = inputs[0].data, inputs[0].build, dense.inputs.units
+        fewer = Inputs.rotated(*given, n_axes)
+        one = train(fewer, [max_width], [dense.noise], SCREEN_SHARE)[0]
+        if one.losses.mean() >= dense.losses.mean():
+            break
+        dense = one
     path.rank = guess = min(_rank(path, dense), max_width)
     n_starts = max(N_STARTS // n_folds, N_STARTS // 2)
     widths = [width for width in (guess - 1, guess) if 0 < width < max_width] + [max_width]
