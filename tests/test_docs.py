@@ -49,6 +49,7 @@ SLOW_PAGES = {
     "docs/user_guide/model_selection.rst",
     "docs/user_guide/saving.rst",
     "docs/user_guide/shift.rst",
+    "docs/user_guide/situations.rst",
     "docs/user_guide/structure.rst",
 }
 # Shapes of arrays that the code of a page computes.
