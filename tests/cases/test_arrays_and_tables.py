@@ -327,6 +327,14 @@ def test_a_pipeline_takes_sequences_of_unequal_lengths(structure):
         one.predict(np.full((1, 6, 4), np.nan))
 
 
+def test_a_warning_about_few_complete_sequences_names_the_localizer():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 3, 2)), rng.normal(size=80)
+    X[:40, 2] = np.nan
+    with pytest.warns(SpecialistWarning, match=r"Steps are missing.*use TaskLocalizer"):
+        TaskStructureIdentifier().fit(X, y)
+
+
 def test_a_generalist_may_fill_in_what_is_missing():
     imputer = make_pipeline(SimpleImputer(), StandardScaler())
     pipeline = SpecialistPipeline(

@@ -419,5 +419,6 @@ def test_a_killed_process_loses_nothing(tmp_path, counted, params, n_kills):
         process.join()
         assert process.exitcode == -signal.SIGKILL  # the fit was not over
     encoder = SparseSpecialistEncoder(checkpoint_dir=tmp_path, **params).fit(DATA.X, DATA.y)
-    assert 0 < len(counted) <= len(undisturbed.history_) - n_kills
     assert_same_fit(encoder, undisturbed)
+    # Each process saved an epoch, or the end of a training whose last epoch was saved before.
+    assert 0 < len(counted) <= len(undisturbed.history_) - n_kills // 2

@@ -51,6 +51,10 @@ def test_where_a_task_happens_does_not_matter(fitted):
     np.testing.assert_allclose(fitted.predict(X[:, order]), fitted.predict(X), atol=1e-9)
 
 
+def test_the_report_does_not_list_steps_that_differ_between_sequences(fitted):
+    assert "depends on steps that differ between sequences" in str(fitted.report())
+
+
 def test_features_have_names(fitted):
     X, _ = draw(seed=1)
     names = fitted.get_feature_names_out()
