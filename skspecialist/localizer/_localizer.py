@@ -489,11 +489,10 @@ class TaskLocalizer(CallbackSupportMixin, TaskEstimatorMixin, TransformerMixin, 
         )
         if reset and self.n_timesteps is not None and (not rows or groups is not None):
             warn("n_timesteps has no effect: X is not 2-D, or has groups.")
-        width = sequences.X.shape[2]
-        if not reset and width != (learned := self._scorer.features.width):
+        if not reset and sequences.X.shape[2] != (learned := self._scorer.features.width):
             raise ValueError(
-                f"X has steps of {width} features, but fit had {learned}: pass groups with the "
-                "steps of all sequences in one table, or X in the form that fit had."
+                f"X has steps of {sequences.X.shape[2]} features, but fit had {learned}: pass "
+                "groups with the steps of all sequences in one table, or X in the form of fit."
             )
         return sequences
 

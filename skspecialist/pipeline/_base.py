@@ -292,7 +292,8 @@ class BaseSpecialist(
             Predictions, in the form of the ``y`` of :meth:`fit`: a table with the types of its
             columns, or an array, of dtype object for continuous tasks beside class labels.
         """
-        return self.tasks_.join(self._of_models("predict", X), X)
+        predicted = self._of_models("predict", X)
+        return self.tasks_.join(predicted, X)
 
     @available_if(lambda self: self.task_types != "amount")
     def predict_proba(self, X: ArrayLike) -> Any:
