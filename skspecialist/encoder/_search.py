@@ -30,10 +30,10 @@ SEARCH_SHARE = 0.2  # part of the epochs in the search: the best net is trained 
 SCREEN_SHARE = 0.12
 LEAST_AXES = 16  # principal axes below which the search does not go
 NO_VARIANCE = 1e-7  # share of the largest variance: principal axes below it are rounding errors
-START_SHARE = 0.1  # part of the epochs after which the best of several starts is taken
-# Starts of a narrow network, half as many in each of several folds: in trials one of two to eight
-# did not fold.
-N_STARTS = 8
+START_SHARE = 0.05  # part of the epochs after which the best of several starts is taken
+# Starts of a narrow network, half as many in each of several folds: in trials with four of them one
+# did not fold, with two sometimes all did.
+N_STARTS = 4
 LEAST_VARIANCE = 1e-4  # of latents, as a share of the largest: less is rounding error
 MAX_RANK_ROWS = 400  # steps at which slopes are compared
 # Share of the largest slope above which a direction counts. It separated the directions that
