@@ -52,7 +52,7 @@ from ._training import (
 
 __all__ = ["BaseSparseSpecialist"]
 
-CONTINUED_SHARE = 0.6  # part of the epochs for networks that the search has already trained
+CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has already trained
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
 # at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
 ENOUGH_TRAVEL = 0.5

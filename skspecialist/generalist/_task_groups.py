@@ -237,7 +237,7 @@ class TaskGrouper(ReferenceMixin, BaseEstimator):
               of the target;
             - ``harmful``: names of the tasks of the groups that lose more than a standard error;
             - ``weights``: array of shape (n_tasks,), of the Lasso of the target on the directions
-              of all tasks [3]_, zero for tasks that are not needed beside the others;
+              of all tasks, zero for tasks that are not needed beside the others;
             - ``report``: these as text.
 
         Warns

@@ -59,7 +59,7 @@ class SpecialistRouter(ReferenceMixin, BaseComposition):
     ----------
     specialists : estimator, or list of (str, estimator)
         Estimator of each domain: the names are the values of ``domains``. A single one is cloned
-        for every domain. Of sequences, ordinary estimators get all steps as columns.
+        for every domain. Of sequences, most estimators get all steps as columns, gates the mean.
     pooled : estimator, default=None
         Estimator of all domains together. None is the estimator of the first specialist.
     gate : {"prototype", "learned", "uniform"}, default="prototype"
@@ -69,7 +69,6 @@ class SpecialistRouter(ReferenceMixin, BaseComposition):
         - "learned": logistic regression of the domain on the standardized features, for domains
           that are not clusters. It keeps the features of the training samples.
         - "uniform": all specialists have the same weight.
-        Of sequences, gates read the mean over the steps.
     top_k : int, default=None
         Number of specialists that predict a sample, those of largest :math:`g_k(x)`. None is all.
     balance : float, default=0.0

@@ -39,7 +39,7 @@ FLAT = X.reshape(60, 12)
 SELECTED = make_collider_sequences(200, 6, 1, selection=True, random_state=0).X
 
 NET = {"hidden_layer_sizes": (4,), "max_epochs": 4, "random_state": 0}
-ENCODER = {"n_components": 3, "input_noise": 0.1} | NET | {"max_epochs": 20}
+ENCODER = {"n_components": 3, "input_noise": 0.1} | NET | {"max_epochs": 30}
 SPECIALIST = SparseSpecialistEncoder(2, n_relevant=1, heads="linear", input_noise=0.3, **NET)
 PIPELINE = {"structure": TaskStructureIdentifier(2), "encoder": SPECIALIST, "random_state": 0}
 MODES = {
