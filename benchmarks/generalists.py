@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from nuisance import read_words
 from report import Report, command_line
 from scipy.stats import sem
 from sklearn.datasets import load_digits
@@ -103,10 +104,7 @@ def pictures(seed, n_epochs=60, n_sequences=600):
 
 def words(path, seed, n_sequences=800):
     """Return sequences of nine words of one voice: their lengths, and whether digits rise."""
-    stored = np.load(path)
-    states, (voices, spoken, takes) = stored["states"], stored["index"].T
-    place = np.empty((voices.max() + 1, spoken.max() + 1, takes.max() + 1), dtype=int)
-    place[voices, spoken, takes] = np.arange(len(states))
+    states, place = read_words(path)
     rng = np.random.default_rng(seed)
     even = np.arange(place.shape[1]) % 2 == 0
     steps = {"even": [0, 3, 7], "low digit": [2, 5], "last": [8], "noise": []}

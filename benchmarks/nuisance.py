@@ -102,12 +102,18 @@ def encoder_scores(kind, seed, n_samples, n_epochs):
     return results, probe(read(train[0]), train[2], read(test[0]), test[2])
 
 
-def speech(path, seed):
-    """Return training and test sequences of words, each of one voice, in takes of its own."""
+def read_words(path):
+    """Return the states of words, and the row of each voice, word and take."""
     words = np.load(path)
     states, (voices, spoken, takes) = words["states"], words["index"].T
     place = np.empty((voices.max() + 1, spoken.max() + 1, takes.max() + 1), dtype=int)
     place[voices, spoken, takes] = np.arange(len(states))
+    return states, place
+
+
+def speech(path, seed):
+    """Return training and test sequences of words, each of one voice, in takes of its own."""
+    states, place = read_words(path)
     rng = np.random.default_rng(seed)
     halves = []
     for n_sequences, half in ((1000, [0, 1, 2, 3]), (3000, [4, 5])):

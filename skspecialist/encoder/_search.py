@@ -53,7 +53,6 @@ class Inputs:
     build: Build  # of untrained bottlenecks for these features
     axes: torch.Tensor | None = None  # by which the standardized features were multiplied
     scale: float = 1.0  # standard deviation of standardized features along a unit of these
-
     units: np.ndarray | None = None  # of the features; None where axes are of standardized ones
 
     @classmethod

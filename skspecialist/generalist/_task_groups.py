@@ -463,7 +463,7 @@ def _numbered(labels: np.ndarray) -> np.ndarray:
 
 def _modularity(weights: np.ndarray, labels: np.ndarray) -> float:
     """Return the weight within groups in excess of that of random connections [4]."""
-    # Without a predicted task there are no weights.
+    # All weights vanish where no task is predicted.
     degrees, total = weights.sum(axis=1), max(weights.sum(), np.finfo(float).tiny)
     same = labels[:, None] == labels
     return float(((weights - np.outer(degrees, degrees) / total) * same).sum() / total)

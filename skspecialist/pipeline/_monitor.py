@@ -464,7 +464,7 @@ def _new_weight(
     weights, mixed = best_mixture(loss, evidence)
     losses = [evidence.sample_losses(loss, scores) for scores in (present[rows], mixed)]
     gains = losses[0] - losses[1]
-    # The weight is fitted to these losses: a gain below its standard error is no evidence.
+    # The weight is fitted to these losses: a gain below its standard error may be chance.
     return weights.get("new", 0.0) if gains.mean() > evidence.error(gains) else 0.0
 
 
