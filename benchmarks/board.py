@@ -244,9 +244,6 @@ def summarize(report, rows):
 
 def draw_figure(rows, path):
     """Save the scores as a picture, one panel a data set."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     names = in_order(rows)
@@ -294,9 +291,6 @@ def compare_ranks(report, scores, path):
     Data sets are the rows of ``scores``, methods the columns. Methods joined by a bar do not
     differ by Nemenyi's test at the level of .05 (Demsar, JMLR 2006).
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import scikit_posthocs
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from .._base.estimator import all_or_nothing
 from .._base.sklearn_compat import Interval, fit_context
-from .._data.validation import check_layer_sizes, validate_steps
+from .._data.validation import check_layer_sizes
 from ..networks.layers import ArrayModule, GroupedMLP
 from ._sparse_autoencoder import BaseAutoencoder
 
@@ -151,8 +151,7 @@ class QuantizedAutoencoder(BaseAutoencoder):
             If ``X`` has NaN or infinite values or fewer than two samples, a hidden layer has no
             unit, or the device does not exist.
         """
-        X = validate_steps(self, X, ensure_min_samples=2)
-        rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        _, rows = self._rows(X, ensure_min_samples=2)
         hidden = check_layer_sizes(self.hidden_layer_sizes)
         sizes = [rows.shape[1], *hidden, int(self.n_components)]
         self._train(

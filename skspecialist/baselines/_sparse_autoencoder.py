@@ -40,6 +40,11 @@ class BaseAutoencoder(
 
     _code_unit = 1.0  # in which codes are given
 
+    def _rows(self, X: ArrayLike, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the samples, and all steps of them as rows in double precision."""
+        X = validate_steps(self, X, **options)
+        return X, X.reshape(-1, X.shape[-1]).astype(np.float64)
+
     def _train(self, rows: np.ndarray, build: Callable[[], ArrayModule]) -> None:
         """Train the network that ``build`` returns, and set the attributes of its training."""
         self._mean = rows.mean(axis=0)
@@ -70,10 +75,10 @@ class BaseAutoencoder(
             In the dtype of ``X``.
         """
         check_is_fitted(self)
-        X = validate_steps(self, X, reset=False)
-        rows = (X.reshape(-1, X.shape[-1]).astype(np.float64) - self._mean) / self._unit
+        X, rows = self._rows(X, reset=False)
+        scaled = to_double((rows - self._mean) / self._unit)
         with torch.no_grad():
-            chunks = [self.module_.encode(chunk)[0] for chunk in to_double(rows).split(CHUNK)]
+            chunks = [self.module_.encode(chunk)[0] for chunk in scaled.split(CHUNK)]
         codes = self._code_unit * torch.cat(chunks).numpy()
         return codes.reshape(*X.shape[:-1], -1).astype(X.dtype, copy=False)
 
@@ -262,8 +267,7 @@ class SparseAutoencoder(BaseAutoencoder):
         SpecialistWarning
             If no sample uses some of the atoms.
         """
-        X = validate_steps(self, X, ensure_min_samples=2)
-        rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
+        _, rows = self._rows(X, ensure_min_samples=2)
         n_features = rows.shape[1]
         self.n_components_ = int(self.n_components or 2 * n_features)
         self.n_nonzero_coefs_ = int(self.n_nonzero_coefs or max(1, n_features // 10))
