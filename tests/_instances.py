@@ -42,10 +42,8 @@ SINGLE = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL)
 
 INSTANCES = [
     TaskStructureIdentifier(),
-    SparseSpecialistEncoder(**SMALL),
-    SparseSpecialistEncoderCV(2, cv=2, input_noise=0.3, **SMALL),
+    SINGLE,
     SparseMultiTaskSelector(max_epochs=2, random_state=0),
-    SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=1, random_state=0),
     SpecialistPipeline(
         structure=TaskStructureIdentifier(1, alpha=0.99, correction="none"),
         encoder=SINGLE,
@@ -56,7 +54,6 @@ INSTANCES = [
     SpecialistClassifier(
         encoder=SINGLE, estimator=LogisticRegression(), strategy="specialist", random_state=0
     ),
-    SpecialistRegressor(encoder=SINGLE, estimator=Ridge(), strategy="specialist", random_state=0),
     SpecialistRouter([("a", Ridge()), ("b", Ridge())], random_state=0),
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
@@ -72,8 +69,11 @@ INSTANCES = [
     CCABaseline(),
 ]
 
-# The other baselines, which share the base of the one above.
-BASELINES = [
+# Estimators that share the base of one above: nightly.
+RELATIVES = [
+    SparseSpecialistEncoderCV(2, cv=2, input_noise=0.3, **SMALL),
+    SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=1, random_state=0),
+    SpecialistRegressor(encoder=SINGLE, estimator=Ridge(), strategy="specialist", random_state=0),
     GroupLassoBaseline(cv=2),
     GraphicalLassoBaseline(),
     SelTaskBaseline(1, n_components=2, n_iter=10, random_state=0),
@@ -93,6 +93,7 @@ SLOW_INSTANCES = [
         random_state=0,
     ),
     TaskStructureIdentifier(criterion="collider", segment_steps="last"),
+    SparseSpecialistEncoder(**SMALL),
     SparseSpecialistEncoder(2, n_relevant=1, penalty="hard_concrete", early_stopping=True, **SMALL),
     TaskStructureIdentifier(criterion=Collider(aggregation="any"), correction="none"),
     TaskStructureIdentifier(correction="by", independence_test="wilks", alpha=0.5),

@@ -13,7 +13,7 @@ from skspecialist.independence import BaseIndependenceTest
 from skspecialist.networks.penalties import BasePenalty
 from skspecialist.structure import Collider
 from skspecialist.structure.aggregation import BaseAggregation
-from tests._instances import BASELINES, INSTANCES, SLOW_INSTANCES
+from tests._instances import INSTANCES, RELATIVES, SLOW_INSTANCES
 from tests.test_docs import public_names
 
 PUBLIC = {name: locate(name) for name in public_names()}
@@ -46,14 +46,14 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@parametrize_with_checks(BASELINES + SLOW_INSTANCES)
+@parametrize_with_checks(RELATIVES + SLOW_INSTANCES)
 def test_scikit_learn_checks_of_other_settings(estimator, check):
     check(estimator)
 
 
 def test_every_estimator_is_checked():
     fitted = {thing for thing in CLASSES.values() if hasattr(thing, "fit")}
-    assert fitted == {type(estimator) for estimator in INSTANCES + BASELINES}
+    assert fitted == {type(estimator) for estimator in INSTANCES + RELATIVES}
 
 
 @pytest.mark.parametrize("name", CLASSES)

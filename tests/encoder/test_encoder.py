@@ -31,16 +31,26 @@ def quick(**params):
     return SparseSpecialistEncoder(**params)
 
 
+def single(**params):
+    """Return an encoder of one network: neither its width nor noise is searched for."""
+    return quick(**{"n_relevant": 2, "input_noise": 0.3} | params)
+
+
 @pytest.fixture(scope="module")
 def data():
     return make_specialist_latents(300, random_state=0)
 
 
 @pytest.fixture(scope="module")
+def fitted(data):
+    return quick().fit(data.X, data.y)
+
+
+@pytest.fixture(scope="module")
 def planted():
     data = make_specialist_latents(1500, 4, 2, 3, n_layers=1, random_state=0)
-    encoder = SparseSpecialistEncoder(hidden_layer_sizes=(32,), max_epochs=40, random_state=0)
-    return encoder.fit(data.X[:1200], data.y[:1200]), data
+    encoder = SparseSpecialistEncoder(hidden_layer_sizes=(32,), max_epochs=25, random_state=0)
+    return encoder.fit(data.X[:900], data.y[:900]), data
 
 
 def test_a_planted_structure_comes_back(planted):
@@ -55,7 +65,7 @@ def test_a_planted_structure_comes_back(planted):
 @pytest.mark.slow
 def test_latents_have_unit_variance_and_the_relevant_ones_are_transformed(planted):
     encoder, data = planted
-    latents = encoder.latents(data.X[:1200])
+    latents = encoder.latents(data.X[:900])
     assert_allclose(latents.mean(axis=0), 0, atol=1e-4)
     assert_allclose(latents.std(axis=0), 1, atol=1e-3)
     assert_array_equal(encoder.transform(data.X), encoder.latents(data.X)[:, encoder.support_])
@@ -87,15 +97,16 @@ def test_a_decoder_trained_later_is_that_of_the_fit(data, tmp_path):
 
 
 def test_a_fit_without_decoder_says_what_it_lacks(data):
-    encoder = quick(n_relevant=2, decoder=None).fit(data.X, data.y)
+    encoder = single(decoder=None).fit(data.X, data.y)
     kept = encoder.transform(data.X)
     for method, rows in ((encoder.inverse_transform, kept), (encoder.latents, data.X)):
         with pytest.raises(ValueError, match=r"decoder=None.*decoder='lazy'"):
             method(rows)
-    alone = quick(n_components=2, n_relevant=2, decoder=None).fit(data.X, data.y)
+    alone = single(n_components=2, decoder=None).fit(data.X, data.y)
     assert_array_equal(alone.latents(data.X), alone.transform(data.X))
 
 
+@pytest.mark.slow
 def test_inverse_transform_decodes_the_relevant_part(planted):
     encoder, data = planted
     decoded = encoder.inverse_transform(encoder.transform(data.X))
@@ -169,23 +180,20 @@ def test_threads_do_not_disturb_each_other(data):
         assert_array_equal(latents, fit(seed))
 
 
-def test_the_same_seed_gives_the_same_bits_and_torch_is_left_alone(data):
+def test_the_same_seed_gives_the_same_bits_and_torch_is_left_alone(data, fitted):
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    first = quick().fit(data.X, data.y)
-    assert torch.equal(before, torch.random.get_rng_state())
-    torch.rand(7)
     second = quick().fit(data.X, data.y)
-    assert_array_equal(first.latents(data.X), second.latents(data.X))
-    assert_array_equal(first.predict(data.X), second.predict(data.X))
-    other = quick(random_state=1).fit(data.X, data.y)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert_array_equal(fitted.latents(data.X), second.latents(data.X))
+    assert_array_equal(fitted.predict(data.X), second.predict(data.X))
+    first, other = (single(random_state=seed).fit(data.X, data.y) for seed in (0, 1))
     assert not np.array_equal(first.latents(data.X), other.latents(data.X))
 
 
-def test_a_pickle_predicts_the_same(data):
-    encoder = quick().fit(data.X, data.y)
-    copy = pickle.loads(pickle.dumps(encoder))
-    assert_array_equal(encoder.predict(data.X), copy.predict(data.X))
+def test_a_pickle_predicts_the_same(data, fitted):
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert_array_equal(fitted.predict(data.X), copy.predict(data.X))
 
 
 @pytest.mark.slow
@@ -229,11 +237,11 @@ class Interrupt(Callback):
 
 
 def test_ctrl_c_is_raised_and_leaves_the_estimator_as_it_was(data):
-    fresh = quick(callbacks=[Interrupt()])
+    fresh = single(callbacks=[Interrupt()])
     with pytest.raises(KeyboardInterrupt):
         fresh.fit(data.X, data.y)
     assert not [name for name in vars(fresh) if name.endswith("_")]
-    fitted = quick().fit(data.X, data.y)
+    fitted = single().fit(data.X, data.y)
     expected = fitted.predict(data.X)
     fitted.set_params(callbacks=[Interrupt()])
     with pytest.raises(KeyboardInterrupt):
@@ -266,16 +274,15 @@ def test_callbacks_see_the_epochs_of_the_second_step(data, monkeypatch):
 
 def test_early_stopping_goes_back_to_the_best_epoch(data):
     y = np.random.RandomState(0).standard_normal(300)
-    encoder = quick(early_stopping=True, max_epochs=100, sparsity=0).fit(
-        data.X, data.y + 3 * y[:, None]
-    )
+    encoder = single(early_stopping=True, max_epochs=60, learning_rate=0.1)
+    encoder.fit(data.X, data.y + 3 * y[:, None])
     losses = [row["valid_loss"] for row in encoder.history_ if row["phase"] == "sparse"]
-    assert encoder.n_iter_ < 100
+    assert encoder.n_iter_ < 60
     assert np.argmin(losses) < len(losses) - 1
 
 
 def test_warm_start_continues(data):
-    once = quick(sparsity=0, max_epochs=30).fit(data.X, data.y)
+    once = quick(sparsity=0, max_epochs=20, input_noise=0.3).fit(data.X, data.y)
     again = clone(once).set_params(warm_start=True).fit(data.X, data.y)
     again.set_params(max_epochs=2).fit(data.X, data.y)
     cold = clone(once).set_params(max_epochs=2).fit(data.X, data.y)
@@ -285,14 +292,15 @@ def test_warm_start_continues(data):
 
 
 def test_penalty_parameters_are_searchable(data):
-    encoder = quick(penalty=L1(), sparsity=0.02).set_params(penalty__group=0.0)
+    encoder = single(penalty=L1(), sparsity=0.02).set_params(penalty__group=0.0)
     assert encoder.fit(data.X, data.y).penalty.group == 0.0
     with pytest.raises(ValueError, match="penalty"):
         quick(penalty="l3").fit(data.X, data.y)
 
 
 def test_set_output_and_names(data):
-    encoder = quick(sparsity=0).set_output(transform="pandas").fit(data.X, data.y)
+    encoder = quick(sparsity=0, input_noise=0.3).set_output(transform="pandas")
+    encoder.fit(data.X, data.y)
     frame = encoder.transform(data.X)
     assert list(frame.columns) == [f"sparsespecialistencoder{j}" for j in range(4)]
     assert list(frame.columns) == list(encoder.get_feature_names_out())
@@ -300,7 +308,7 @@ def test_set_output_and_names(data):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_is_kept(data, dtype):
-    encoder = quick(sparsity=0).fit(data.X.astype(dtype), data.y)
+    encoder = single().fit(data.X.astype(dtype), data.y)
     latents = encoder.transform(data.X.astype(dtype))
     assert latents.dtype == encoder.inverse_transform(latents).dtype == dtype
 
@@ -340,8 +348,8 @@ def test_a_constant_feature_and_few_samples_do_no_harm(data):
 
 @pytest.mark.parametrize("offset", [1e5, 1e9])
 def test_an_offset_of_the_features_does_not_matter(data, offset):
-    expected = quick(sparsity=0).fit(data.X, data.y).latents(data.X)
-    shifted = quick(sparsity=0).fit(data.X + offset, data.y)
+    expected = single().fit(data.X, data.y).latents(data.X)
+    shifted = single().fit(data.X + offset, data.y)
     assert_allclose(shifted.latents(data.X + offset), expected, atol=1e-3)
     back = shifted.inverse_transform(shifted.transform(data.X + offset))
     assert abs(back.mean() - offset) < 10
@@ -405,7 +413,7 @@ def test_a_task_is_lost_if_a_linear_model_predicts_it_better(monkeypatch, labels
         return seen[0]
 
     monkeypatch.setattr(SparsityPath, "lost_tasks", lost_tasks)
-    quick(max_epochs=60).fit(X, y)
+    quick(n_components=2, input_noise=0.3, max_epochs=30).fit(X, y)
     assert [lost.tolist() for lost in seen[:2]] == [[False, False], [False, True]]
 
 
@@ -413,7 +421,7 @@ def test_a_column_that_wakes_up_does_little_harm(data):
     rng = np.random.RandomState(0)
     train = np.column_stack([data.X[:200], 1e-9 * rng.standard_normal(200)])
     test = np.column_stack([data.X[200:], np.ones(100)])
-    encoder = quick(max_epochs=40, n_relevant=3).fit(train, data.y[:200])
+    encoder = single(max_epochs=40, n_relevant=3).fit(train, data.y[:200])
     asleep = np.column_stack([test[:, :-1], np.zeros(100)])
     scores = [encoder.score(X, data.y[200:]) for X in (asleep, test)]
     assert scores[0] > 0.3
@@ -423,7 +431,7 @@ def test_a_column_that_wakes_up_does_little_harm(data):
 
 def test_a_class_that_is_held_out_whole_does_no_harm(data):
     labels = np.where(data.y[:, 0] > 0, 1, 0)
-    for rare in (14, 100, 200):
+    for rare in (14, 200):
         y = labels.copy()
         y[rare] = 2
         assert np.isfinite(list(quick().fit(data.X, y).width_losses_.values())).all()
@@ -432,7 +440,7 @@ def test_a_class_that_is_held_out_whole_does_no_harm(data):
 def test_callbacks_are_left_as_they_are(data):
     callback = EarlyStopping(monitor="train_loss", sink=print)
     before = dict(vars(callback))
-    quick(callbacks=[("stop", callback)]).fit(data.X, data.y)
+    single(callbacks=[("stop", callback)]).fit(data.X, data.y)
     assert vars(callback) == before
 
 
@@ -451,7 +459,7 @@ def test_diagnose_finds_a_good_encoder_good(planted):
 @pytest.mark.parametrize("n_updates", range(1, 8))
 def test_a_fit_may_have_any_number_of_updates(data, n_updates):
     rows = slice(2 * n_updates)
-    encoder = quick(n_relevant=1, batch_size=2, max_epochs=1).fit(data.X[rows], data.y[rows])
+    encoder = single(n_relevant=1, batch_size=2, max_epochs=1).fit(data.X[rows], data.y[rows])
     assert np.isfinite(encoder.predict(data.X)).all()
 
 

@@ -17,9 +17,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 
 QUICK = {"max_epochs": 2, "random_state": 0}
 SMALL = QUICK | {"hidden_layer_sizes": (8,)}
+# One network: neither its width nor the noise of the inputs is searched for.
+SINGLE = SMALL | {"n_relevant": 2, "input_noise": 0.3}
 ESTIMATORS = [
     SparseSpecialistEncoder(**SMALL),
-    SparseSpecialistEncoder(heads="linear", **SMALL),
+    SparseSpecialistEncoder(heads="linear", **SINGLE),
     SparseSpecialistEncoderCV(cv=2, **SMALL),
     SparseMultiTaskSelector(**QUICK),
     SparseMultiTaskSelectorCV(cv=2, sparsities=[0.1], **QUICK),
@@ -60,7 +62,7 @@ def test_weight_zero_is_absence(data, estimator):
 
 
 def test_equal_weights_are_none(data):
-    encoder = SparseSpecialistEncoder(**SMALL)
+    encoder = SparseSpecialistEncoder(**SINGLE)
     expected = encoder.fit(data.X, data.y).latents(data.X)
     for weights in (np.full(60, 0.3), np.ones((60, 4)) * [1.0, 2.0, 3.0, 4.0]):
         assert_array_equal(
@@ -69,7 +71,7 @@ def test_equal_weights_are_none(data):
 
 
 def test_weights_of_all_tasks_are_those_of_samples(data):
-    encoder = SparseSpecialistEncoder(**SMALL)
+    encoder = SparseSpecialistEncoder(**SINGLE)
     weights = np.random.RandomState(0).uniform(size=60)
     expected = encoder.fit(data.X, data.y, sample_weight=weights).latents(data.X)
     each = np.tile(weights[:, None], 4)
@@ -77,7 +79,7 @@ def test_weights_of_all_tasks_are_those_of_samples(data):
 
 
 def test_a_zero_for_one_task_is_a_missing_value(data):
-    encoder = SparseSpecialistEncoder(**SMALL)
+    encoder = SparseSpecialistEncoder(**SINGLE)
     weights = np.ones((60, 4))
     weights[::3, 1] = 0
     expected = encoder.fit(data.X, np.where(weights > 0, data.y, np.nan)).latents(data.X)
@@ -89,7 +91,7 @@ def test_a_zero_for_one_task_is_a_missing_value(data):
 
 def test_weights_reach_scale_and_latents_of_the_features(data):
     weights = 1.0 + (data.X[:, 0] > 0)
-    encoder = SparseSpecialistEncoder(**SMALL).fit(data.X, data.y, sample_weight=weights)
+    encoder = SparseSpecialistEncoder(**SINGLE).fit(data.X, data.y, sample_weight=weights)
     latents = encoder.latents(data.X)
     assert_allclose(np.average(latents, weights=weights, axis=0), 0, atol=1e-4)
     assert_allclose(np.average(latents**2, weights=weights, axis=0), 1, atol=1e-3)
@@ -100,7 +102,7 @@ def test_sequences_have_weights_too():
     rng = np.random.RandomState(0)
     X, y, steps = rng.standard_normal((40, 3, 4)), rng.standard_normal(40), rng.uniform(size=(3, 1))
     weights = rng.randint(3, size=40)
-    encoder = SparseSpecialistEncoder(n_relevant=2, **SMALL)
+    encoder = SparseSpecialistEncoder(**SINGLE)
     for given in (None, steps, np.tile(steps, (40, 1, 1)) + rng.uniform(size=(40, 1, 1))):
         each = np.repeat(given, weights, axis=0) if np.ndim(given) == 3 else given
         encoder.fit(np.repeat(X, weights, axis=0), np.repeat(y, weights), each)
@@ -131,7 +133,7 @@ def test_groups_are_held_out_together(data, estimator):
 
 
 def test_the_score_is_weighted(data):
-    encoder = SparseSpecialistEncoder(**SMALL).fit(data.X, data.y)
+    encoder = SparseSpecialistEncoder(**SINGLE).fit(data.X, data.y)
     weights = np.random.RandomState(0).randint(3, size=60)
     X, y = np.repeat(data.X, weights, axis=0), np.repeat(data.y, weights, axis=0)
     assert encoder.score(data.X, data.y, sample_weight=weights) == pytest.approx(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tests.encoder.test_encoder import quick
+from tests.encoder.test_encoder import quick, single
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -71,7 +71,7 @@ def test_a_prediction_is_a_sum_over_the_steps_of_a_task(sequences):
 
 def test_steps_without_weight_do_not_matter(sequences):
     X, y, step_weights = sequences
-    encoder = quick().fit(X, y, step_weights)
+    encoder = single().fit(X, y, step_weights)
     changed = X.copy()
     changed[:, 3:] += 5.0
     assert_array_equal(encoder.predict(X)[:, 0], encoder.predict(changed)[:, 0])
@@ -83,7 +83,7 @@ def test_a_task_without_steps_predicts_its_mean(sequences):
     step_weights = step_weights * [1, 0]
     labels = np.where(np.arange(len(y)) % 3 == 0, "rare", "often")
     y = pd.DataFrame({"value": y[:, 0], "label": labels})
-    encoder = quick().fit(X, y, step_weights)
+    encoder = single().fit(X, y, step_weights)
     assert not encoder.mask_[1].any()
     assert set(encoder.predict(X)["label"]) == {"often"}
 
@@ -96,10 +96,10 @@ def test_step_tasks_must_fit(sequences):
         quick().fit(X[:, 0], y, step_weights)
     with pytest.raises(ValueError, match="Negative values"):
         quick().fit(X, y, -step_weights)
-    encoder = quick().fit(X, y, step_weights)
+    encoder = single().fit(X, y, step_weights)
     with pytest.raises(ValueError, match="4 steps"):
         encoder.predict(X[:, :4])
     assert encoder.predict(X[:, 0]).shape == (400, 2)
-    each = quick().fit(X, y, np.tile(step_weights, (400, 1, 1)))
+    each = single().fit(X, y, np.tile(step_weights, (400, 1, 1)))
     with pytest.raises(ValueError, match="pass those of X"):
         each.predict(X)

@@ -49,6 +49,7 @@ MODES = {
         2, criterion=Selection(n_tasks=1), n_subsamples=2, random_state=0
     ),
     "mlp": SparseSpecialistEncoder(**ENCODER),
+    "known size": SparseSpecialistEncoder(3, n_relevant=1, input_noise=0.1, **NET),
     "linear": SparseSpecialistEncoder(heads="linear", **ENCODER),
     "early stopping": SparseSpecialistEncoder(early_stopping=True, **ENCODER),
     "hard concrete": SparseSpecialistEncoder(penalty="hard_concrete", n_relevant=1, **ENCODER),
@@ -151,7 +152,7 @@ ELSEWHERE = {"callbacks", "checkpoint_dir", "device", "random_state", "tolerance
 # Modes with many fits, or near another one.
 SLOW = {
     *("best", "conditional", "cv", "early stopping", "hard concrete", "hmm", "linear"),
-    *("selection", "selector cv", "specialist"),
+    *("mlp", "selection", "selector cv", "specialist"),
 }
 
 
