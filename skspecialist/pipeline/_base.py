@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import check_random_state, get_tags
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
@@ -30,10 +30,12 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import SpecialistWarning
 from ..structure._identifier import TaskStructureIdentifier
+from ._blocks import in_blocks, refit_ridges, take_sample
 from ._candidates import (
     check_candidates,
     clone_with_seed,
     reads_latents,
+    shared_if_stateless,
     task_candidates,
     warn_of_ignored_parameters,
 )
@@ -44,7 +46,6 @@ from ._representation import Representation, Stage, features_of
 from ._sequences import (
     LabeledSequences,
     Split,
-    in_blocks,
     merge_sequences,
     read_sequences,
     split_sequences,
@@ -79,6 +80,7 @@ class BaseSpecialist(
         "cv": [tuple, "array-like", "cv_object"],
         "loss": [StrOptions({"auto", "huber", "pinball"}), callable],
         "n_timesteps": [Interval(Integral, 1, None, closed="left"), None],
+        "max_samples": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -96,6 +98,7 @@ class BaseSpecialist(
         cv: Any = 3,
         loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
+        max_samples: Any = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -109,6 +112,7 @@ class BaseSpecialist(
         self.cv = cv
         self.loss = loss
         self.n_timesteps = n_timesteps
+        self.max_samples = max_samples
         self.random_state = random_state
         self.verbose = verbose
 
@@ -174,15 +178,19 @@ class BaseSpecialist(
             task has one class or value only in a training fold, and is predicted by the null
             model.
         """
-        X = read_sequences(self, X, self.n_timesteps, keeps_nan=self._keeps_nan)
         labels = {"groups": groups, "environments": environments, "nuisance": nuisance}
-        data, cv = self._labeled(X, y, labels, sample_weight, self.task_types)
+        stored = X, y, sample_weight
+        is_sample, (X, *given) = take_sample(self, X, y, labels, sample_weight)
+        X = read_sequences(self, X, self.n_timesteps, keeps_nan=self._keeps_nan)
+        data, cv = self._labeled(X, given, self.task_types)
         X, tasks = data.X, data.tasks
         check_candidates(self.estimator, self.candidates, tasks.names)
         warn_of_ignored_parameters(self, tasks)
         seeds, splits = self._draw(data, cv)
         with self._stages(data, "fit", 1 + len(splits)) as stage:
-            new_representation = partial(self._new_representation, X.shape[1], self._generalists())
+            new_representation = partial(
+                self._new_representation, X.shape[1], shared_if_stateless(self.generalist)
+            )
             representation, models = self._learn(data, new_representation, stage, seeds, splits)
             self._representation = representation
             self.generalist_ = representation.generalist
@@ -194,6 +202,8 @@ class BaseSpecialist(
             self._set_models(models)
             self.nuisance_remover_ = representation.remover
             self.nuisance_scores_ = representation.nuisance_scores(data)
+        if is_sample:
+            refit_ridges(self, *stored)
         return self
 
     @all_or_nothing
@@ -236,7 +246,7 @@ class BaseSpecialist(
         X = self._validate(X)
         kinds = self.task_types if isinstance(self.task_types, str) else None
         labels = {"groups": groups, "environments": environments}
-        data, cv = self._labeled(X, y, labels, sample_weight, kinds)
+        data, cv = self._labeled(X, (y, labels, sample_weight, self.cv), kinds)
         tasks = data.tasks
         if not self._representation.aligned:
             raise ValueError(
@@ -373,14 +383,13 @@ class BaseSpecialist(
         """True if sequences with NaN go to an estimator that was given."""
         return self.strategy == "generalist" and self.estimator is not None
 
-    def _labeled(
-        self, X: np.ndarray, y: Any, labels: dict[str, Any], sample_weight: Any, task_types: Any
-    ) -> tuple[LabeledSequences, Any]:
+    def _labeled(self, X: np.ndarray, given: Any, task_types: Any) -> tuple[LabeledSequences, Any]:
         """Return the sequences with their tasks and weights, and the splits of these."""
+        y, labels, sample_weight, cv = given
         require_tasks(y, self)
         if self.class_weight is not None:
             sample_weight = weigh_classes(self.class_weight, y, sample_weight)
-        X, y, labels, weights, cv = merge_sequences(X, y, labels, sample_weight, self.cv)
+        X, y, labels, weights, cv = merge_sequences(X, y, labels, sample_weight, cv)
         tasks = TaskTargets(y, allow_missing=True, weights=weights, task_types=task_types)
         return LabeledSequences.validated(X, y, tasks, weights, **labels), cv
 
@@ -420,14 +429,6 @@ class BaseSpecialist(
             encode=may_encode if reads_latents(self.candidates) else False,
             reads=reads,
         )
-
-    def _generalists(self) -> Callable[[int], Any]:
-        """Return a function from a seed to a generalist: one for all fits if it is stateless."""
-        is_tagged = hasattr(self.generalist, "__sklearn_tags__")
-        if not is_tagged or get_tags(self.generalist).requires_fit:
-            return partial(clone_with_seed, self.generalist)
-        shared = clone(self.generalist)
-        return lambda seed: shared
 
     def _new_representation(
         self, n_timesteps: int, new_generalist: Callable[[int], Any], seed: int

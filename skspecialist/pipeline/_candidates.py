@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn import config_context
 from sklearn.base import clone, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from .._data.tasks import Task, TaskTargets
@@ -28,6 +31,7 @@ __all__ = [
     "pinball_quantile",
     "predict_scores",
     "reads_latents",
+    "shared_if_stateless",
     "task_candidates",
     "warn_of_ignored_parameters",
 ]
@@ -326,6 +330,15 @@ def clone_with_seed(part: Any, seed: int) -> Any:
     if seeds:  # a frozen estimator has no parameters to set
         part.set_params(**seeds)
     return part
+
+
+def shared_if_stateless(generalist: Any) -> Callable[[int], Any]:
+    """Return a function from a seed to a generalist: one for all fits if it is stateless."""
+    is_tagged = hasattr(generalist, "__sklearn_tags__")
+    if not is_tagged or get_tags(generalist).requires_fit:
+        return partial(clone_with_seed, generalist)
+    shared = clone(generalist)
+    return lambda seed: shared
 
 
 def warn_of_ignored_parameters(pipeline: Any, tasks: TaskTargets) -> None:

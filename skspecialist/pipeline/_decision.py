@@ -30,6 +30,7 @@ from ._comparison import (
     is_curved,
     sharpen,
 )
+from ._heads import shared_computations
 from ._representation import Representation, Stage
 from ._sequences import LabeledSequences, Split, States, varied_tasks
 
@@ -163,7 +164,7 @@ def fit_tasks(
             decisions[i] = Decision({"null": 1.0}, REASONS["constant"])
         elif reason and decision.reason == reason != missing_reason(representation, i):
             decisions[i] = replace(decision, reason=REASONS["in a part"].format(reason=reason))
-    with stage("estimators"):
+    with stage("estimators"), shared_computations():
         # One candidate that was chosen has one fit; combinations are averaged over the folds.
         bags = folds if strategy == "stack" and data.environments is None else []
         models = _fit_models(data, representation, decisions, bags, new_candidates, seeds[1], reads)

@@ -74,6 +74,12 @@ DOCS = {
             callable takes truth and prediction and returns one loss per sequence.
         n_timesteps : int, default=None
             Number of steps of a 2-D ``X``. None takes every column as a step.
+        max_samples : "auto", int or None, default="auto"
+            Number of random sequences that the parts are fitted to, if there are more. The ridge
+            regressions that have weight are then fitted to all sequences, in blocks that fit in
+            memory, and predict without those of the folds. "auto" takes all sequences of an array
+            in memory and, of a memory map or a Dask array, as many as need 128 MiB in double
+            precision, with a warning. None takes all sequences into memory.
         """,
     "seeds": """
         random_state : int, RandomState instance or None, default=None
@@ -227,6 +233,7 @@ class SpecialistPipeline(BaseSpecialist):
         cv: Any = 3,
         loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
+        max_samples: Any = "auto",
         task_types: Any = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -242,6 +249,7 @@ class SpecialistPipeline(BaseSpecialist):
             cv=cv,
             loss=loss,
             n_timesteps=n_timesteps,
+            max_samples=max_samples,
             random_state=random_state,
             verbose=verbose,
         )
@@ -325,6 +333,7 @@ class SpecialistClassifier(ClassifierMixin, BaseSpecialist):
         cv: Any = 3,
         loss: str | Callable[..., Any] = "auto",
         n_timesteps: int | None = None,
+        max_samples: Any = "auto",
         class_weight: Any = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -340,6 +349,7 @@ class SpecialistClassifier(ClassifierMixin, BaseSpecialist):
             cv=cv,
             loss=loss,
             n_timesteps=n_timesteps,
+            max_samples=max_samples,
             random_state=random_state,
             verbose=verbose,
         )

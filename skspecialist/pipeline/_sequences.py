@@ -27,13 +27,12 @@ from .._data.validation import (
 )
 from .._data.weights import merge_samples, validate_sample_weight
 from ..exceptions import warn
-from ..structure._segments import is_dask
 
 __all__ = [
     "LabeledSequences",
     "Split",
     "States",
-    "in_blocks",
+    "is_fractions",
     "merge_sequences",
     "observed_rows",
     "other_environments",
@@ -47,8 +46,6 @@ __all__ = [
 # Draws of a random split, until no class is missing where it is needed. A class of two
 # sequences is missed by a part of one half with probability 1 / 4, hence 25 times with 1e-15.
 MAX_DRAWS = 25
-# Numbers of the sequences that are predicted at a time: a copy in double precision is 64 MiB.
-BLOCK = 2**23
 
 
 @dataclass(frozen=True)
@@ -190,17 +187,6 @@ def read_sequences(
     return X
 
 
-def in_blocks(X: Any) -> Iterator[Any]:
-    """Yield arrays, in memory, on disk or of Dask, some sequences at a time; others as they are."""
-    if not isinstance(X, np.ndarray) and not is_dask(X):
-        yield X
-        return
-    n_rows = max(1, BLOCK // max(1, int(np.prod(X.shape[1:]))))
-    for start in range(0, max(1, len(X)) if X.ndim else 1, n_rows):
-        block = X[start : start + n_rows] if X.ndim else X
-        yield block.compute() if is_dask(X) else block
-
-
 def weigh_classes(class_weight: Any, y: Any, sample_weight: Any) -> np.ndarray:
     """Return weights of the values, shape (n_sequences, n_tasks), with those of their classes.
 
@@ -269,7 +255,7 @@ def merge_sequences(
         for column in (split_columns(v, True)[0] if name == "nuisance" else [check_labels(v, name)])
     ]
     splits = None
-    if not isinstance(cv, Integral) and not _is_fractions(cv):
+    if not isinstance(cv, Integral) and not is_fractions(cv):
         groups = labels.get("groups")
         splits = list(split_indices(cv, X, y, groups))
         sides = np.zeros((len(X), 2 * len(splits)), dtype=bool)
@@ -308,7 +294,7 @@ def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> list[Split]:
     SpecialistWarning
         If a task is constant in the sequences that are fitted to.
     """
-    if _is_fractions(cv):
+    if is_fractions(cv):
         return [_random_split(cv, data, np.random.RandomState(seed))]
     splitter = _splitter(cv, data, seed)
     splits = []
@@ -318,7 +304,7 @@ def split_sequences(cv: Any, data: LabeledSequences, seed: int) -> list[Split]:
     return splits
 
 
-def _is_fractions(cv: Any) -> bool:
+def is_fractions(cv: Any) -> bool:
     """Return whether ``cv`` is a sequence of fractions."""
     return isinstance(cv, (tuple, list, np.ndarray)) and all(isinstance(s, Real) for s in cv)
 

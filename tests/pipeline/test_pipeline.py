@@ -28,7 +28,6 @@ from skspecialist import (
 from skspecialist.datasets import make_collider_sequences, make_digit_sequences
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.inspection import SpecialistGainDisplay
-from skspecialist.pipeline import _sequences
 
 # Two tasks and fits of a moment: as many latents as outputs, and masks that stay dense.
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
@@ -59,20 +58,6 @@ def fitted(digits):
 @pytest.fixture(scope="module")
 def chains():
     return make_collider_sequences(120, n_timesteps=6, n_tasks=2, random_state=0)
-
-
-@pytest.mark.slow  # the import of Dask
-def test_files_and_dask_arrays_are_predicted_in_blocks(fitted, digits, tmp_path, monkeypatch):
-    dask_array = pytest.importorskip("dask.array")
-    np.save(tmp_path / "X.npy", digits.X.astype(np.float16))
-    X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    methods = fitted.predict, fitted.transform
-    expected = [method(np.asarray(X)) for method in methods]
-    monkeypatch.setattr(_sequences, "BLOCK", 30 * X[0].size)
-    assert [len(block) for block in _sequences.in_blocks(X)] == [30] * 6 + [20]
-    for given in (X, dask_array.from_array(X, chunks=(50, *X.shape[1:]))):
-        for method, array in zip(methods, expected, strict=True):
-            assert_allclose(method(given), array)
 
 
 def test_the_specialist_reads_its_tasks_steps_and_latents_only(fitted, digits):
