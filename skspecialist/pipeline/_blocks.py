@@ -47,7 +47,7 @@ def in_blocks(X: Any) -> Iterator[Any]:
 def take_sample(
     pipeline: Any, X: Any, y: Any, labels: dict[str, Any], sample_weight: Any
 ) -> tuple[bool, tuple[Any, Any, dict[str, Any], Any, Any]]:
-    """Return whether a sample was drawn, and what the parts are fitted to.
+    """Return whether a sample was drawn, and the data that the parts are fitted to.
 
     Parameters
     ----------
