@@ -107,6 +107,7 @@ OTHER = {
     "loss": [lambda truth, prediction: np.abs(truth - prediction) ** 3],
     "max_epochs": [5],
     "max_permutations": [8],
+    "max_samples": [40],
     "method": ["probe"],
     "min_effect_size": [0.9],
     "module": [nn.Tanhshrink()],
