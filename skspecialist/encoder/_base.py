@@ -52,7 +52,6 @@ from ._training import (
 
 __all__ = ["BaseSparseSpecialist"]
 
-CONTINUED_SHARE = 0.8  # part of the epochs for networks that the search has already trained
 # Part of its way to zero by which the penalty must be able to move an entry. An entry begins
 # at width**-0.5; half of it is enough, since those that tasks do not use are smaller by then.
 ENOUGH_TRAVEL = 0.5
@@ -329,9 +328,10 @@ class BaseSparseSpecialist(
         start: Bottlenecks | None,
         *,
         sparsity: float,
+        share: float,
         noise: float = 0.0,
     ) -> Bottlenecks:
-        """Train the bottleneck of all samples with the penalty, in part from where it starts."""
+        """Train the bottleneck of all samples with the penalty, for a share of the epochs."""
         own = noise if start is None else noise_of(start)
         module = build([width], sparsity=[sparsity], noise=own)
         net = train_bottlenecks(
@@ -339,7 +339,7 @@ class BaseSparseSpecialist(
             trainer,
             module,
             start=start,
-            share=1.0 if start is None else CONTINUED_SHARE,
+            share=share,
             may_stop_early=True,
             callbacks=check_callbacks(self.callbacks),
         )

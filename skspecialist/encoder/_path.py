@@ -59,6 +59,8 @@ class SparsityPath:
         Nets that were trained for the path.
     rank : int
         Number of latents that the slopes of a dense network propose; 0 for none.
+    progress : float
+        Part of the held-out loss of a dense network that its longer training takes off.
     """
 
     def __init__(self, data: StepData, n_classes: Sequence[int], tolerance: float) -> None:
@@ -72,7 +74,7 @@ class SparsityPath:
         self.losses: dict[float, np.ndarray] = {}
         self.supports: dict[float, np.ndarray] = {}
         self.nets: list[SpecialistNet] = []
-        self.rank = 0
+        self.rank, self.progress = 0, 1.0
 
     @torch.no_grad()
     def held_out_losses(self, module: Bottlenecks, X: torch.Tensor | None = None) -> np.ndarray:

@@ -21,7 +21,7 @@ from ._base import BaseSparseSpecialist
 from ._diagnostics import column_stability
 from ._docs import SHARED_DOCS
 from ._path import VALIDATION_FRACTION, GivenSparsityMixin, SearchedSparsityMixin, SparsityPath
-from ._search import search_penalty
+from ._search import CONTINUED_SHARE, search_penalty
 from ._training import Build, SpecialistAutoencoder, refit_heads
 
 __all__ = ["SparseMultiTaskSelector", "SparseMultiTaskSelectorCV"]
@@ -73,7 +73,10 @@ class _ColumnSelector(SelectorMixin, BaseSparseSpecialist):
         everything = replace(data, folds=torch.full_like(data.folds, NO_FOLD))
 
         # 2. The heads and the mask, with the penalty.
-        bottleneck = self._train(everything, trainer, build, width, start, sparsity=weight)
+        share = 1.0 if start is None else CONTINUED_SHARE
+        bottleneck = self._train(
+            everything, trainer, build, width, start, sparsity=weight, share=share
+        )
 
         # 3. The heads without penalty, on the columns that they kept.
         if width > 0:

@@ -23,7 +23,7 @@ from .net import SpecialistNet
 NO_FOLD = -1  # fold of a sample that is never held out
 WARMUP = 0.3  # part of a training before the penalty on the mask sets in
 UPDATES_PER_ROOT = 25  # gradient steps, times the root of the number of samples
-EPOCH_RANGE = (3, 500)  # fewest and most epochs of a training of automatic length
+EPOCH_RANGE = (1, 500)  # fewest and most epochs of a training of automatic length
 MIN_SEQUENCES = 16  # fewest sequences in a batch, however long they are
 EARLY_STOPPING_FRACTION = 0.1  # part of the samples that decides when to stop
 ONE_CYCLE_RISE = 0.2  # part of the one-cycle schedule in which the learning rate rises
