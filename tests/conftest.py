@@ -8,9 +8,24 @@ import pytest
 os.environ["MPLBACKEND"] = "Agg"
 
 
+# Examples of docstrings that take more than a second.
+SLOW_EXAMPLES = {
+    "Selection",
+    "SelectionModel",
+    "SparseMultiTaskSelector",
+    "SparseMultiTaskSelectorCV",
+    "SparseSpecialistEncoderCV",
+    "SpecialistPipeline",
+    "TaskLocalizer",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Expect the library's warnings in examples of docstrings, whose fits take a moment."""
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             ignored = "ignore::skspecialist.exceptions.SpecialistWarning"
             item.add_marker(pytest.mark.filterwarnings(ignored))
+            if item.name.rpartition(".")[2] in SLOW_EXAMPLES:
+                item.add_marker(pytest.mark.slow)

@@ -29,7 +29,8 @@ SMALL = {"n_relevant": 1, "max_epochs": 2, "hidden_layer_sizes": (4,), "random_s
 
 def predictions():
     encoder = SparseSpecialistEncoder(2, input_noise=0.3, **SMALL)
-    pipeline = SpecialistPipeline(PCA(3), encoder=encoder, cv=(0.6, 0.4), random_state=0)
+    options = {"candidates": ["steps", "kernel", "latents"], "cv": (0.6, 0.4), "random_state": 0}
+    pipeline = SpecialistPipeline(PCA(3), encoder=encoder, **options)
     return encoder.fit(X[:, 0], Y).predict(X[:, 0]), pipeline.fit(X, Y).predict(X)
 
 

@@ -85,7 +85,7 @@ BAD = {
 
 def small_encoder():
     return SparseSpecialistEncoder(
-        2, n_relevant=1, max_epochs=2, hidden_layer_sizes=(4,), random_state=0
+        2, n_relevant=1, input_noise=0.3, max_epochs=2, hidden_layer_sizes=(4,), random_state=0
     )
 
 

@@ -243,10 +243,11 @@ def test_task_types_override_the_rule_in_every_estimator(new, kind):
     y = pd.DataFrame({"count": np.arange(60) % 5, "won": LABELS[:, 1]})
     plain = y.astype(float) if kind == "amount" else y
     other = y if kind == "amount" else y.astype(float)
+    expected = new().fit(X, plain)
     for types in (kind, [kind, kind], {"count": kind, "won": kind}):
         found = new(task_types=types).fit(X, other)
-        assert_array_equal(found.step_weights(X), new().fit(X, plain).step_weights(X))
-        assert found.score(X, other) == new().fit(X, plain).score(X, plain)
+        assert_array_equal(found.step_weights(X), expected.step_weights(X))
+        assert found.score(X, other) == expected.score(X, plain)
     with pytest.raises(ValueError, match=r"task_types.*'no'"):
         new(task_types={"no": kind}).fit(X, y)
 

@@ -24,6 +24,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4, 1))
 Y = X[:, 1] + 0.3 * RNG.normal(size=(60, 2))
 SMALL = {"heads": "linear", "hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
+SMALL |= {"input_noise": 0.3}
 
 
 def interrupt(*args, **kwargs):
@@ -77,7 +78,11 @@ def after(n_fits):
 IDENTIFIER = TaskStructureIdentifier(alpha=0.5)
 ENCODER = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
 PIPELINE = SpecialistPipeline(
-    structure=TaskStructureIdentifier(1, alpha=0.9), encoder=ENCODER, cv=(0.6, 0.4), random_state=0
+    structure=TaskStructureIdentifier(1, alpha=0.9),
+    encoder=ENCODER,
+    candidates=["steps", "latents"],
+    cv=(0.6, 0.4),
+    random_state=0,
 )
 CASES = [
     (IDENTIFIER, {"independence_test": InterruptedTest()}),

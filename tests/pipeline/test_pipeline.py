@@ -41,7 +41,7 @@ def quick_encoder(**params):
 
 def quick_pipeline(**params):
     fixed = {"encoder": quick_encoder(), "estimator": Ridge(), "cv": (0.7, 0.3)}
-    fixed["strategy"] = "best"
+    fixed |= {"strategy": "best", "candidates": ["steps", "latents"]}
     return SpecialistPipeline(**(fixed | {"random_state": 0} | params))
 
 
