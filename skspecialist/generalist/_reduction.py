@@ -106,8 +106,8 @@ class SufficientReduction(
     >>> import numpy as np
     >>> from skspecialist import SufficientReduction
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(400, 6))
-    >>> y = (X[:, 0] + X[:, 1]) ** 2 + 0.1 * rng.normal(size=400)
+    >>> X = rng.normal(size=(200, 6))
+    >>> y = (X[:, 0] + X[:, 1]) ** 2 + 0.1 * rng.normal(size=200)
     >>> reduction = SufficientReduction(random_state=0).fit(X, y)
     >>> reduction.n_components_
     1

@@ -26,6 +26,7 @@ NEEDS = {
 # Their tiny cells take seconds, too.
 SLOW = {
     "attribution",
+    "device",
     "encoder",
     "encoder_sizes",
     "encoder_speed",

@@ -91,12 +91,12 @@ def test_ordered_classes_along_one_column():
 
 
 def test_a_sum_over_steps_is_found_and_beats_the_generalist():
-    X, y = sums(400)
-    fitted = pipeline(strategy="best").set_params(encoder=NoLatents()).fit(X[:300], y[:300])
+    X, y = sums(300)
+    fitted = pipeline(strategy="best").set_params(encoder=NoLatents()).fit(X[:200], y[:200])
     assert fitted.predicted_from_ == ["steps_kernel"]
-    stacked = clone(fitted).set_params(strategy="stack").fit(X[:300], y[:300])
-    generalist = SpecialistPipeline(strategy="generalist", random_state=0).fit(X[:300], y[:300])
-    assert stacked.score(X[300:], y[300:]) > generalist.score(X[300:], y[300:]) + 0.2
+    stacked = clone(fitted).set_params(strategy="stack").fit(X[:200], y[:200])
+    generalist = SpecialistPipeline(strategy="generalist", random_state=0).fit(X[:200], y[:200])
+    assert stacked.score(X[200:], y[200:]) > generalist.score(X[200:], y[200:]) + 0.2
     assert stacked.weights_[0]["steps_kernel"] > 0.5
     assert sum(stacked.weights_[0].values()) == pytest.approx(1.0)
     table = stacked.candidates_.set_index("candidate")
