@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from .._data.validation import validate_sequences
 from ..independence._base import IndependenceResult
 from ..independence._gaussian import FisherZ, Wilks
 from ..structure._criteria import Selection
@@ -248,9 +247,7 @@ def _tests_of_pairs(identifier: Any, X: ArrayLike | None) -> tuple[IndependenceR
 def _test_given_rest(identifier: Any, X: ArrayLike) -> tuple[IndependenceResult, np.ndarray]:
     """Test all pairs of segments that do not touch, given all other steps."""
     segments, n_timesteps = identifier.segments_, identifier.n_timesteps_
-    sequences = validate_sequences(
-        identifier, X, n_timesteps=n_timesteps, reset=False, ensure_all_finite="allow-nan"
-    )
+    sequences = identifier._validate(X)
     n_features = sequences.shape[2]
     pairs = np.stack(np.triu_indices(len(segments), 1), axis=1)
     pairs = pairs[segments[pairs[:, 1], 0] > segments[pairs[:, 0], 1]]

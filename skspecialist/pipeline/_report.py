@@ -33,10 +33,10 @@ class TaskReport:
     Attributes
     ----------
     rows : list of dict
-        One entry per task: its name, kind, largest candidate, weights, candidates that read all
+        One entry per task: its name, kind, classes, largest candidate, weights, those that read all
         steps for want of others, steps with their adjusted p-values, whether these are the same
-        in all sequences, latents, held-out losses,
-        gain and its standard error, and the reason of a fallback.
+        in all sequences, latents, held-out losses, gain and its standard error, and the reason
+        of a fallback. ``n_classes`` is 0 for amounts.
     nuisances : list of dict
         ``nuisance_scores_`` of the pipeline.
     """
@@ -345,6 +345,7 @@ def _task_row(pipeline: Any, index: int) -> dict[str, Any]:
     return {
         "task": task.name,
         "kind": "label" if task.is_classification else "amount",
+        "n_classes": task.n_classes,
         "predicted_from": pipeline.predicted_from_[index],
         "weights": weights,
         "over_all_steps": [m.name for m in model.members if m.is_pooled and not len(steps)],
@@ -403,15 +404,23 @@ def _paragraph(row: dict[str, Any]) -> str:
         )
     if row["reason"] is not None:
         lines.append(f"is not specialized: {row['reason']}")
-    return f"Task {row['task']!r} ({row['kind']}): " + "; ".join(lines) + "."
+    kind = row["kind"] + (f" of {row['n_classes']} classes" if row["n_classes"] else "")
+    return f"Task {row['task']!r} ({kind}): " + "; ".join(lines) + "."
 
 
 def _nuisance_paragraph(row: dict[str, Any]) -> str:
-    """Return the text of one nuisance."""
+    """Return the text of one nuisance; without features or values there is no score."""
+    sources = {
+        "before": "from the generalist",
+        "after": "after it was erased",
+        "specialist": "from the steps or latents of the specialists",
+    }
+    scores = [f"{row[k]:.2f} {text}" for k, text in sources.items() if not np.isnan(row[k])]
+    if not scores:
+        return f"Nuisance {row['name']!r}: too few values, or none that differ, for predictions."
     return (
-        f"Nuisance {row['name']!r}: held-out predictions have a score of {row['before']:.2f} from "
-        f"the generalist, {row['after']:.2f} after it was erased, and {row['specialist']:.2f} from "
-        f"the steps or latents of the specialists (chance {row['chance']:.2f})."
+        f"Nuisance {row['name']!r}: held-out predictions have a score of {', '.join(scores)} "
+        f"(chance {row['chance']:.2f})."
     )
 
 

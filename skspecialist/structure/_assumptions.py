@@ -256,7 +256,8 @@ def check_assumptions(
     ----------
     X : array-like of shape (n_sequences, n_timesteps, n_features) or \
             (n_sequences, n_timesteps * n_features)
-        Sequences. Missing steps (NaN) are imputed by their mean.
+        Sequences, or a list of arrays (n_timesteps, n_features). Missing steps (NaN), such as
+        those after the end of shorter sequences, are imputed by their mean.
     y : array-like of shape (n_sequences,) or (n_sequences, n_tasks)
         Tasks. Sequences of which one is missing are left out.
     groups : array-like of shape (n_sequences,), default=None

@@ -286,9 +286,9 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
         X : array-like of shape (n_sequences, n_timesteps, n_features) or \
                 (n_sequences, n_timesteps * n_features)
             Sequences; missing steps, such as those after the end of shorter sequences,
-            are NaN. The columns of a 2-D ``X`` are the steps in time order. A memory map
-            may be larger than the memory, and the statistics of a Dask array are computed
-            by its workers.
+            are NaN, to which a list of arrays (n_timesteps, n_features) is padded. The columns of
+            a 2-D ``X`` are the steps in time order. A memory map may be larger than the memory,
+            and the statistics of a Dask array are computed by its workers.
         y : array-like of shape (n_sequences,) or (n_sequences, n_tasks), default=None
             Value of each task in each sequence. Columns of floats are continuous,
             columns of integers, booleans or strings are class labels. A task is tested on the

@@ -16,6 +16,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._base.estimator import TaskEstimatorMixin
+from .._data.ragged import is_ragged_list, pad_list
 from .._data.validation import as_array, check_numbers, n_dimensions, validate_sequences
 from ..exceptions import warn
 
@@ -337,7 +338,7 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
                 (n_sequences, n_kept * n_features)
             The kept steps, with as many dimensions as the input.
         """
-        flat = n_dimensions(X) != 3
+        flat = not is_ragged_list(X) and n_dimensions(X) != 3
         X = self._validate(X)
         if not self.support_.any():
             warn(
@@ -405,10 +406,14 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
     def _validate(
         self, X: Any, *, n_timesteps: int | None = None, reset: bool = False, **checks: Any
     ) -> np.ndarray:
-        """Return sequences (n_sequences, n_timesteps, n_features), of ``fit`` if ``reset``."""
+        """Return sequences (n_sequences, n_timesteps, n_features), of ``fit`` if ``reset``.
+
+        Those of a list are padded with NaN after their last step.
+        """
         if not reset:
             check_is_fitted(self)
             n_timesteps = self.n_timesteps_
+        X = pad_list(X, n_timesteps) if isinstance(X, list | tuple) else X
         finite = "allow-nan" if get_tags(self).input_tags.allow_nan else True
         return validate_sequences(
             self, X, n_timesteps=n_timesteps, reset=reset, ensure_all_finite=finite, **checks

@@ -26,6 +26,7 @@ from skspecialist import (
     sequences_from_frame,
 )
 from skspecialist.exceptions import SpecialistWarning
+from skspecialist.structure import check_assumptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
@@ -387,9 +388,19 @@ def test_rows_of_tables_are_steps_to_the_encoder():
 
 
 def test_lists_of_unequal_lengths_are_refused_by_name():
-    for estimator in (TaskStructureIdentifier(), new_encoder()):
-        with pytest.raises(ValueError, match=r"X must be an array.*Pad shorter ones with NaN"):
-            estimator.fit(RAGGED, Y)
+    with pytest.raises(ValueError, match=r"X must be an array.*Pad shorter ones with NaN"):
+        new_encoder().fit(RAGGED, Y)
+
+
+def test_lists_and_padded_arrays_of_unequal_lengths_are_the_same_to_the_structure():
+    one, other = (TaskStructureIdentifier().fit(form, Y) for form in (RAGGED, PADDED))
+    assert_array_equal(one.pvalues_, other.pvalues_)
+    assert_array_equal(one.transform(RAGGED), other.transform(PADDED))
+    assert one.score(RAGGED, Y) == other.score(PADDED, Y)
+    one, other = (check_assumptions(form, Y) for form in (RAGGED, PADDED))
+    assert_array_equal(one["pvalue"], other["pvalue"])
+    with pytest.raises(ValueError, match="7 steps, but the longest of fit had 6"):
+        TaskStructureIdentifier().fit(RAGGED, Y).transform([np.zeros((7, 4))])
 
 
 def test_explanations_by_columns_have_the_names_of_tables_of_steps():
