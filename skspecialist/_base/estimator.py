@@ -24,6 +24,7 @@ __all__ = [
     "NO_CALLBACKS",
     "Part",
     "ReferenceMixin",
+    "SequenceMixin",
     "TaskContext",
     "TaskEstimatorMixin",
     "all_or_nothing",
@@ -216,8 +217,8 @@ def _in_a_container(method: Callable[..., Any]) -> Callable[..., Any]:
     return contained
 
 
-class TaskEstimatorMixin(ReferenceMixin):
-    """Tags and output of an estimator of sequences and tasks."""
+class SequenceMixin(ReferenceMixin):
+    """Tags and output of an estimator whose samples may be sequences."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Leave sequences of three dimensions out of ``set_output``; match the rows of a score."""
@@ -230,12 +231,21 @@ class TaskEstimatorMixin(ReferenceMixin):
                 setattr(cls, name, _in_a_container(plain))
 
     def __sklearn_tags__(self) -> Tags:
-        """Return tags: tasks are required, there may be several, and X may be 3-D."""
+        """Return tags: X may be 3-D, and a transformer keeps its dtype."""
         tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class TaskEstimatorMixin(SequenceMixin):
+    """Tags and parameters of an estimator of sequences and tasks."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return tags: tasks are required, and there may be several."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = tags.target_tags.multi_output = True
         return tags
 
     def set_params(self, **params: Any) -> Self:

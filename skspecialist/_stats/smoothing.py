@@ -18,6 +18,7 @@ __all__ = [
     "median_distance",
     "standardize",
     "whiten",
+    "whitening",
 ]
 
 # The ridge strength that predicts best leaves a bias of the size of the error; two biases with
@@ -57,6 +58,13 @@ def whiten(columns: np.ndarray) -> np.ndarray:
     # The ridge keeps columns that are linear in others from failing the factorization.
     ridge = RESIDUAL_TOLERANCE * np.eye(len(covariance))
     return solve_triangular(np.linalg.cholesky(covariance + ridge), columns.T, lower=True).T
+
+
+def whitening(covariance: np.ndarray) -> np.ndarray:
+    """Return the map of features to principal axes of unit variance, without those of none."""
+    variances, axes = np.linalg.eigh(covariance)
+    kept = variances > EIGENVALUE_TOLERANCE * variances.max(initial=0.0)
+    return axes[:, kept] / np.sqrt(variances[kept])
 
 
 def median_distance(columns: np.ndarray) -> float:

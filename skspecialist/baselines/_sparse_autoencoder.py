@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional
 
-from .._base.estimator import ReferenceMixin, all_or_nothing
+from .._base.estimator import SequenceMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.validation import FLOATS, check_numbers, validate_steps
 from ..exceptions import warn
@@ -31,7 +31,7 @@ CONTROL_RATE = 0.02
 
 
 class BaseAutoencoder(
-    ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    SequenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Base of the autoencoders: a network with ``encode`` and ``decode`` on centered rows.
 
@@ -109,13 +109,6 @@ class BaseAutoencoder(
     @property
     def _n_features_out(self) -> int:
         raise NotImplementedError
-
-    def __sklearn_tags__(self) -> Tags:
-        """Sequences may have 3 dimensions."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class SparseAutoencoder(BaseAutoencoder):

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, StrOptions, validate_params
-from ._specialist_latents import _draw_mask, _task_values
+from ._specialist_latents import draw_tasks
 
 __all__ = ["make_digit_factors"]
 
@@ -177,11 +177,8 @@ def make_digit_factors(
     images = _render(source, _factor_values(names, positions), image_size)
 
     latents = np.sqrt(3) * positions
-    mask = np.zeros((n_tasks, len(names)), dtype=bool)
-    mask[:, [names.index(name) for name in used]] = _draw_mask(
-        task_rng, len(used), len(used), n_tasks, n_factors_per_task
-    )
-    y = np.column_stack([_task_values(task_rng, latents[:, of_task]) for of_task in mask])
+    columns = [names.index(name) for name in used]
+    y, mask = draw_tasks(task_rng, latents, columns, n_tasks, n_factors_per_task)
     return Bunch(
         X=images.reshape(n_samples, -1),
         images=images,

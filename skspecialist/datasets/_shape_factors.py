@@ -10,7 +10,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from .._base.sklearn_compat import Interval, validate_params
 from ._digit_factors import _check_names, _check_sizes
-from ._specialist_latents import _draw_mask, _task_values
+from ._specialist_latents import draw_tasks
 
 __all__ = ["make_shape_factors"]
 
@@ -125,11 +125,8 @@ def make_shape_factors(
     images = _render(shape, positions, image_size)
     # Variances: 2/3 of -1, 0 and 1, 1/3 of the uniform distribution.
     latents = np.column_stack([np.sqrt(1.5) * (shape - 1), np.sqrt(3) * positions])
-    mask = np.zeros((n_tasks, len(FACTORS)), dtype=bool)
-    mask[:, [FACTORS.index(name) for name in used]] = _draw_mask(
-        rng, len(used), len(used), n_tasks, n_factors_per_task
-    )
-    y = np.column_stack([_task_values(rng, latents[:, of_task]) for of_task in mask])
+    columns = [FACTORS.index(name) for name in used]
+    y, mask = draw_tasks(rng, latents, columns, n_tasks, n_factors_per_task)
     return Bunch(
         X=images.reshape(n_samples, -1),
         images=images,

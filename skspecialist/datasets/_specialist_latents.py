@@ -199,6 +199,15 @@ def _draw_mask(
     return mask
 
 
+def draw_tasks(
+    rng: np.random.RandomState, latents: np.ndarray, used: list[int], n_tasks: int, n_per_task: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return values of tasks of some latents, and which each uses, (n_tasks, n_latents)."""
+    mask = np.zeros((n_tasks, latents.shape[1]), dtype=bool)
+    mask[:, used] = _draw_mask(rng, len(used), len(used), n_tasks, n_per_task)
+    return np.column_stack([_task_values(rng, latents[:, own]) for own in mask]), mask
+
+
 def _draw_layer(rng: np.random.RandomState, size: int) -> np.ndarray:
     draws = rng.uniform(-1, 1, size=(N_DRAWS, size, size))
     draws /= np.linalg.norm(draws, axis=1, keepdims=True)

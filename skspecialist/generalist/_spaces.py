@@ -15,10 +15,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import ReferenceMixin, all_or_nothing
+from .._base.estimator import SequenceMixin, TaskEstimatorMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.validation import (
     FLOATS,
@@ -39,7 +39,7 @@ STEEPNESS = 100.0
 
 
 class SpaceAligner(
-    ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    TaskEstimatorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     r"""Map a representation onto another one of the same samples.
 
@@ -225,15 +225,6 @@ class SpaceAligner(
     def _n_features_out(self) -> int:
         return len(self.target_mean_)
 
-    def __sklearn_tags__(self) -> Tags:
-        """The target is a representation; sequences may have 3 dimensions."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
 
 def _near_rotation(
     source: np.ndarray, target: np.ndarray, rotation: np.ndarray, bound: float
@@ -271,7 +262,7 @@ METRICS = ("cosine", "euclidean", "manhattan", "chebyshev")
 
 
 class RelativeRepresentation(
-    ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    SequenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     r"""Represent samples by their similarity to anchors, which other encoders share.
 
@@ -454,10 +445,3 @@ class RelativeRepresentation(
             distances = np.minimum(distances, newest)
             chosen.append(int(distances.argmax()))
         return np.array(chosen)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Sequences may have 3 dimensions."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

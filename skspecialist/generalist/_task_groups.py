@@ -11,14 +11,15 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import SpectralClustering
 from sklearn.linear_model import LassoCV
-from sklearn.utils import Bunch, Tags, check_random_state
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import ReferenceMixin, all_or_nothing
+from .._base.estimator import TaskEstimatorMixin, all_or_nothing
 from .._base.sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from .._data.tasks import TaskTargets
 from .._data.validation import validate_steps
 from .._stats.model_comparison import standard_error
+from .._stats.smoothing import whitening
 from ..exceptions import warn
 from ._group_regression import task_columns
 
@@ -43,7 +44,7 @@ SMALLEST_MODULARITY = 0.3
 ISOLATED = 0.98
 
 
-class TaskGrouper(ReferenceMixin, BaseEstimator):
+class TaskGrouper(TaskEstimatorMixin, BaseEstimator):
     r"""Group tasks that should share an encoder, and select sources of a target.
 
     Tasks that depend on the same latents have gradients in the same directions of the features.
@@ -182,9 +183,7 @@ class TaskGrouper(ReferenceMixin, BaseEstimator):
         steps = _as_steps(X)
         rows = steps.reshape(-1, steps.shape[2])
         self._mean = rows.mean(axis=0)
-        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(rows.T, bias=True)))
-        kept = variances > 1e-8 * variances.max()
-        self._whitener = axes[:, kept] / np.sqrt(variances[kept])
+        self._whitener = whitening(np.atleast_2d(np.cov(rows.T, bias=True)))
 
         # 1. Gradients of the tasks, and which of them are predicted at all.
         columns = task_columns(self.tasks_, y)
@@ -284,13 +283,6 @@ class TaskGrouper(ReferenceMixin, BaseEstimator):
         if not selected.sources:
             warn(f"No group of tasks helps the target:\n{selected.report}")
         return selected
-
-    def __sklearn_tags__(self) -> Tags:
-        """Sequences may have 3 dimensions; tasks are required, and there may be several."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.target_tags.required = tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = True
-        return tags
 
     def _whiten(self, steps: np.ndarray) -> np.ndarray:
         return (steps - self._mean) @ self._whitener

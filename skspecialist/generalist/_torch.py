@@ -21,7 +21,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .._base.estimator import ReferenceMixin, all_or_nothing
+from .._base.estimator import SequenceMixin, all_or_nothing
 from .._base.sklearn_compat import Interval, StrOptions, fit_context
 from .._data.validation import validate_steps
 from ._modules import (
@@ -43,7 +43,7 @@ N_TRIED = 2
 
 
 class TorchGeneralist(
-    ReferenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    SequenceMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Represent steps by the hidden states of a torch module that is already trained.
 
@@ -325,9 +325,7 @@ class TorchGeneralist(
         return clone_sharing(self, "module", "pooling", "preprocess")
 
     def __sklearn_tags__(self) -> Tags:
-        """Sequences may have 3 dimensions."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
+        """Return tags: there is nothing to fit."""
+        tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

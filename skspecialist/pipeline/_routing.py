@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 
 from .._data.tasks import Task
 from .._data.validation import split_indices
+from .._stats.smoothing import whitening
 from ._candidates import fit_estimator, predict_scores
 from ._comparison import Evidence
 from ._decision import mix_candidates
@@ -60,9 +61,7 @@ class Gate:
         residuals = features - means[codes]
         scales = np.where(residuals.std(axis=0) > 0, residuals.std(axis=0), 1.0)
         covariance = ledoit_wolf(residuals / scales, assume_centered=True)[0]
-        variances, axes = np.linalg.eigh(covariance)
-        kept = variances > 1e-10 * variances.max()
-        whitener = axes[:, kept] / np.sqrt(variances[kept]) / scales[:, None]
+        whitener = whitening(covariance) / scales[:, None]
         gate = cls(
             whitener=whitener,
             means=means @ whitener,
@@ -138,10 +137,8 @@ def held_out_splits(cv: Any, data: LabeledSequences, seed: int) -> Any:
     """Return training and test rows, each with a share of all domains and labels."""
     if not isinstance(cv, Integral):
         return split_indices(cv, data.X, data.y, data.groups)
-    labels = [np.zeros(len(data))] if data.environments is None else [data.environments]
-    for task, values in zip(data.tasks.tasks, data.values, strict=True):
-        if task.is_classification and not task.is_constant:
-            labels.append(np.nan_to_num(task.encode(values), nan=-1))
+    domains = np.zeros(len(data)) if data.environments is None else data.environments
+    labels = [domains, *data.class_codes()]
     return stratified_folds(int(cv), labels, data.groups, np.random.RandomState(seed))
 
 

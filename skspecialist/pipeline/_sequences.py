@@ -121,6 +121,18 @@ class LabeledSequences:
         pairs = zip(self.values, self.known, strict=True)
         return np.array([len(set(values[rows].tolist())) > 1 for values, rows in pairs])
 
+    def class_codes(self) -> list[np.ndarray]:
+        """Return the classes of the tasks of labels; a missing label is a class of its own.
+
+        So each fold has a share of the known ones.
+        """
+        pairs = zip(self.values, self.tasks.tasks, strict=True)
+        return [
+            np.nan_to_num(task.encode(values), nan=-1)
+            for values, task in pairs
+            if task.is_classification and not task.is_constant
+        ]
+
 
 class States:
     """States of sequences, which each generalist computes once.
@@ -324,13 +336,7 @@ def other_environments(
 def _splitter(cv: Any, data: LabeledSequences, seed: int) -> Any:
     if not isinstance(cv, Integral):
         return cv
-    # A missing label is a class of its own, so that each fold has a share of the known ones.
-    pairs = zip(data.values, data.tasks.tasks, strict=True)
-    labels = [
-        np.nan_to_num(task.encode(values), nan=-1)
-        for values, task in pairs
-        if task.is_classification and not task.is_constant
-    ]
+    labels = data.class_codes()
     if not labels:
         folds = KFold if data.groups is None else GroupKFold
         return folds(cv, shuffle=True, random_state=seed)

@@ -13,10 +13,13 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from skspecialist import (
+    RelativeRepresentation,
+    SpaceAligner,
     SparseSpecialistEncoder,
     SpecialistPipeline,
     TaskLocalizer,
     TaskStructureIdentifier,
+    TorchGeneralist,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
@@ -138,4 +141,7 @@ def test_sequences_of_three_dimensions_stay_arrays_where_tables_are_asked_for(fi
     with sklearn.config_context(transform_output=output):
         table = structure.transform(X.reshape(60, -1))
         assert type(table).__module__.startswith(output)
-    assert isinstance(clone(structure).set_output(transform=output).fit_transform(X, Y), np.ndarray)
+    module = TorchGeneralist(torch.nn.Tanh())
+    for new in (clone(structure), module, SpaceAligner(), RelativeRepresentation(5)):
+        tasks = X if isinstance(new, SpaceAligner) else Y
+        assert new.set_output(transform=output).fit_transform(X, tasks).ndim == 3
