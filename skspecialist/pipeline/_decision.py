@@ -264,7 +264,12 @@ def choose_candidate(evidence: Evidence, missing: str | None) -> Decision:
 
 
 def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) -> Decision:
-    """Return the convex combination of least held-out loss (stacking).
+    """Return the convex combination of least held-out loss (stacking), shrunk to the generalist.
+
+    Its weights are fitted to the held-out sequences, and their gain there is uncertain: a gain g
+    of standard error s is shrunk by the factor 1 - s**2 / g**2, or to zero (positive-part
+    James-Stein [1]_), by a weight of the generalist. Where the gain is within its standard error,
+    the generalist alone predicts.
 
     Parameters
     ----------
@@ -274,16 +279,35 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
         Scores of the candidates.
     missing : str or None, default=None
         Reason why the last fold found no specialist, if there is none in any.
+
+    References
+    ----------
+    .. [1] W. James and C. Stein, "Estimation with quadratic loss", Berkeley Symposium on
+       Mathematical Statistics and Probability, 1961.
     """
     weights, mixed = best_mixture(loss, evidence)
-    differences = evidence.losses["generalist"] - evidence.sample_losses(loss, mixed)
-    gain, error = float(differences.mean()), evidence.error(differences)
+    gain, error = _gain(loss, evidence, mixed)
+    # A NaN of the standard error, of a single group, is no evidence either.
+    kept = 1 - (error / gain) ** 2 if gain > error else 0.0
+    if 1 - kept >= SMALLEST_WEIGHT:
+        shrunk = {name: kept * weight for name, weight in weights.items()}
+        shrunk["generalist"] = shrunk.get("generalist", 0.0) + 1 - kept
+        pruned = prune_weights(np.array(list(shrunk.values())), SMALLEST_WEIGHT)
+        weights = {n: float(w) for n, w in zip(shrunk, pruned, strict=True) if w > 0}
+        mixed = np.sum([w * evidence.scores[name] for name, w in weights.items()], axis=0)
+        gain, error = _gain(loss, evidence, mixed)
     reason = None
     if not evidence.specialists:
         reason = missing
     elif not evidence.specialists & set(weights):
         reason = REASONS["no weight"]
     return Decision(weights, reason, gain, error, evidence)
+
+
+def _gain(loss: Any, evidence: Evidence, mixed: np.ndarray) -> tuple[float, float]:
+    """Return the mean gain over the generalist of a combination, and its standard error."""
+    differences = evidence.losses["generalist"] - evidence.sample_losses(loss, mixed)
+    return float(differences.mean()), evidence.error(differences)
 
 
 def latents_improve(evidence: Evidence, loss: Any) -> bool:

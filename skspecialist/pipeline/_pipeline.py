@@ -145,9 +145,12 @@ DOCS = {
     "notes": """
         Weights are non-negative least squares for continuous tasks, and expectation maximization
         of the log loss for class labels, whose probabilities are first calibrated by one
-        temperature per candidate; weights below 0.02 are dropped. Predictions are averaged over
-        the fits of the folds and the final one, as in bagging, unless the generalist alone, or
-        the null model alone, has weight, or environments are given.
+        temperature per candidate. A gain :math:`g` over the generalist, with a standard error
+        :math:`s`, is shrunk by the factor :math:`1 - s^2 / g^2`, which gives the rest of the
+        weight to the generalist, and all of it where :math:`g` is less than :math:`s` [3]_;
+        weights below 0.02 are dropped. Predictions are averaged over the fits of the folds and
+        the final one, as in bagging, unless the generalist alone, or the null model alone, has
+        weight, or environments are given.
 
         With "best" a task is specialized by the one-standard-error rule: unless that adds more to
         the held-out loss of the best other candidate than the standard error of the difference,
@@ -158,6 +161,8 @@ DOCS = {
         .. [1] Y. Zheng et al., "From Generalist to Specialist Representation", ICML 2026,
            arXiv:2605.12733.
         .. [2] L. Breiman, "Stacked regressions", Machine Learning 24, 1996.
+        .. [3] W. James and C. Stein, "Estimation with quadratic loss", Berkeley Symposium on
+           Mathematical Statistics and Probability, 1961.
         """,
 }
 

@@ -12,6 +12,7 @@ from skspecialist.pipeline._candidates import Candidate
 from skspecialist.pipeline._comparison import Evidence
 from skspecialist.pipeline._decision import (
     Decision,
+    best_mixture,
     choose_candidate,
     first_specialist,
     mix_candidates,
@@ -222,6 +223,18 @@ def test_a_mixture_is_never_worse_out_of_fold_than_any_candidate():
         loss = ((mixed[:, 0] - evidence.truth) ** 2).mean()
         # Weights below 2 % are dropped, which costs next to nothing.
         assert loss <= 1.01 * min(values.mean() for values in evidence.losses.values())
+
+
+def test_uncertain_gains_are_shrunk_to_the_generalist():
+    for n_sequences, kept in [(60, (0.01, 0.97)), (4000, (1.0, 1.0))]:
+        evidence = mixture(n_sequences)
+        weights, mixed = best_mixture("auto", evidence)
+        gains = evidence.losses["generalist"] - (mixed[:, 0] - evidence.truth) ** 2
+        factor = max(0.0, 1 - (evidence.error(gains) / gains.mean()) ** 2)
+        factor = 1.0 if factor > 0.98 else factor
+        assert kept[0] <= factor <= kept[1]
+        found = mix_candidates("auto", evidence).weights
+        assert_allclose(found["null"], factor * weights["null"])
 
 
 def test_other_environments_are_fitted_on():
