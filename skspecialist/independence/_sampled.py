@@ -17,7 +17,7 @@ from .._stats.smoothing import standardize
 from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
 from ._covariance import RANK_TOLERANCE, as_sets
 
-__all__ = ["SampledTest", "Triples", "answer", "flat_triples", "not_explained"]
+__all__ = ["SampledTest", "TripleTest", "Triples", "answer", "not_explained"]
 
 Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -25,21 +25,8 @@ Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 MAX_PORTIONS = 64
 
 
-class SampledTest(BaseIndependenceTest):
-    """Base of the tests that look at the samples themselves.
-
-    A subclass implements :meth:`_test` for one triple, and has the parameters
-    ``n_jobs`` and ``random_state``. Every test of a call has a random stream of its
-    own, so that the answers are the same, bit by bit, for any number of workers.
-    """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-    }
-
-    n_jobs: int | None
-    random_state: int | np.random.RandomState | None
+class TripleTest(BaseIndependenceTest):
+    """Base of the tests that need samples in memory, in which further sets are part of z."""
 
     def test_many(
         self,
@@ -58,12 +45,37 @@ class SampledTest(BaseIndependenceTest):
             If the data have NaN or infinite values, or a column is out of range.
         """
         self._validate_params()
-        samples, triples, shape = flat_triples(data, x, y, z, given)
-        self._check_size(len(samples), len(triples[0]))
-        results = self._run(samples, triples)
+        samples = check_numbers(data, "data")
+        *sides, extra = as_sets(x, y, z, given, n_columns=samples.shape[1])
+        shape = len(sides[0]), len(extra)
+        left, right, shared = (np.repeat(columns, shape[1], axis=0) for columns in sides)
+        shared = np.hstack([shared, np.tile(extra, (shape[0], 1))])
+        results = self._run(samples, (left, right, shared))
         return results if given is None else results.reshape(*shape)
 
+    @abstractmethod
     def _run(self, data: np.ndarray, triples: Triples) -> IndependenceResult:
+        """Test all triples."""
+
+
+class SampledTest(TripleTest):
+    """Base of the tests that look at the samples themselves.
+
+    A subclass implements :meth:`_test` for one triple, and has the parameters
+    ``n_jobs`` and ``random_state``. Every test of a call has a random stream of its
+    own, so that the answers are the same, bit by bit, for any number of workers.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+
+    def _run(self, data: np.ndarray, triples: Triples) -> IndependenceResult:
+        self._check_size(len(data), len(triples[0]))
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         n_tests = len(triples[0])
         seeds = np.random.SeedSequence(seed).spawn(n_tests)
@@ -124,22 +136,6 @@ class SampledTest(BaseIndependenceTest):
 
     def _check_size(self, n_samples: int, n_tests: int) -> None:
         """Refuse, or warn of, a number of samples or tests that takes too long."""
-
-
-def flat_triples(
-    data: ArrayLike,
-    x: ArrayLike,
-    y: ArrayLike,
-    z: ArrayLike | None,
-    given: ArrayLike | None,
-) -> tuple[np.ndarray, Triples, tuple[int, int]]:
-    """Return valid data, every triple with every given set in its z, and their numbers."""
-    samples = check_numbers(data, "data")
-    *sides, extra = as_sets(x, y, z, given, n_columns=samples.shape[1])
-    shape = len(sides[0]), len(extra)
-    left, right, shared = (np.repeat(columns, shape[1], axis=0) for columns in sides)
-    shared = np.hstack([shared, np.tile(extra, (shape[0], 1))])
-    return samples, (left, right, shared), shape
 
 
 def answer(

@@ -6,19 +6,18 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .._base.sklearn_compat import Interval
 from .._stats.pvalues import fisher_combination
 from ._base import BaseIndependenceTest, IndependenceResult, ResultFlag
-from ._sampled import Triples, flat_triples
+from ._sampled import Triples, TripleTest
 
 __all__ = ["Stratified"]
 
 NO_INFORMATION = ResultFlag.DEGENERATE | ResultFlag.TOO_FEW_SAMPLES
 
 
-class Stratified(BaseIndependenceTest):
+class Stratified(TripleTest):
     r"""Another test within each stratum of the discrete columns to condition on.
 
     A class label among the conditioning columns may change everything: means, scales,
@@ -88,37 +87,10 @@ class Stratified(BaseIndependenceTest):
         self.max_levels = max_levels
         self.min_samples = min_samples
 
-    def test_many(
-        self,
-        data: ArrayLike,
-        x: ArrayLike,
-        y: ArrayLike,
-        z: ArrayLike | None = None,
-        *,
-        given: ArrayLike | None = None,
-    ) -> IndependenceResult:
-        """Test many triples; see :meth:`BaseIndependenceTest.test_many`.
-
-        Raises
-        ------
-        ValueError
-            If the data have NaN or infinite values, or a column is out of range.
-        """
-        self._validate_params()
-        samples, triples, shape = flat_triples(data, x, y, z, given)
-        test = BaseIndependenceTest.resolve(self.base, argument="base")
-        result = self._test_by_strata(test, samples, *triples)
-        return result if given is None else result.reshape(*shape)
-
-    def _test_by_strata(
-        self,
-        test: BaseIndependenceTest,
-        data: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        z: np.ndarray,
-    ) -> IndependenceResult:
+    def _run(self, data: np.ndarray, triples: Triples) -> IndependenceResult:
         """Run together the tests whose discrete columns are the same."""
+        test = BaseIndependenceTest.resolve(self.base, argument="base")
+        x, y, z = triples
         few = np.array([len(np.unique(column)) <= self.max_levels for column in data.T])
         # One entry more, for the -1 that stands for no column.
         discrete = np.where(np.append(few, False)[z], z, -1)

@@ -55,6 +55,15 @@ def label_ticks(axis: Axis, names: Sequence[str], *, inches: float, each: float)
     axis.set_ticks(positions, [names[position] for position in positions])
 
 
+def label_steps_and_tasks(
+    ax: Axes, n_timesteps: int, task_names: Sequence[str], *, inches: tuple[float, float]
+) -> None:
+    """Label the axes of a picture with one column per step and one row per task."""
+    label_ticks(ax.xaxis, list(map(str, range(n_timesteps))), inches=inches[0], each=0.3)
+    label_ticks(ax.yaxis, task_names, inches=inches[1], each=0.18)
+    ax.set(xlim=(-0.5, n_timesteps - 0.5), ylim=(len(task_names) - 0.5, -0.5), xlabel="time step")
+
+
 def legend_above(ax: Axes, **options: Any) -> None:
     """Add the legend on one line above the axes, where it hides nothing."""
     ax.legend(
@@ -110,9 +119,7 @@ def check_names(names: Sequence[str] | None, *, n: int, prefix: str, argument: s
     """Return ``n`` names: the ones given, or numbered ones."""
     if names is None:
         return [f"{prefix}{i}" for i in range(n)]
-    if isinstance(names, str):
-        raise TypeError(f"{argument} must be a list of names, got {names!r}.")
-    if not isinstance(names, Iterable):
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"{argument} must be a list of names, got {names!r}.")
     names = list(names)
     if len(names) != n:

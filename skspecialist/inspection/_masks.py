@@ -188,10 +188,7 @@ class TaskStructureDisplay:
             _draw_crossed(ax, self.step_weights & ~self.true_step_tasks, width)
             _explain(ax)
 
-        steps = [str(step) for step in range(n_timesteps)]
-        drawing.label_ticks(ax.xaxis, steps, inches=inches[0], each=0.3)
-        drawing.label_ticks(ax.yaxis, self.task_names, inches=inches[1], each=0.18)
-        ax.set(xlim=(-0.5, n_timesteps - 0.5), ylim=(n_tasks - 0.5, -0.5), xlabel="time step")
+        drawing.label_steps_and_tasks(ax, n_timesteps, self.task_names, inches=inches)
         ax.hlines(np.arange(1, n_tasks) - 0.5, -0.5, n_timesteps - 0.5, color="0.88", lw=0.6)
         ax.tick_params(length=0)
         ax.spines[:].set_color("0.7")

@@ -252,10 +252,7 @@ class TaskTimelineDisplay:
         if marked:
             drawing.legend_above(ax, handles=marked)
 
-        numbers = [str(step) for step in range(n_timesteps)]
-        drawing.label_ticks(ax.xaxis, numbers, inches=inches[0], each=0.3)
-        drawing.label_ticks(ax.yaxis, self.task_names, inches=inches[1], each=0.18)
-        ax.set(xlim=(-0.5, n_timesteps - 0.5), ylim=(n_tasks - 0.5, -0.5), xlabel="time step")
+        drawing.label_steps_and_tasks(ax, n_timesteps, self.task_names, inches=inches)
         pad = 22 if marked else None  # room for the legend
         ax.set_title("Steps of each task", loc="left", fontsize="medium", pad=pad)
         ax.tick_params(length=0)
