@@ -359,16 +359,22 @@ class TaskTargets:
 
         Class labels become indicators of all classes but the first; missing values are NaN.
         """
+        return np.hstack(self.column_blocks(y, 1, held_out=held_out)), self.groups
+
+    def column_blocks(
+        self, y: Any, first_class: int = 0, *, held_out: bool = False
+    ) -> list[np.ndarray]:
+        """Return the float columns of each task, indicators of classes from the first one on."""
         blocks = []
         for task, codes in zip(self.tasks, self.encode(y, held_out=held_out), strict=True):
             if task.is_constant:
                 continue
             columns = codes[:, None].astype(float)
             if task.classes is not None:
-                found = (columns == np.arange(1, task.n_classes)).astype(float)
+                found = (columns == np.arange(first_class, task.n_classes)).astype(float)
                 columns = np.where(np.isnan(columns), np.nan, found)
             blocks.append(columns)
-        return np.hstack(blocks), self.groups
+        return blocks
 
     @property
     def learned(self) -> np.ndarray:

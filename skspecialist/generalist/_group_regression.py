@@ -14,7 +14,13 @@ from sklearn.linear_model import RidgeCV
 from .._data.tasks import TaskTargets
 from .._stats.model_comparison import standard_error
 
-__all__ = ["GroupRegression", "mean_present", "ridge_penalties", "task_columns"]
+__all__ = [
+    "GroupRegression",
+    "mean_present",
+    "missing_patterns",
+    "ridge_penalties",
+    "task_columns",
+]
 
 # Shares of the number of samples, which is the squared norm of a standardized column.
 PENALTIES = np.logspace(-4, 2, 13)
@@ -28,22 +34,14 @@ def task_columns(tasks: TaskTargets, y: Any) -> list[np.ndarray]:
     Class labels become indicators of all classes, so that the error of a task does not depend
     on the order of its classes. Missing values are NaN.
     """
-    blocks = []
-    for task, codes in zip(tasks.tasks, tasks.encode(y), strict=True):
-        if task.is_constant:
-            continue
-        columns = codes[:, None].astype(float)
-        if task.classes is not None:
-            indicators = (columns == np.arange(task.n_classes)).astype(float)
-            columns = np.where(np.isnan(columns), np.nan, indicators)
-        blocks.append(columns / np.sqrt(np.nanvar(columns, axis=0).sum()))
-    return blocks
+    blocks = tasks.column_blocks(y)
+    return [columns / np.sqrt(np.nanvar(columns, axis=0).sum()) for columns in blocks]
 
 
 def ridge_penalties(X: np.ndarray, Y: Sequence[np.ndarray]) -> np.ndarray:
     """Return for each task the penalty of least leave-one-out error on all columns."""
     penalties = np.ones(len(Y)) * len(X)
-    for tasks, rows in _patterns(Y):
+    for tasks, rows in missing_patterns(Y):
         if rows.sum() > 2:
             model = RidgeCV(alphas=rows.sum() * PENALTIES)
             model.fit(X[rows], np.hstack([Y[task][rows] for task in tasks]))
@@ -51,11 +49,11 @@ def ridge_penalties(X: np.ndarray, Y: Sequence[np.ndarray]) -> np.ndarray:
     return penalties
 
 
-def _patterns(Y: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+def missing_patterns(Y: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the tasks that have values in the same rows, and these rows."""
     present = np.array([~np.isnan(columns[:, 0]) for columns in Y])
     patterns, codes = np.unique(present, axis=0, return_inverse=True)
-    return [(np.flatnonzero(codes == k), rows) for k, rows in enumerate(patterns)]
+    return [(np.flatnonzero(codes.ravel() == k), rows) for k, rows in enumerate(patterns)]
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class GroupRegression:
         self.shape = (len(splits), len(Y))
         self.known: dict[frozenset[int], np.ndarray] = {}  # losses by the set of groups
         self.splits = []
-        for tasks, rows in _patterns(Y):
+        for tasks, rows in missing_patterns(Y):
             columns = np.hstack([Y[task] for task in tasks])
             owner = np.repeat(tasks, [Y[task].shape[1] for task in tasks])
             for index, (train, test) in enumerate(splits):

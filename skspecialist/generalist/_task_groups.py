@@ -21,7 +21,7 @@ from .._data.validation import validate_steps
 from .._stats.model_comparison import standard_error
 from .._stats.smoothing import whitening
 from ..exceptions import warn
-from ._group_regression import task_columns
+from ._group_regression import missing_patterns, task_columns
 
 __all__ = ["TaskGrouper"]
 
@@ -295,10 +295,7 @@ class TaskGrouper(TaskEstimatorMixin, BaseEstimator):
         outer = np.zeros((len(columns), steps.shape[2], steps.shape[2]))
         gains, null = [np.zeros(1)] * len(columns), [np.zeros(1)] * len(columns)
         # Tasks with values in the same samples share the decompositions of the kernels.
-        present = np.array([~np.isnan(values[:, 0]) for values in columns])
-        patterns, codes = np.unique(present, axis=0, return_inverse=True)
-        for k, pattern in enumerate(patterns):
-            tasks = np.flatnonzero(codes.ravel() == k)
+        for tasks, pattern in missing_patterns(columns):
             rows = np.sort(order[pattern[order]][:MAX_SAMPLES])
             values = np.hstack([columns[task][rows] for task in tasks])
             values = values - values.mean(axis=0)

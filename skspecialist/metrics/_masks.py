@@ -59,6 +59,21 @@ def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike
     >>> support_scores([[1, 0], [0, 1]], [[0, 1], [1, 0]], match=True).f1
     1.0
     """
+    truth, support = _matched_cells(true, found, match)
+    hits = int((truth & support).sum())
+    n_true, n_found = int(truth.sum()), int(support.sum())
+    total = n_true + n_found
+    return Bunch(
+        precision=hits / n_found if n_found else 1.0,
+        recall=hits / n_true if n_true else 1.0,
+        f1=2 * hits / total if total else 1.0,
+    )
+
+
+def _matched_cells(
+    true: ArrayLike, found: ArrayLike, match: bool | ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return cells of the same shape, with empty columns for those without a match."""
     truth, support = check_cells(true, "true"), check_cells(found, "found")
     if match is not False and truth.ndim == support.ndim == 2 and len(truth) == len(support):
         if match is True:
@@ -70,14 +85,7 @@ def support_scores(true: ArrayLike, found: ArrayLike, *, match: bool | ArrayLike
         raise ValueError(
             f"true and found must have the same shape, got {truth.shape} and {support.shape}."
         )
-    hits = int((truth & support).sum())
-    n_true, n_found = int(truth.sum()), int(support.sum())
-    total = n_true + n_found
-    return Bunch(
-        precision=hits / n_found if n_found else 1.0,
-        recall=hits / n_true if n_true else 1.0,
-        f1=2 * hits / total if total else 1.0,
-    )
+    return truth, support
 
 
 def _order_columns(support: np.ndarray, assignment: np.ndarray, n_true: int) -> np.ndarray:
@@ -136,14 +144,7 @@ def structure_scores(true: ArrayLike, found: ArrayLike, *, match: bool = False) 
     >>> round(scores.mcc, 2), round(scores.false_discovery_proportion, 2)
     (0.58, 0.33)
     """
-    true, found = check_cells(true, "true"), check_cells(found, "found")
-    if match and true.ndim == found.ndim == 2 and len(true) == len(found):
-        found = match_columns(true, found)
-        true = np.pad(true, ((0, 0), (0, found.shape[1] - true.shape[1])))
-    if true.shape != found.shape:
-        raise ValueError(
-            f"true and found must have the same shape, got {true.shape} and {found.shape}."
-        )
+    true, found = _matched_cells(true, found, bool(match))
     hits = (true & found).sum()
     return Bunch(
         mcc=_mcc(true.ravel(), found.ravel()),

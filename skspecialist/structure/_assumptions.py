@@ -373,22 +373,23 @@ def _fitted(Y: np.ndarray, X: np.ndarray, target: np.ndarray | None = None) -> n
     return Y @ np.linalg.lstsq(X, target, rcond=1e-8)[0]
 
 
+def _basis(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an orthonormal basis of columns and a constant, and one minus leverage."""
+    U, values, _ = np.linalg.svd(np.hstack([np.ones((len(X), 1)), X]), full_matrices=False)
+    U = U[:, values > 1e-8 * values[0]]
+    return U, np.maximum(1 - (U * U).sum(axis=1), 0.05)
+
+
 def _residuals(Y: np.ndarray, X: np.ndarray) -> np.ndarray:
     """Return residuals of Y given X and a constant, divided by the root of 1 - leverage."""
-    X = np.hstack([np.ones((len(X), 1)), X])
-    U, values, _ = np.linalg.svd(X, full_matrices=False)
-    U = U[:, values > 1e-8 * values[0]]
-    left = np.maximum(1 - (U * U).sum(axis=1), 0.05)
+    U, left = _basis(X)
     return (Y - U @ (U.T @ Y)) / np.sqrt(left)[:, None]
 
 
 def _score_pvalue(y: np.ndarray, Z: np.ndarray, X: np.ndarray) -> float:
     """Return the p-value of the robust score test of Z beside X."""
-    columns = np.hstack([np.ones((len(X), 1)), X])
-    U, values, _ = np.linalg.svd(columns, full_matrices=False)
-    U = U[:, values > 1e-8 * values[0]]
+    U, left = _basis(X)
     e, R = y - U @ (U.T @ y), Z - U @ (U.T @ Z)
-    left = np.maximum(1 - (U * U).sum(axis=1), 0.05)
     tests = []
     for column in R[:, R.std(axis=0) > MIN_LEFT * Z.std(axis=0)].T:
         score = column * e / np.sqrt(left)
