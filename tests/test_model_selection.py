@@ -213,7 +213,13 @@ def test_an_encoder():
 
 def quick_pipeline(**params):
     encoder = SparseSpecialistEncoder(
-        3, n_relevant=1, heads="linear", input_noise=0.3, max_epochs=1, hidden_layer_sizes=(4,)
+        3,
+        n_relevant=1,
+        sparsity=0,
+        heads="linear",
+        input_noise=0.3,
+        max_epochs=1,
+        hidden_layer_sizes=(4,),
     )
     params = {"encoder": encoder, "estimator": Ridge(), "cv": (0.6, 0.4)} | params
     return SpecialistPipeline(structure=TaskStructureIdentifier(2), random_state=0, **params)

@@ -179,11 +179,16 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         raise NotImplementedError
 
     def _search_width(
-        self, data: StepData, trainer: Trainer, build: Build, tolerance: float
+        self,
+        data: StepData,
+        trainer: Trainer,
+        build: Build,
+        tolerance: float,
+        given: int | None = None,
     ) -> tuple[Start, SparsityPath]:
         path = SparsityPath(data, self._n_classes, tolerance)
         # More latents than outputs are never needed: the outputs themselves would do.
-        max_width = min(self.n_components_, self._n_outputs)
+        max_width = max(min(self.n_components_, self._n_outputs), given or 0)
         inputs = [Inputs(data, build)]
         if data.X.shape[2] > 1:
             inputs.append(Inputs.rotated(data, build))
@@ -191,7 +196,7 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             # Columns of similar units have similar axes, standardized or not.
             if units.max() > 2 * units.min():
                 inputs.append(Inputs.rotated(data, build, units / units.max()))
-        narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises)
+        narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises, given)
         self._record("search", *path.nets)
         width, noise, weight = 0, 0.0, tolerance * path.explained
         if narrow is not None:
@@ -346,16 +351,15 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     ----------
     {n_components}
     n_relevant : int, default=None
-        Number of latents that the tasks may use, where it is known: without step 1. None
-        estimates it.
+        Number of latents that the tasks may use, where it is known; step 1 then only finds the
+        inputs and a start for them. None estimates it.
     sparsity : float, default=0.02
         From 0, dense, to 1, empty: the share of its explained loss that each task may lose for
         fewer latents (two standard errors are granted in addition from the proposed number
         on, one where there is none). The same
-        share of ``sparsity_max_`` is the weight of the penalty; without step 1, where the
-        explained loss is not estimated, ``sparsity`` itself is. In trials the last relevant
+        share of ``sparsity_max_`` is the weight of the penalty. In trials the last relevant
         latent explained 2.5 % or more, and a superfluous one hardly 1 %. 0 takes as many
-        latents as the tasks have outputs, without step 1 or penalty.
+        latents as the tasks have outputs, or ``n_relevant``, without step 1 or penalty.
     {penalty}
     {heads}
     {hidden_layer_sizes}
@@ -384,7 +388,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
     ----------
     width_losses_ : dict of {int: float} or None
         Held-out task loss by number of latents, for those that step 1 tried, in units of the
-        loss of the null model. None without step 1.
+        loss of the null model. None without step 1: with ``warm_start`` or ``sparsity=0``.
     sparsity_max_ : float or None
         The task loss of the null model minus that of the best model. None without step 1.
     {latent_attributes}
@@ -468,7 +472,7 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
         plain, noise = Inputs(data, build), self._noises[0]
         previous = self._previous()
         self.width_losses_, self.sparsity_max_ = None, None
-        if previous is not None or self.n_relevant is not None or self.sparsity == 0:
+        if previous is not None or self.sparsity == 0:
             self._warn_without_search()
         if previous is not None:
             if self.n_relevant not in (None, previous.n_relevant):
@@ -478,12 +482,10 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
                 )
             networks = previous.bottleneck
             return Start(previous.n_relevant, networks, self.sparsity, plain, build, noise)
-        if self.n_relevant is not None:
-            return Start(self.n_relevant, None, self.sparsity, plain, build, noise)
         if self.sparsity == 0:
-            width = min(self.n_components_, self._n_outputs)
+            width = self.n_relevant or min(self.n_components_, self._n_outputs)
             return Start(width, None, 0.0, plain, build, noise)
-        found, path = self._search_width(data, trainer, build, self.sparsity)
+        found, path = self._search_width(data, trainer, build, self.sparsity, self.n_relevant)
         self.width_losses_ = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
         self.sparsity_max_ = path.explained
         return found

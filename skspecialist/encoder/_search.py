@@ -141,8 +141,11 @@ def search_width(
     inputs: Sequence[Inputs],
     max_width: int,
     noises: Sequence[float],
+    given: int | None = None,
 ) -> tuple[Bottlenecks | None, Inputs]:
     """Add numbers of latents to a path until the chosen one is settled.
+
+    With a ``given`` number only that one is tried, beside the dense one.
 
     1. Dense networks, of ``max_width`` latents and trained briefly, choose inputs and noise by
        held-out losses.
@@ -218,7 +221,8 @@ def search_width(
         dense = one
     path.rank = guess = min(_rank(path, dense), max_width)
     n_starts = max(N_STARTS // n_folds, N_STARTS // 2)
-    widths = [width for width in (guess - 1, guess) if 0 < width < max_width] + [max_width]
+    widths = [guess - 1, guess] if given is None else [given]
+    widths = [width for width in widths if 0 < width < max_width] + [max_width]
     tried_again = guess == max_width
     while widths:
         begun = begin([width for width in widths if width < max_width])
@@ -230,6 +234,9 @@ def search_width(
         if max_width in widths:
             path.progress = 1.0 - float(new[-1].losses.mean() / dense.losses.mean())
         dense = trained[max_width]
+        if given is not None:
+            chosen = given
+            break
         chosen = int(path.chosen)
         below = int(max((width for width in path.losses if width < chosen), default=chosen))
         widths = [below + 1 if chosen == max_width else chosen - 1] if chosen - below > 1 else []
@@ -291,9 +298,12 @@ def _begin_as(
                 sizes = zip(own.shape[1:], given.shape[1:], strict=True)
                 part = tuple(slice(min(pair)) for pair in sizes)
                 own[group][part] = given[origin][part]
-        if width >= int(old.allowed[origin].amax(dim=0).sum()):
+        rows = start.some_rows(path)
+        latents = old.encoders(rows).detach().requires_grad_()
+        # Neither a single row nor constant features have directions.
+        varies = rows.shape[1] > 1 and bool((latents[origin] != latents[origin, :1]).any())
+        if not varies or width >= int(old.allowed[origin].amax(dim=0).sum()):
             continue
-        latents = old.encoders(start.some_rows(path)).detach().requires_grad_()
         slopes = _slopes(old, latents, latents)[origin]
         slopes *= torch.distributions.Exponential(1.0).sample(slopes.shape[1:2])[:, None]
         with torch.no_grad():

@@ -156,7 +156,7 @@ def test_a_search_holds_the_fits_of_its_candidates():
 @pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_bars(n_jobs, capsys):
     pytest.importorskip("rich")
-    encoder = SparseSpecialistEncoder(n_relevant=1, **QUICK)
+    encoder = SparseSpecialistEncoder(n_relevant=1, sparsity=0, **QUICK)
     search = GridSearchCV(
         encoder, {"learning_rate": [0.03]}, cv=2, scoring=lambda e, X, y: 0.0, n_jobs=n_jobs
     )

@@ -27,7 +27,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6, 4))
 Y = np.column_stack([X[:, 1, 0], X[:, 4, 2]]) + 0.3 * RNG.normal(size=(60, 2))
-SMALL = {"n_relevant": 1, "max_epochs": 2, "hidden_layer_sizes": (4,), "random_state": 0}
+SMALL = {
+    "n_relevant": 1,
+    "sparsity": 0,
+    "max_epochs": 2,
+    "hidden_layer_sizes": (4,),
+    "random_state": 0,
+}
 
 
 def predictions():

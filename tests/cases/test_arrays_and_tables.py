@@ -43,7 +43,7 @@ def new_pipeline(**params):
 
 def new_encoder(**params):
     small = {"hidden_layer_sizes": (4,), "input_noise": 0.3, "max_epochs": 1, "random_state": 0}
-    return SparseSpecialistEncoder(2, n_relevant=1, **small | params)
+    return SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **small | params)
 
 
 def new_localizer():

@@ -26,7 +26,7 @@ GROUPS = np.repeat(np.arange(4), 30)
 
 def new_pipeline(**params):
     encoder = SparseSpecialistEncoder(
-        2, n_relevant=1, input_noise=0.3, hidden_layer_sizes=(4,), max_epochs=1
+        2, n_relevant=1, sparsity=0, input_noise=0.3, hidden_layer_sizes=(4,), max_epochs=1
     )
     return SpecialistPipeline(encoder=encoder, random_state=0, **params)
 
@@ -85,7 +85,13 @@ BAD = {
 
 def small_encoder():
     return SparseSpecialistEncoder(
-        2, n_relevant=1, input_noise=0.3, max_epochs=2, hidden_layer_sizes=(4,), random_state=0
+        2,
+        n_relevant=1,
+        sparsity=0,
+        input_noise=0.3,
+        max_epochs=2,
+        hidden_layer_sizes=(4,),
+        random_state=0,
     )
 
 

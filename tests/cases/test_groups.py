@@ -27,7 +27,7 @@ SMALL = {"heads": "linear", "max_epochs": 2, "hidden_layer_sizes": (4,)}
 
 @pytest.mark.slow
 def test_the_localizer_of_a_pipeline_finds_no_steps_of_a_coin_of_the_recordings():
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, **SMALL)
+    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, input_noise=0.3, **SMALL)
     pipeline = SpecialistPipeline(
         structure=TaskLocalizer(max_epochs=40),
         encoder=encoder,

@@ -78,7 +78,9 @@ def test_floats_that_are_zero_or_one_warn_of_their_kind():
 
 def test_integers_of_many_values_warn_once_of_their_kind():
     counts = np.arange(60) // 2
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, max_epochs=1, hidden_layer_sizes=(4,))
+    encoder = SparseSpecialistEncoder(
+        2, n_relevant=1, sparsity=0, max_epochs=1, hidden_layer_sizes=(4,)
+    )
     pipeline = SpecialistPipeline(encoder=encoder, strategy="specialist", random_state=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -171,7 +173,7 @@ def test_rows_in_the_order_of_their_class():
     assert cross_val_score(classifier(), shifted, labels, cv=3).mean() > 0.7
     with pytest.warns(SpecialistWarning, match=r"not seen in fit, \[.\].*StratifiedKFold"):
         assert cross_val_score(classifier(), shifted, labels, cv=KFold(3))[0] == 0
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, max_epochs=1)
+    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, input_noise=0.3, max_epochs=1)
     compared = SpecialistPipeline(encoder=encoder, strategy="best", cv=2, random_state=0)
     compared.fit(shifted, labels)
     assert compared.score(shifted, labels) > 0.7

@@ -78,7 +78,13 @@ def test_the_independence_of_latents_is_measured_on_some_rows(monkeypatch):
     monkeypatch.setattr(_training, "kernel_alignment", measured)
     monkeypatch.setattr(_training, "KERNEL_ROWS", 50)
     encoder = SparseSpecialistEncoder(
-        3, n_relevant=1, max_epochs=1, decoder="fit", random_state=0, hidden_layer_sizes=(4,)
+        3,
+        n_relevant=1,
+        sparsity=0,
+        max_epochs=1,
+        decoder="fit",
+        random_state=0,
+        hidden_layer_sizes=(4,),
     )
     encoder.fit(X, Y)
     assert set(sizes) == {50}

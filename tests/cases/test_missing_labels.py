@@ -21,7 +21,13 @@ HOLES = np.where(KNOWN, Y, np.nan)
 
 def new_encoder():
     return SparseSpecialistEncoder(
-        2, n_relevant=1, input_noise=0.3, hidden_layer_sizes=(4,), max_epochs=2, random_state=0
+        2,
+        n_relevant=1,
+        sparsity=0,
+        input_noise=0.3,
+        hidden_layer_sizes=(4,),
+        max_epochs=2,
+        random_state=0,
     )
 
 

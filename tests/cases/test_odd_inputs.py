@@ -37,7 +37,7 @@ def structure(n_timesteps):
 
 
 def encoder(n_timesteps):
-    return SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
+    return SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL)
 
 
 def selector(n_timesteps):

@@ -17,7 +17,7 @@ Y = X[:, :2] + 0.3 * RNG.normal(size=(60, 2))
 
 def encoder(**params):
     return SparseSpecialistEncoder(
-        2, n_relevant=1, hidden_layer_sizes=(4,), max_epochs=3, random_state=0, **params
+        2, n_relevant=1, sparsity=0, hidden_layer_sizes=(4,), max_epochs=3, random_state=0, **params
     )
 
 

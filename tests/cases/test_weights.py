@@ -27,7 +27,7 @@ Y = np.column_stack([X[:, 1, 0], X[:, 3, 2]]) + 0.3 * RNG.normal(size=(60, 2))
 COUNTS = RNG.integers(0, 3, 60)
 REPEATED = RNG.permutation(np.repeat(np.arange(60), COUNTS))
 ENCODER = SparseSpecialistEncoder(
-    2, n_relevant=1, input_noise=0.3, hidden_layer_sizes=(4,), max_epochs=1
+    2, n_relevant=1, sparsity=0, input_noise=0.3, hidden_layer_sizes=(4,), max_epochs=1
 )
 GROUPS = np.arange(60) // 10
 

@@ -32,8 +32,8 @@ def quick(**params):
 
 
 def single(**params):
-    """Return an encoder of one network: neither its width nor noise is searched for."""
-    return quick(**{"n_relevant": 2, "input_noise": 0.3} | params)
+    """Return an encoder of one network: neither width nor noise nor inputs are searched for."""
+    return quick(**{"n_relevant": 2, "input_noise": 0.3, "sparsity": 0} | params)
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +158,29 @@ def test_only_a_fit_that_is_too_short_says_so():
 def test_a_known_number_of_latents_is_kept(data, n_relevant):
     encoder = quick(n_relevant=n_relevant).fit(data.X, data.y[:, 0])
     assert encoder.support_.sum() == n_relevant
-    assert encoder.width_losses_ is None
-    assert {row["phase"] for row in encoder.history_} == {"sparse", "refit"}
+    assert set(encoder.width_losses_) == {0, n_relevant}
+
+
+def test_features_without_any_direction_give_finite_latents(data):
+    encoder = quick(n_relevant=1).fit(np.ones_like(data.X), data.y)
+    assert np.isfinite(encoder.latents(np.ones_like(data.X))).all()
+    rows = slice(5)  # one of them held out
+    assert np.isfinite(quick(n_relevant=1).fit(data.X[rows], data.y[rows]).latents(data.X)).all()
+
+
+@pytest.mark.slow
+def test_a_known_number_of_latents_begins_as_part_of_a_wide_network():
+    # From random weights two latents of these quadratic functions often get the same code.
+    rng = np.random.default_rng(3)
+    latents = rng.normal(size=(900, 6))
+    y = []
+    for pair in [(0, 1), (0, 2), (1, 2)] * 2:
+        used, slopes, form = latents[:, pair], rng.normal(size=2), rng.normal(size=(2, 2))
+        y.append(used @ slopes + np.einsum("ni,ij,nj->n", used, form, used))
+    y = np.column_stack(y)
+    X = latents @ rng.normal(size=(6, 6))
+    encoder = SparseSpecialistEncoder(n_relevant=3, random_state=0).fit(X[:600], y[:600])
+    assert block_r2(encoder.transform(X[600:]), latents[600:, :3]).mean() > 0.9
 
 
 def test_random_tasks_give_an_empty_support(data):
@@ -466,7 +487,7 @@ def test_a_fit_may_have_any_number_of_updates(data, n_updates):
 @pytest.mark.parametrize(
     ("params", "name"),
     [
-        ({"n_relevant": 2, "validation_fraction": 0.5}, "validation_fraction"),
+        ({"sparsity": 0, "validation_fraction": 0.5}, "validation_fraction"),
         ({"sparsity": 0, "penalty": "hard_concrete"}, "penalty"),
         ({"n_relevant": 2, "heads": "linear", "penalty": "l1"}, "penalty"),
         ({"n_relevant": 2, "n_components": 2, "independence_weight": 1.0}, "independence_weight"),

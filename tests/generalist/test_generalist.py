@@ -367,7 +367,7 @@ def pipeline(module, **params):
 @pytest.mark.parametrize("strategy", ["generalist", "best"])
 def test_the_pipeline_reads_the_hidden_states(mlp, strategy):
     X, y = sequences_and_task()
-    quick = SparseSpecialistEncoder(2, n_relevant=1, input_noise=0.3, max_epochs=2)
+    quick = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, input_noise=0.3, max_epochs=2)
     encoder = quick if strategy == "best" else None
     fitted = pipeline(mlp, strategy=strategy, encoder=encoder).fit(X, y)
     assert fitted.n_generalist_features_ == 2 * 16

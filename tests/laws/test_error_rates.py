@@ -43,7 +43,13 @@ def test_false_discoveries_stay_below_the_level(criterion, n_sequences):
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 def test_the_pipeline_is_never_worse_on_new_sequences():
     encoder = SparseSpecialistEncoder(
-        2, n_relevant=1, heads="linear", hidden_layer_sizes=(8,), max_epochs=5, input_noise=0.3
+        2,
+        n_relevant=1,
+        sparsity=0,
+        heads="linear",
+        hidden_layer_sizes=(8,),
+        max_epochs=5,
+        input_noise=0.3,
     )
     parts = {"estimator": Ridge(), "random_state": 0}
     chosen = SpecialistPipeline(encoder=encoder, **parts)

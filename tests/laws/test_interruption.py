@@ -76,7 +76,7 @@ def after(n_fits):
 
 
 IDENTIFIER = TaskStructureIdentifier(alpha=0.5)
-ENCODER = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
+ENCODER = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL)
 PIPELINE = SpecialistPipeline(
     structure=TaskStructureIdentifier(1, alpha=0.9),
     encoder=ENCODER,

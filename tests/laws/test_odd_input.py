@@ -79,12 +79,12 @@ def identify(X, y, **params):
 
 
 def encode(X, y):
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, **SMALL).fit(X, y)
+    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL).fit(X, y)
     return encoder.transform(X), encoder.mask_, encoder.predict(X), encoder.score(X, y)
 
 
 def specialize(X, y):
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, **SMALL)
+    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL)
     structure = TaskStructureIdentifier(1, alpha=0.9)
     pipeline = SpecialistPipeline(
         structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0

@@ -140,7 +140,13 @@ def answers(X, y):
     yield identify(X, y, criterion="collider").pvalues_
     yield SpecialistPipeline(strategy="generalist").fit(X, y).predict(X)
     encoder = SparseSpecialistEncoder(
-        2, n_relevant=1, heads="linear", hidden_layer_sizes=(4,), max_epochs=2, random_state=0
+        2,
+        n_relevant=1,
+        sparsity=0,
+        heads="linear",
+        hidden_layer_sizes=(4,),
+        max_epochs=2,
+        random_state=0,
     ).fit(X, y)
     yield encoder.transform(X)
     yield encoder.predict(X)
@@ -169,7 +175,13 @@ def test_layout_in_memory_does_not_matter(name, example, tmp_path):
 def test_units_do_not_matter_to_the_encoder(exponent):
     X, y = draw_sequences(2, 40)
     encoder = SparseSpecialistEncoder(
-        2, n_relevant=1, heads="linear", hidden_layer_sizes=(4,), max_epochs=2, random_state=0
+        2,
+        n_relevant=1,
+        sparsity=0,
+        heads="linear",
+        hidden_layer_sizes=(4,),
+        max_epochs=2,
+        random_state=0,
     )
     expected, mask = encoder.fit(X, y).transform(X), encoder.mask_
     scale = 2.0**exponent  # exact in binary
@@ -272,7 +284,13 @@ def test_latents_have_names_in_tables(library):
         {"speed": X[:, 1, 0], "angle": X[:, 1, 1]}
     )
     encoder = SparseSpecialistEncoder(
-        2, n_relevant=1, heads="linear", hidden_layer_sizes=(4,), max_epochs=2, random_state=0
+        2,
+        n_relevant=1,
+        sparsity=0,
+        heads="linear",
+        hidden_layer_sizes=(4,),
+        max_epochs=2,
+        random_state=0,
     ).fit(table, y)
     expected = encoder.transform(table)
     latents = encoder.set_output(transform=library).transform(table)

@@ -89,7 +89,7 @@ def test_networks_train_on_one_thread(fails):
     counts, before = [], torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        encoder = SparseSpecialistEncoder(2, n_relevant=1, callbacks=[Count()], **SMALL)
+        encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, callbacks=[Count()], **SMALL)
         with pytest.raises(RuntimeError) if fails else nullcontext():
             encoder.fit(X[:, 1], Y)
         assert (set(counts), torch.get_num_threads()) == ({1}, 3)
