@@ -184,11 +184,11 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         trainer: Trainer,
         build: Build,
         tolerance: float,
-        given: int | None = None,
+        n_latents: int | None = None,
     ) -> tuple[Start, SparsityPath]:
         path = SparsityPath(data, self._n_classes, tolerance)
         # More latents than outputs are never needed: the outputs themselves would do.
-        max_width = max(min(self.n_components_, self._n_outputs), given or 0)
+        max_width = max(min(self.n_components_, self._n_outputs), n_latents or 0)
         inputs = [Inputs(data, build)]
         if data.X.shape[2] > 1:
             inputs.append(Inputs.rotated(data, build))
@@ -196,7 +196,7 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
             # Columns of similar units have similar axes, standardized or not.
             if units.max() > 2 * units.min():
                 inputs.append(Inputs.rotated(data, build, units / units.max()))
-        narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises, given)
+        narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises, n_latents)
         self._record("search", *path.nets)
         width, noise, weight = 0, 0.0, tolerance * path.explained
         if narrow is not None:

@@ -141,11 +141,11 @@ def search_width(
     inputs: Sequence[Inputs],
     max_width: int,
     noises: Sequence[float],
-    given: int | None = None,
+    n_latents: int | None = None,
 ) -> tuple[Bottlenecks | None, Inputs]:
     """Add numbers of latents to a path until the chosen one is settled.
 
-    With a ``given`` number only that one is tried, beside the dense one.
+    With ``n_latents`` only that number is tried, beside the dense one.
 
     1. Dense networks, of ``max_width`` latents and trained briefly, choose inputs and noise by
        held-out losses.
@@ -221,7 +221,7 @@ def search_width(
         dense = one
     path.rank = guess = min(_rank(path, dense), max_width)
     n_starts = max(N_STARTS // n_folds, N_STARTS // 2)
-    widths = [guess - 1, guess] if given is None else [given]
+    widths = [guess - 1, guess] if n_latents is None else [n_latents]
     widths = [width for width in widths if 0 < width < max_width] + [max_width]
     tried_again = guess == max_width
     while widths:
@@ -234,8 +234,8 @@ def search_width(
         if max_width in widths:
             path.progress = 1.0 - float(new[-1].losses.mean() / dense.losses.mean())
         dense = trained[max_width]
-        if given is not None:
-            chosen = given
+        if n_latents is not None:
+            chosen = n_latents
             break
         chosen = int(path.chosen)
         below = int(max((width for width in path.losses if width < chosen), default=chosen))
