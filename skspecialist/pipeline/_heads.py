@@ -47,7 +47,6 @@ KERNEL_ALPHAS = np.logspace(-4, 2, 13)
 WIDTHS = (0.5, 1.0, 2.0, 4.0)
 # Landmarks while scaling and width are chosen, and steps weighed: more change little there.
 N_TRIED = 100
-N_WEIGHED = 300
 # Multiples of C, the inverse strength: weaker shrinkage than that of the ridge regression.
 WEAKER = (1.0, 10.0, 100.0)
 # Rows among which the median distance is taken: its error is then a few per cent.
@@ -286,6 +285,7 @@ class KernelMean(TransformerMixin, BaseEstimator):
     def fit_transform(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Fit, and return the features of the same sequences."""
         steps, targets = Values(X), _ridge_targets(y)
+        n_tried = min(self.n_components, N_TRIED)
 
         def features(choice: tuple[bool, float], n: int) -> tuple[Landmarks, np.ndarray]:
             weights = tuple(self.step_weights_)
@@ -294,14 +294,14 @@ class KernelMean(TransformerMixin, BaseEstimator):
         self.step_weights_ = np.full(self.n_timesteps, 1 / self.n_timesteps)
 
         def error(choice: tuple[bool, float]) -> float:
-            axes = _axes_of(features(choice, min(self.n_components, N_TRIED))[1], None)
+            axes = _axes_of(features(choice, n_tried)[1], None)
             return axes.regress(targets, KERNEL_ALPHAS)[0]
 
         # Coordinate search: the scaling at the median width, then the width.
         is_scaled = min((False, True), key=lambda scaled: error((scaled, 1.0)))
         choice = min(((is_scaled, width) for width in WIDTHS), key=error)
         if 1 < self.n_timesteps <= len(X) / PER_WEIGHT:
-            self.landmarks_, _ = features(choice, min(self.n_components, N_WEIGHED))
+            self.landmarks_, _ = features(choice, n_tried)
             self.step_weights_ = self._weigh_steps(steps.array, targets)
         self.landmarks_, found = features(choice, self.n_components)
         return found
