@@ -1,7 +1,8 @@
 """Task structure of many sequences, of incomplete ones, and of data larger than the memory.
 
 ``python benchmarks/scale.py`` prints the tables and saves them; ``--pipeline`` only that of a
-pipeline, in a file of its own, and ``--sequences 1000000`` of more than the 100,000.
+pipeline, in a file of its own, and ``--pipeline --sequences 1000000`` that of its fit in blocks to
+more sequences.
 """
 
 import multiprocessing
@@ -28,6 +29,12 @@ N_MISSING, N_LENGTHS = 10_000, (10_000, 2000)
 # to, and those at the end of the file that it predicts.
 FILE, N_FIT, N_HELD_OUT = (100_000, 12, 128), 3_000, 10_000
 CANDIDATES = ["steps", "steps_mean", "steps_kernel"]
+# Fits of a pipeline: whether to all sequences in blocks, or to the sample alone; and candidates.
+FITS = {
+    "fit to a sample alone": (False, CANDIDATES),
+    "fit in blocks": (True, CANDIDATES),
+    "fit in blocks, all candidates": (True, "auto"),
+}
 GRID = {
     "alpha": [0.001, 0.01, 0.05],
     "segment_length": [1, 2, 3, 4, 5],
@@ -149,16 +156,15 @@ def structure_of_file(path, y):
     return [["structure of all, by moments", f"{len(X):,}", seconds, gib, f"steps {steps}"]]
 
 
-def pipeline_of_file(path, y, n_samples, in_blocks):
+def pipeline_of_file(path, y, n_samples, name, in_blocks, candidates):
     """Return rows of a pipeline of all sequences but the last, or of a sample, and predictions."""
     X = np.load(path, mmap_mode="r")
     fit, held_out = slice(-N_HELD_OUT), slice(-N_HELD_OUT, None)
-    if in_blocks:
-        name, given = "fit of a pipeline, in blocks", (X[fit], y[fit])
-    else:
+    given = X[fit], y[fit]
+    if not in_blocks:
         rows = np.sort(np.random.default_rng(0).choice(len(X) - N_HELD_OUT, n_samples, False))
-        name, given = "fit to a sample alone", (X[rows], y[rows])
-    pipeline = SpecialistPipeline(candidates=CANDIDATES, max_samples=n_samples, random_state=0)
+        given = X[rows], y[rows]
+    pipeline = SpecialistPipeline(candidates=candidates, max_samples=n_samples, random_state=0)
     _, seconds, gib = clocked(pipeline.fit, *given)
     steps = [np.flatnonzero(column).tolist() for column in pipeline.step_mask_.T]
     rows = [[name, f"{len(given[0]):,}", seconds, gib, f"steps {steps}"]]
@@ -168,18 +174,20 @@ def pipeline_of_file(path, y, n_samples, in_blocks):
     return [*rows, ["its predictions", f"{N_HELD_OUT:,}", seconds, gib, f"R2 {r2}"]]
 
 
-def pipeline_tables(output, run):
+def pipeline_tables(output, run, is_large):
     """Save the table of a file of half precision."""
-    report = Report("scale_pipeline", "A file of float16: structure and pipeline", output)
+    title = "A file of float16: structure and pipeline"
+    report = Report("scale_large" if is_large else "scale_pipeline", title, output)
     report.line("Tasks of the steps [1, 2], [3] and the last one: noise leaves R2 of at most .889,")
     report.line(".845 and .800; linear models explain .889, .620 and nothing. In blocks, parts are")
     report.line(f"fitted to a sample of {N_FIT:,} sequences, and ridge regressions to all")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "X.npy"
         y = run(write_tasks, path, *FILE)
-        rows = run(structure_of_file, path, y)
-        for in_blocks in (False, True):
-            rows += run(pipeline_of_file, path, y, N_FIT, in_blocks)
+        rows = [] if is_large else run(structure_of_file, path, y)
+        for name, settings in FITS.items():
+            if not is_large or settings == (True, CANDIDATES):
+                rows += run(pipeline_of_file, path, y, N_FIT, name, *settings)
         size = path.stat().st_size / 2**30
     report.table(
         "{:,} sequences of {} steps of {} features".format(*FILE) + f", {size:.2f} GiB",
@@ -242,19 +250,21 @@ if __name__ == "__main__":
     parser.add_argument("--pipeline", action="store_true", help="only the file of a pipeline")
     parser.add_argument("--sequences", type=int, default=FILE[0], help="sequences in this file")
     options = parser.parse_args()
+    is_large = options.sequences > FILE[0]
     FILE = (options.sequences, *FILE[1:])
     n_workers, run = 2, alone
     if options.tiny:
         SEEDS, MANY, N_FILE, N_DASK, CHUNK = SEEDS[:1], (200, 8, 2, 2), 200, 200, 100
         N_MISSING, N_LENGTHS, GRID = 200, (200,), {"segment_length": [1, 2]}
         FILE, N_FIT, N_HELD_OUT = (300, 5, 9), 150, 50
+        FITS["fit in blocks, all candidates"] = True, ["kernel"]
 
         def run(function, *args):
             """Call in this process: another one would import everything again."""
             return function(*args)
 
         n_workers = 1
-    pipeline_tables(options.output, run)
+    pipeline_tables(options.output, run, is_large)
     if options.pipeline:
         raise SystemExit
     title = "Task structure: many sequences, missing steps, segment lengths"
