@@ -388,8 +388,8 @@ def validate_sequences(
         X = as_array(X, "X")
         if n_timesteps is not None and X.shape[1] != n_timesteps:
             raise ValueError(
-                f"X has {X.shape[1]} time steps per sequence, but "
-                f"{type(estimator).__name__} expects n_timesteps={n_timesteps}."
+                f"X has {X.shape[1]} time steps per sequence, but {type(estimator).__name__} "
+                f"expects n_timesteps={n_timesteps}: cut longer ones, pass shorter ones as a list."
             )
         n_timesteps = X.shape[1]
         X = X.reshape(len(X), X.shape[1] * X.shape[2])

@@ -215,20 +215,7 @@ def check_evidence(
         _warn_of_traits(result.between_groups, untested, [] if targets is None else targets.names)
         untested = untested & ~result.between_groups
     if untested.any():
-        first_steps = data.segments[untested.any(axis=1), 0].tolist()
-        listed = ", ".join(map(str, first_steps[:MAX_LISTED]))
-        more = ", ..." if len(first_steps) > MAX_LISTED else ""
-        whom = (
-            "any task"
-            if (untested[:, learned].all(axis=1) == untested.any(axis=1)).all()
-            else "all tasks"
-        )
-        warn(
-            f"{len(first_steps)} of {len(data.segments)} segments could not be tested for {whom}, "
-            f"those from step {listed}{more}: their features are constant, do not change over "
-            "steps, are determined by other steps, or are observed in too few sequences. This is "
-            "not evidence for irrelevance; tested_ marks the steps that were tested."
-        )
+        _warn_of_untested(data.segments[:, 0], untested, learned)
     if result.conditioning == "window":
         is_flat = data.n_features == 1
         warn(
@@ -245,6 +232,20 @@ def _warn_of_traits(traits: np.ndarray, untested: np.ndarray, task_names: list[s
     if untested[:, traits].all():
         how = f"were not tested, which takes at least {MIN_GROUPS_BETWEEN} groups"
     warn(f"Tasks {names} do not vary within groups: they {how}.")
+
+
+def _warn_of_untested(starts: np.ndarray, untested: np.ndarray, learned: np.ndarray) -> None:
+    first_steps = starts[untested.any(axis=1)].tolist()
+    listed = ", ".join(map(str, first_steps[:MAX_LISTED]))
+    more = ", ..." if len(first_steps) > MAX_LISTED else ""
+    for_none = (untested[:, learned].all(axis=1) == untested.any(axis=1)).all()
+    whom = "any task" if for_none else "all tasks"
+    warn(
+        f"{len(first_steps)} of {len(starts)} segments could not be tested for {whom}, those from "
+        f"step {listed}{more}: their features are constant, do not change over steps, are "
+        "determined by other steps, or are observed in too few sequences. This is not evidence for "
+        "irrelevance; tested_ marks the steps that were tested."
+    )
 
 
 # Its products are small: a second thread costs more than it saves, and changes the last bits.
