@@ -37,7 +37,7 @@ from skspecialist.structure import Selection
 
 SMALL = {"hidden_layer_sizes": (8,), "input_noise": 0.1}
 ENCODERS = {
-    "mlp": SparseSpecialistEncoder(4, n_relevant=2, **SMALL),
+    "mlp": SparseSpecialistEncoder(4, n_relevant=2, sparsity=0, **SMALL),
     "linear": SparseSpecialistEncoder(4, heads="linear", **SMALL),
     "selector": SparseMultiTaskSelector(),
     "given size": SparseSpecialistEncoder(n_relevant=2, hidden_layer_sizes=(8,)),
@@ -63,7 +63,7 @@ def fit(name):
         return identifier.fit(data.X), data.X
     data = make_digit_sequences(100, n_timesteps=4, n_tasks=2, random_state=0)
     encoder = SparseSpecialistEncoder(
-        4, n_relevant=2, heads="linear", max_epochs=10, random_state=0, **SMALL
+        4, n_relevant=2, sparsity=0, heads="linear", max_epochs=10, random_state=0, **SMALL
     )
     if name == "labels":
         y = np.where(data.y > np.median(data.y, axis=0), "more", "less").astype(object)

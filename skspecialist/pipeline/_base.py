@@ -415,7 +415,6 @@ class BaseSpecialist(
         splits: list[Split],
         reads: Representation | None = None,
     ) -> tuple[Representation, list[TaskModel]]:
-        may_encode = None if self.encoder is None else True
         selected = self.candidates if splits else "auto"
         return fit_tasks(
             data,
@@ -426,7 +425,7 @@ class BaseSpecialist(
             splits=splits,
             loss=self.loss,
             new_candidates=partial(task_candidates, estimator=self.estimator, selected=selected),
-            encode=may_encode if reads_latents(self.candidates) else False,
+            encode=reads_latents(self.candidates) and (None if self.encoder is None else True),
             reads=reads,
         )
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 QUICK = {"max_epochs": 2, "random_state": 0}
 SMALL = QUICK | {"hidden_layer_sizes": (8,)}
 # One network: neither its width nor the noise of the inputs is searched for.
-SINGLE = SMALL | {"n_relevant": 2, "input_noise": 0.3}
+SINGLE = SMALL | {"n_relevant": 2, "input_noise": 0.3, "sparsity": 0}
 ESTIMATORS = [
     SparseSpecialistEncoder(**SMALL),
     SparseSpecialistEncoder(heads="linear", **SINGLE),

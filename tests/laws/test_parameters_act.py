@@ -40,7 +40,9 @@ SELECTED = make_collider_sequences(200, 6, 1, selection=True, random_state=0).X
 
 NET = {"hidden_layer_sizes": (4,), "max_epochs": 4, "random_state": 0}
 ENCODER = {"n_components": 3, "input_noise": 0.1} | NET | {"max_epochs": 30}
-SPECIALIST = SparseSpecialistEncoder(2, n_relevant=1, heads="linear", input_noise=0.3, **NET)
+SPECIALIST = SparseSpecialistEncoder(
+    2, n_relevant=1, sparsity=0, heads="linear", input_noise=0.3, **NET
+)
 PIPELINE = {"structure": TaskStructureIdentifier(2), "encoder": SPECIALIST, "random_state": 0}
 MODES = {
     "direct": TaskStructureIdentifier(2),
@@ -49,7 +51,7 @@ MODES = {
         2, criterion=Selection(n_tasks=1), n_subsamples=2, random_state=0
     ),
     "mlp": SparseSpecialistEncoder(**ENCODER),
-    "known size": SparseSpecialistEncoder(3, n_relevant=1, input_noise=0.1, **NET),
+    "known size": SparseSpecialistEncoder(3, n_relevant=1, sparsity=0, input_noise=0.1, **NET),
     "linear": SparseSpecialistEncoder(heads="linear", **ENCODER),
     "early stopping": SparseSpecialistEncoder(early_stopping=True, **ENCODER),
     "hard concrete": SparseSpecialistEncoder(penalty="hard_concrete", n_relevant=1, **ENCODER),

@@ -29,6 +29,7 @@ def pipeline(n_components=None, input_noise="auto", **params):
     encoder = SparseSpecialistEncoder(
         n_components,
         n_relevant=2,
+        sparsity=0,
         max_epochs=15,
         hidden_layer_sizes=(32,),
         input_noise=input_noise,

@@ -20,6 +20,7 @@ def pipeline(checkpoint_dir=None, **params):
     encoder = SparseSpecialistEncoder(
         4,
         n_relevant=2,
+        sparsity=0,
         heads="linear",
         input_noise=0.3,
         hidden_layer_sizes=(8,),

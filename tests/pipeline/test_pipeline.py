@@ -36,7 +36,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 def quick_encoder(**params):
     """An encoder of one network."""
     small = {"n_components": 4, "n_relevant": 2, "input_noise": 0.3, "hidden_layer_sizes": (8,)}
-    return SparseSpecialistEncoder(**(small | {"heads": "linear", "max_epochs": 5} | params))
+    small |= {"sparsity": 0, "heads": "linear", "max_epochs": 5}
+    return SparseSpecialistEncoder(**(small | params))
 
 
 def quick_pipeline(**params):
