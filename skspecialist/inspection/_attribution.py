@@ -120,7 +120,8 @@ class AttributionDisplay:
         by : {"steps", "columns"}, default="steps"
             Parts: the steps, or the columns at all steps.
         part_names : sequence of str, default=None
-            Names of the parts, such as the texts of the steps. None numbers them.
+            Names of the parts, such as the texts of the steps, of which a sequence in a list may
+            have fewer than those of ``fit``. None numbers them.
         task_names : sequence of str, default=None
             Names of the tasks. None is those of the columns of ``y``.
         ax : matplotlib Axes, default=None
@@ -134,7 +135,11 @@ class AttributionDisplay:
         drawing.check_fitted(pipeline, "tasks_", argument="pipeline", kind="SpecialistPipeline")
         explanation = pipeline.explain(X[:1], by=by)
         if part_names is not None:
-            explanation = replace(explanation, part_names=list(part_names))
+            names = list(part_names)
+            # Steps after the end of a shorter sequence contribute nothing, and keep their numbers.
+            if by == "steps" and isinstance(X, list | tuple) and len(names) == len(X[0]):
+                names += explanation.part_names[len(names) :]
+            explanation = replace(explanation, part_names=names)
         if task_names is not None:
             explanation = replace(explanation, task_names=list(task_names))
         # Standard deviations: that of a label is at most one half.

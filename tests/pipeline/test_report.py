@@ -155,3 +155,7 @@ def test_steps_after_the_end_of_a_sequence_contribute_nothing(structure):
     short = min(X[:5], key=len)
     assert_allclose(model.explain(short).predictions[0][0], model.predict([short]))
     AttributionDisplay.from_explanation(steps, sequence=1)
+    names = list("abcde"[: len(short)])
+    display = AttributionDisplay.from_estimator(model, [short], part_names=names)
+    assert display.part_names[: len(short)] == names
+    assert len(display.part_names) == 5
