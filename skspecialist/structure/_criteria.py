@@ -36,7 +36,7 @@ from ._segments import (
     to_columns,
 )
 from .aggregation import BaseAggregation, to_matrix
-from .selection import SelectionModel
+from .selection import SelectionModel, resolve_components
 
 __all__ = [
     "CRITERIA",
@@ -373,17 +373,15 @@ class Selection(BaseCriterion):
                 "covariance of all steps that tasks which are not observed are found in: use "
                 "fewer features or steps."
             )
-        if data.n_features > 16:  # seconds for 8 features, many minutes for 32
-            warn(
-                f"Without y a fit to {data.n_features} features of a step takes long: pass few "
-                "principal components of the steps. verbose=1 reports progress."
-            )
         steps = resolve_segment_steps(identifier.segment_steps, data.segments)
         model = SelectionModel(
             data.segments,
             data.n_features,
             segment_steps=steps,
             n_tasks=self.n_tasks,
+            n_components=resolve_components(
+                identifier.n_components, data.n_timesteps, data.n_features
+            ),
             random_state=seed_from(identifier.random_state),
             verbose=identifier.verbose,
         ).fit(list(data.folded.folds.values()))

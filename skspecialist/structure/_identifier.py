@@ -94,7 +94,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     n_components : int, None or "auto", default="auto"
         Principal components of the features of a step that the robust tests use. None is all
         features. "auto" keeps up to eight features, and reduces more of them to a quarter of
-        the sequences per step, at most 16.
+        the sequences per step, at most 16. With the criterion "selection", "auto" keeps as many
+        as bound the time of a fit: four of 20 steps.
     alpha : float, default=0.05
         Significance level, in (0, 1). With "bh" it bounds the false discovery rate among
         the segments of a task, and for a task without relevant segments the probability

@@ -5,12 +5,21 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 
+from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.independence._moments import Moments
 from skspecialist.metrics import structure_scores
+from skspecialist.structure import Selection
 from skspecialist.structure._segments import make_segments
 from skspecialist.structure.selection import SelectionModel
-from skspecialist.structure.selection._gaussian import Parameters, chain_entries, cost, fit_chain
+from skspecialist.structure.selection._gaussian import (
+    Curvature,
+    Layout,
+    Parameters,
+    chain_entries,
+    fit_chain,
+    negative_log_likelihood,
+)
 
 DIRECT = {"action_noise": 0.0, "action_effect": 0.0}
 
@@ -187,31 +196,42 @@ def test_few_sequences_and_constant_columns_do_not_fail():
     assert np.isfinite(model.gain(Moments.from_data(data.X.reshape(20, -1))))
 
 
-def test_gradient_of_the_likelihood():
+def test_scores_are_derivatives_of_the_likelihood():
     rng = np.random.default_rng(1)
-    entries = chain_entries(3, 2)
+    layout = Layout(make_segments(6, 2), 6, 1, "interior")
     S = np.cov(rng.normal(size=(20, 6)).T)
-    L = np.zeros((6, 6))
-    L[entries] = 0.2 * rng.normal(size=len(entries[0]))
-    parts = (L + np.eye(6), 0.1 * rng.normal(size=(6, 6)), rng.normal(size=(6, 2)), np.array(0.4))
-    ends = np.cumsum([part.size for part in parts])[:-1]
-
-    def parameters(flat):
-        pieces = np.split(flat, ends)
-        shaped = [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
-        return Parameters(*shaped[:3], float(shaped[3]))
+    L, C = np.zeros((6, 6)), np.zeros((6, 6))
+    L[layout.entries] = 0.2 * rng.normal(size=len(layout.entries[0]))
+    C[layout.effects] = 0.3
+    parameters = Parameters(L + np.eye(6), C, rng.normal(size=(6, 2)), 0.4)
+    curvature = Curvature(S, 1.0, layout, parameters)
 
     def value(flat):
-        P = parameters(flat).precision()
-        return 0.5 * (np.sum(S * P) - np.linalg.slogdet(P)[1])
+        ends = np.cumsum([len(layout.entries[0]), len(layout.effects[0])])
+        noise, own = flat[-1], np.split(flat[:-1], ends)
+        L, C, W = parameters.L.copy(), parameters.C.copy(), own[2].reshape(6, 2)
+        L[layout.entries], C[layout.effects] = own[:2]
+        return negative_log_likelihood(S, Parameters(L, C, W, noise))
 
-    flat = np.concatenate([part.ravel() for part in parts])
-    result, gradient = cost(S, parameters(flat))
-    assert_allclose(result, value(flat))
-    numerical = parameters(approx_fprime(flat, value, 1e-7))
-    assert_allclose(gradient.L[entries], numerical.L[entries], atol=1e-5)
-    for name in ("C", "W", "noise"):
-        assert_allclose(getattr(gradient, name), getattr(numerical, name), atol=1e-5)
+    P = parameters.precision()
+    expected = 0.5 * (np.sum(S * P) - np.linalg.slogdet(P)[1])
+    assert_allclose(negative_log_likelihood(S, parameters), expected)
+    score = np.append(curvature.score, curvature.noise_score)
+    flat = np.append(curvature.theta, parameters.noise)
+    assert_allclose(-score, approx_fprime(flat, value, 1e-7), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_wide_features_are_reduced_with_a_warning():
+    data = make(38, 300, n_timesteps=8, n_features=12, **DIRECT)
+    identifier = TaskStructureIdentifier(
+        2, criterion=Selection(n_tasks=1), n_subsamples=0, random_state=0
+    )
+    with (
+        pytest.warns(UserWarning, match="reduced to 7 principal components"),
+        pytest.warns(UserWarning, match="No task was found"),
+    ):
+        identifier.fit(data.X)
 
 
 def test_chain_has_the_covariances_of_neighboring_steps():

@@ -5,26 +5,30 @@ The model and its symbols are those of :class:`SelectionModel`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
-from scipy.optimize import minimize
+from scipy.linalg.lapack import dposv, dpotrf
 
 from .._segments import evidence_blocks
 
-__all__ = ["Layout", "Parameters", "Problem", "Solution", "cost", "minimize_bounded"]
+__all__ = ["Curvature", "Layout", "Parameters", "Problem", "Solution", "negative_log_likelihood"]
 
 Arrays = tuple[np.ndarray, ...]
-# Cost of a numerically singular precision: larger than any other, and finite for L-BFGS-B.
-REJECTED = 1e8
 # Ratio of the diagonal entries of a Cholesky factor, about the root of the condition number:
 # beyond it, the inverse loses ten digits.
 LARGEST_SPREAD = 1e5
 # Initial variance of the actions' noise: small, as it is bounded by zero, but not at the bound.
 NOISE = 0.1
+# Ridge of the steps of Fisher scoring, in units of the information: the first and the smallest.
+FIRST_DAMPING, SMALLEST_DAMPING = 1e-2, 1e-6
+# Larger and larger ridges that are tried before a step is given up.
+N_TRIALS = 8
+MAX_ITER = 100
+# Improvement of the criterion by one step at which it has converged: directions that are hardly
+# identified gain a little for many steps.
+CONVERGED = 0.2
 
 
 class Parameters(NamedTuple):
@@ -63,58 +67,81 @@ class Parameters(NamedTuple):
         return self.L @ self.L.T + V @ np.linalg.solve(R, V.T)
 
 
-def cost(S: np.ndarray, parameters: Parameters) -> tuple[float, Parameters]:
-    """Return half of trace(S P) - log det P for the precision P, and its gradients.
+class Curvature:
+    """Score and Fisher information of the parameters of the precision.
+
+    Every parameter but the noise changes the precision by a symmetric matrix a b' + b a', with a
+    and b among a few vectors. Score and information are then entries, and products of
+    entries, of two small matrices. The order is L, C, W, noise.
 
     Parameters
     ----------
     S : ndarray of shape (n_columns, n_columns)
-        Covariance of the data.
+        Correlation matrix.
+    n : float
+        Number of sequences.
+    layout : Layout
+        Runs of the columns.
     parameters : Parameters
         Parameters of the precision.
-
-    Returns
-    -------
-    value : float
-        Negative log-likelihood per sample, up to a constant.
-    gradients : Parameters
-        Derivatives with respect to all entries, free or fixed.
     """
-    L, C, W, noise = parameters
-    V, R = parameters.factors()
-    # Woodbury's identity: P^-1 needs only the inverse of L and of K = R + V' (L L')^-1 V, which
-    # has one row per task.
-    inverse, _ = dtrtri(L, lower=1)
-    whitened = inverse @ V
-    try:
-        root_R, root = np.linalg.cholesky(R), np.linalg.cholesky(R + whitened.T @ whitened)
-    except np.linalg.LinAlgError:
-        return REJECTED, Parameters(0 * L, 0 * C, 0 * W, 0.0)
-    if max(_spread(L), _spread(root_R), _spread(root)) > LARGEST_SPREAD:
-        return REJECTED, Parameters(0 * L, 0 * C, 0 * W, 0.0)
-    Q = np.linalg.solve(R, V.T).T  # V R^-1
-    # P^-1 Q = (L L')^-1 V K^-1.
-    covariance_Q = inverse.T @ np.linalg.solve(root.T, np.linalg.solve(root, whitened.T)).T
-    SL, SQ = S @ L, S @ Q
-    # trace(S P) = trace(S L L') + trace(S Q V'), and det P = det(L L') det K / det R.
-    value = 0.5 * ((SL * L).sum() + (SQ * V).sum()) - np.log(np.abs(np.diag(L))).sum()
-    value += np.log(np.diag(root_R)).sum() - np.log(np.diag(root)).sum()
 
-    # The differential is trace((S - P^-1) dP) / 2. V appears in P directly, R by its inverse:
-    # dP = dV Q' + Q dV' - Q dR Q'.
-    d_Q = SQ - covariance_Q
-    inner = Q.T @ d_Q
-    return float(value), Parameters(
-        SL - inverse.T + covariance_Q @ whitened.T,  # (S - P^-1) L
-        d_Q @ W.T,
-        d_Q + C.T @ d_Q - noise * W @ inner,
-        -0.5 * float((inner * (W.T @ W)).sum()),
-    )
+    def __init__(self, S: np.ndarray, n: float, layout: Layout, parameters: Parameters) -> None:
+        self.n, (L, C, W, noise) = n, parameters
+        size = len(W)
+        V, R = parameters.factors()
+        Q = np.linalg.solve(R, V.T).T
+        Z = Q @ W.T
+        # dP for an entry (i, j): of L it is e_i l_j' + l_j e_i', of C it is e_i z_j' + z_j e_i',
+        # of W it is (e_i + c_i - noise z_i) q_j' + its transpose. These are the columns.
+        vectors = np.hstack([np.eye(size), L, Z, np.eye(size) + C - noise * Z, Q])
+        chain, effect = layout.entries, layout.effects
+        row, self.task = np.indices(W.shape).reshape(2, -1)
+        self.a = np.concatenate([chain[0], effect[0], 3 * size + row])
+        self.b = np.concatenate([size + chain[1], 2 * size + effect[1], 4 * size + self.task])
+        self.inner = vectors.T @ np.linalg.solve(parameters.precision(), vectors)
+        self.difference = difference = self.inner - vectors.T @ S @ vectors
+        # Score n a' (P^-1 - S) b. The noise changes the precision by -Z Z'.
+        self.score = n * difference[self.a, self.b]
+        self.z = slice(2 * size, 3 * size)
+        self.noise_score = -0.5 * n * np.trace(difference[self.z, self.z])
+        self.theta = np.concatenate([L[chain], C[effect], W.ravel()])
+
+    def information(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the Fisher information n trace(P^-1 dP P^-1 dP') / 2 of two sets."""
+        a, b = self.inner[self.a[one]], self.inner[self.b[one]]
+        a_other, b_other = self.a[other], self.b[other]
+        straight = a[:, a_other] * b[:, b_other]
+        straight += a[:, b_other] * b[:, a_other]
+        return self.n * straight
+
+    def diagonal(self, start: int) -> np.ndarray:
+        """Return the Fisher information of the parameters from a position on."""
+        a, b = self.a[start:], self.b[start:]
+        return self.n * (self.inner[a, a] * self.inner[b, b] + self.inner[a, b] ** 2)
+
+    def add(self, rows: np.ndarray, columns: np.ndarray) -> None:
+        """Add the products of two loadings of a new task to the parameters."""
+        # A task with small loadings w adds u u' to P, with u = (I + C - noise Z) w.
+        a, b = self.z.stop + rows, self.z.stop + columns
+        self.a, self.b = np.append(self.a, a), np.append(self.b, b)
+        self.score = np.append(self.score, self.n * self.difference[a, b])
+
+    def noise_information(self, free: np.ndarray) -> np.ndarray:
+        """Return the information of the noise and the free parameters, then of the noise."""
+        of_z = self.inner[:, self.z]
+        products = (of_z[self.a[free]] * of_z[self.b[free]]).sum(axis=1)
+        return self.n * np.append(-products, 0.5 * (of_z[self.z] ** 2).sum())
 
 
-def _spread(root: np.ndarray) -> float:
-    sizes = np.abs(np.diag(root))
-    return float(sizes.max() / sizes.min()) if sizes.size else 1.0
+def negative_log_likelihood(S: np.ndarray, parameters: Parameters) -> float:
+    """Return half of trace(S P) - log det P for the precision P, or infinity if P is singular."""
+    P = parameters.precision()
+    root, failed = dpotrf(P, lower=1)
+    pivots = np.diag(root)
+    if failed or pivots.max() > LARGEST_SPREAD * pivots.min():
+        return np.inf
+    return float(0.5 * (S * P).sum() - np.log(pivots).sum())
 
 
 def chain_entries(n_timesteps: int, n_features: int) -> Arrays:
@@ -139,19 +166,6 @@ def fit_chain(S: np.ndarray, entries: Arrays) -> np.ndarray:
         first = np.linalg.solve(S[np.ix_(rows, rows)], np.eye(len(rows))[0])
         L[rows, column] = first / np.sqrt(first[0])
     return L
-
-
-def minimize_bounded(
-    function: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, max_iter: int
-) -> tuple[np.ndarray, float]:
-    """Minimize a function with gradient, whose first variable is non-negative.
-
-    Returns the minimizer and the minimum.
-    """
-    bounds = [(0.0, None), *[(None, None)] * (len(start) - 1)]
-    options = {"maxiter": max_iter, "maxcor": 10, "ftol": 1e-9, "gtol": 1e-5}
-    result = minimize(function, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return result.x, float(result.fun)
 
 
 class Layout:
@@ -184,6 +198,10 @@ class Layout:
         blocks, _ = evidence_blocks(segments, n_timesteps, segment_steps)
         own = np.isin(starts, blocks) & self.is_segment
         self.may_follow = ~own & (starts > 0) & (segment_steps != "all")
+        self.effects = self.follow_entries(self.may_follow)
+        # Entries of the precision that are zero in a chain.
+        self.far_apart = np.ones((len(self.run), len(self.run)))
+        self.far_apart[self.entries] = self.far_apart.T[self.entries] = 0.0
 
     def follow_entries(self, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and columns of C that are free, where some runs follow an action."""
@@ -257,7 +275,7 @@ class Problem:
         no_cells, no_follows = np.zeros((n_runs, 0), dtype=bool), np.zeros(n_runs, dtype=bool)
         return self.fit(Solution(parameters, no_cells, no_follows))
 
-    def fit(self, start: Solution, max_iter: int = 100) -> Solution:
+    def fit(self, start: Solution, tolerance: float = CONVERGED) -> Solution:
         """Return the parameters of greatest likelihood on the support of the start.
 
         Parameters that are not identified are dropped first: tasks with one segment, and
@@ -267,22 +285,76 @@ class Problem:
         kept = cells.sum(axis=0) >= 2
         cells, begin = cells[:, kept], start.parameters
         follows = start.follows & (self.n_followed(cells) > 0)
-        free, entries = cells[self.layout.run], self.layout.entries
-        effects = self.layout.follow_entries(follows)
-        ends = np.cumsum([1, len(entries[0]), len(effects[0])])
-        L, C, W = np.zeros_like(self.S), np.zeros_like(self.S), np.zeros(free.shape)
-
-        def unpack(flat: np.ndarray) -> Parameters:
-            noise, L[entries], C[effects], W[free] = np.split(flat, ends)
-            return Parameters(L, C, W, float(noise[0]))
-
-        def function(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            value, by = cost(self.S, unpack(flat))
-            return value, np.r_[by.noise, by.L[entries], by.C[effects], by.W[free]]
-
-        flat = np.r_[begin.noise, begin.L[entries], begin.C[effects], begin.W[:, kept][free]]
-        flat, value = minimize_bounded(function, flat, max_iter)
-        # -2 log-likelihood and the penalty of the support.
-        criterion = 2 * self.n * value + (self.cell_price[:, None] * cells).sum()
+        parameters = self._maximize(begin._replace(W=begin.W[:, kept]), cells, follows, tolerance)
+        criterion = self._deviance(parameters) + (self.cell_price[:, None] * cells).sum()
         criterion += self.follow_price(cells)[follows].sum()
-        return Solution(unpack(flat), cells, follows, float(criterion))
+        return Solution(parameters, cells, follows, float(criterion))
+
+    def _deviance(self, parameters: Parameters) -> float:
+        """Return -2 times the log-likelihood, with a standard normal prior of the loadings.
+
+        The prior is worth one sequence. Without it, loadings grow without bounds where a task
+        explains a state almost entirely.
+        """
+        likelihood = 2 * self.n * negative_log_likelihood(self.S, parameters)
+        return likelihood + float((parameters.W**2).sum())
+
+    def _maximize(
+        self, start: Parameters, cells: np.ndarray, follows: np.ndarray, tolerance: float
+    ) -> Parameters:
+        """Maximize the likelihood on a support by Fisher scoring.
+
+        The steps are damped as in the Levenberg-Marquardt method: some parameters may not be
+        identified.
+        """
+        layout, n_chain = self.layout, len(self.layout.entries[0])
+        loading, effect = cells[layout.run], follows[layout.run[layout.effects[0]]]
+        free = np.concatenate([np.ones(n_chain, dtype=bool), effect, loading.ravel()])
+        C = np.zeros_like(self.S)
+        C[layout.effects] = start.C[layout.effects] * effect
+        current = Parameters(start.L, C, start.W * loading, start.noise)
+        prior = (np.arange(len(free)) >= len(free) - loading.size).astype(float)
+        value, damping = self._deviance(current), FIRST_DAMPING
+        for _ in range(MAX_ITER):
+            curvature = Curvature(self.S, self.n, layout, current)
+            score = curvature.score - prior * curvature.theta
+            gradient = np.append(score[free], curvature.noise_score)
+            information = np.empty((len(gradient), len(gradient)), order="F")
+            information[:-1, :-1] = curvature.information(free, free)
+            information[-1] = information[:, -1] = curvature.noise_information(free)
+            if current.noise == 0.0 and gradient[-1] <= 0:  # at its bound
+                gradient[-1] = information[-1, :-1] = information[:-1, -1] = 0.0
+            diagonal = np.diag_indices_from(information)
+            information[diagonal] += np.append(prior[free], 0.0)
+            scale = information[diagonal] + 1e-12 * self.n
+            eased = 0.2 * damping
+            for _ in range(N_TRIALS):
+                damped = information.copy(order="F")
+                damped[diagonal] += damping * scale
+                _, step, failed = dposv(damped, gradient, lower=1, overwrite_a=1)
+                changed = current if failed else self._moved(current, step, free)
+                reached = self._deviance(changed)
+                if reached < value:
+                    break
+                damping, eased = 5.0 * damping, 5.0 * damping
+            gained = value - reached
+            if gained > 0:
+                current, value = changed, reached
+                damping = max(eased, SMALLEST_DAMPING)
+            if gained < tolerance:
+                break
+        return current
+
+    def _moved(self, parameters: Parameters, step: np.ndarray, free: np.ndarray) -> Parameters:
+        """Return the parameters after a step of the free ones and the noise."""
+        change = np.zeros(len(free))
+        change[free] = step[:-1]
+        chain, effects = self.layout.entries, self.layout.effects
+        of_chain, of_effects, of_loadings = np.split(
+            change, np.cumsum([len(chain[0]), len(effects[0])])
+        )
+        L, C, W, noise = parameters
+        L, C = L.copy(), C.copy()
+        L[chain] += of_chain
+        C[effects] += of_effects
+        return Parameters(L, C, W + of_loadings.reshape(W.shape), max(noise + step[-1], 0.0))

@@ -7,14 +7,38 @@ from functools import reduce
 from typing import Self
 
 import numpy as np
+from scipy.linalg import block_diag
 from sklearn.utils import check_random_state
 
 from ..._stats.agreement import match_tasks
+from ...exceptions import warn
 from ...independence._moments import Moments, complementary_halves
 from ._gaussian import Layout, Problem
 from ._search import Search, Tests
 
-__all__ = ["SelectionModel"]
+__all__ = ["SelectionModel", "resolve_components"]
+
+# Parameters of a chain of principal components: each step of Fisher scoring factors a matrix of
+# this size, which takes some milliseconds.
+MAX_PARAMETERS = 600
+
+
+def resolve_components(
+    n_components: int | str | None, n_timesteps: int, n_features: int
+) -> int | None:
+    """Return the number of principal components of a step; None is all features."""
+    if not isinstance(n_components, str):
+        return n_components
+    k = np.arange(1, n_features + 1)
+    n_parameters = n_timesteps * k * (k + 1) // 2 + (n_timesteps - 1) * k**2
+    most = max(int((n_parameters <= MAX_PARAMETERS).sum()), 1)
+    if most < n_features:
+        warn(
+            f"Without y the {n_features} features of a step are reduced to {most} principal "
+            "components, which bounds the time of the fit. n_components sets another number, and "
+            "n_components=None keeps all features."
+        )
+    return most
 
 
 class SelectionModel:
@@ -48,9 +72,13 @@ class SelectionModel:
         that it begins. A segment of one step has no other evidence.
     n_tasks : int, default=None
         Maximum number of tasks; None chooses it by the criterion.
-    n_starts : int, default=24
-        Number of starts of the search, which are random and near the best solution in
-        turn. Most problems need a few; the search ends after ten without improvement.
+    n_components : int, default=None
+        Number of leading principal components that each step is reduced to; None keeps all
+        features.
+    n_starts : int, default=None
+        Number of random starts of the search. None is 24 for up to 40 columns, and fewer for
+        more of them, down to six: a start's time grows with their cube, and several features
+        of a step leave fewer local optima.
     random_state : int, RandomState instance or None, default=0
         Seed of the starts.
     verbose : int, default=0
@@ -69,7 +97,8 @@ class SelectionModel:
         x / (x + n), with x the Wald statistic of the segment's loadings if it is in the
         structure and their score statistic otherwise.
     precision_ : ndarray of shape (n_columns, n_columns)
-        Precision matrix, in the data's units.
+        Precision matrix, in the data's units; of the principal components if there are
+        ``n_components``.
     chain_precision_ : ndarray of shape (n_columns, n_columns)
         Precision matrix of the best model without tasks.
     action_noise_ : float
@@ -80,9 +109,10 @@ class SelectionModel:
     Notes
     -----
     The support of W is the one with the best extended Bayesian information criterion [1]_
-    that is found. Solutions with a group penalty on each segment in each task, from random
-    starts and with a surplus of tasks, are pruned by Wald tests, refitted without penalty,
-    and changed by one segment of a task at a time as long as the criterion improves.
+    that is found, with a standard normal prior of the loadings. Sparse factors of the partial
+    correlations of steps that are not adjacent, from random starts and with a surplus of tasks,
+    are pruned by Wald tests, refitted by Fisher scoring, and changed by single segments of tasks
+    and new tasks of two segments as long as the criterion improves.
 
     Tasks that a chain can represent are not identified: a task with one segment of two
     steps. Neither are the order, the signs and the scales of the tasks. In sequences that
@@ -115,13 +145,15 @@ class SelectionModel:
         *,
         segment_steps: str = "interior",
         n_tasks: int | None = None,
-        n_starts: int = 24,
+        n_components: int | None = None,
+        n_starts: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
         verbose: int = 0,
     ) -> None:
         self.segments, self.n_features = segments, n_features
         self.segment_steps, self.n_tasks = segment_steps, n_tasks
-        self.n_starts, self.random_state, self.verbose = n_starts, random_state, verbose
+        self.n_components, self.n_starts = n_components, n_starts
+        self.random_state, self.verbose = random_state, verbose
 
     def fit(self, folds: Sequence[Moments]) -> Self:
         """Find tasks and segments.
@@ -139,10 +171,15 @@ class SelectionModel:
         """
         moments = reduce(Moments.merge, folds)
         n_timesteps = len(moments.mean) // self.n_features
-        self._layout = Layout(self.segments, n_timesteps, self.n_features, self.segment_steps)
+        self._axes = _principal_axes(moments.scatter, n_timesteps, self.n_components)
+        moments = self._reduced(moments)
+        n_columns = len(moments.mean)
+        n_features = n_columns // n_timesteps
+        self._layout = Layout(self.segments, n_timesteps, n_features, self.segment_steps)
         problem = self._problem(moments)
         search = Search(problem, check_random_state(self.random_state))
-        solution = search.run(self.n_starts, self.verbose)
+        n_starts = int(np.clip(24 * (40 / n_columns) ** 2, 6, 24))
+        solution = search.run(self.n_starts or n_starts, self.verbose)
         if self.n_tasks is not None:
             solution = search.limit(solution, self.n_tasks)
 
@@ -151,7 +188,7 @@ class SelectionModel:
         self._solution, self._mean = solution, moments.mean
         self.structure_ = solution.cells[is_segment]
         self.n_tasks_ = self.structure_.shape[1]
-        self.loadings_ = parameters.W * scale[:, None]
+        self.loadings_ = self._axes @ (parameters.W * scale[:, None])
         self.effect_sizes_ = Tests(problem, solution).effect_sizes()[is_segment]
         self.precision_ = parameters.precision() * np.outer(scale, scale)
         self.chain_precision_ = problem.chain @ problem.chain.T * np.outer(scale, scale)
@@ -172,6 +209,7 @@ class SelectionModel:
         gain : float
             Mean gain, in nats per sequence; zero if no task was found.
         """
+        moments = self._reduced(moments)
         # Second moments about the mean of fit, which is part of the fitted density.
         difference = moments.mean - self._mean
         S = moments.scatter / moments.n + np.outer(difference, difference)
@@ -198,12 +236,17 @@ class SelectionModel:
         rng = check_random_state(self.random_state)
         total, n_halves = np.zeros(self.structure_.shape), 0
         for half in complementary_halves(len(folds), n_subsamples, rng):
-            moments = reduce(Moments.merge, (folds[fold] for fold in half))
+            moments = self._reduced(reduce(Moments.merge, (folds[fold] for fold in half)))
             found = Search(self._problem(moments), rng).resume(self._solution)
             cells = found.cells[self._layout.is_segment]
             total += match_tasks(self.structure_, cells)[:, : self.n_tasks_]
             n_halves += 1
         return total / n_halves if n_halves else np.full(total.shape, np.nan)
+
+    def _reduced(self, moments: Moments) -> Moments:
+        """Return the statistics of the principal components."""
+        axes = self._axes
+        return Moments(moments.n, moments.mean @ axes, axes.T @ moments.scatter @ axes)
 
     def _problem(self, moments: Moments) -> Problem:
         """Return the problem of the correlation matrix.
@@ -214,6 +257,16 @@ class SelectionModel:
         scale = _scale(moments)
         scatter = moments.scatter * np.outer(scale, scale) + np.eye(len(scale))
         return Problem(scatter / (moments.n + 1), moments.n, self._layout)
+
+
+def _principal_axes(scatter: np.ndarray, n_timesteps: int, n_components: int | None) -> np.ndarray:
+    """Return the principal axes of each step, as columns of a matrix of blocks."""
+    n_features = len(scatter) // n_timesteps
+    if n_components is None or n_components >= n_features:
+        return np.eye(len(scatter))
+    steps = np.arange(len(scatter)).reshape(n_timesteps, -1)
+    blocks = scatter[steps[:, :, None], steps[:, None]]
+    return block_diag(*np.linalg.eigh(blocks)[1][:, :, ::-1][:, :, :n_components])
 
 
 def _scale(moments: Moments) -> np.ndarray:

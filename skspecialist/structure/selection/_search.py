@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtri
 from tqdm import tqdm
 
-from ._gaussian import NOISE, Parameters, Problem, Solution, cost, minimize_bounded
+from ._gaussian import NOISE, Curvature, Parameters, Problem, Solution
 
 __all__ = ["Search", "Tests"]
 
@@ -22,19 +22,23 @@ SURPLUS = 4
 # Starts that are worse than the best by more than this are not improved: single changes rarely
 # gain more.
 WORTH_IMPROVING = 60.0
-# Starts in a row without improvement after which the search ends.
-PATIENCE = 10
+# Rounds of starts, and random starts that end at the best solution after which no further ones
+# are needed.
+MAX_ROUNDS, N_HITS = 6, 4
 # Changes with the largest expected improvement that are tried before a solution is final.
-N_FAILURES = 5
+N_FAILURES = 4
 # Smaller improvements of the criterion are within the tolerance of the optimizer.
-TOLERANCE = 1e-3
+TOLERANCE = 0.5
 # Penalties of consecutive starts, in units of 1 / sqrt(n), the standard error of a loading: a
 # penalty of about one removes noise. A larger one finds fewer and shorter tasks.
 PENALTIES = (1.0, 0.5, 0.25)
 # Each penalty is approached from larger ones: (factor, smoothing of the norm, iterations).
-ANNEALING = ((3.0, 0.1, 60), (2.0, 0.05, 60), (1.0, 0.02, 150))
-# Norm of a segment's loadings that counts as zero; the columns have unit variance.
-THRESHOLD = 0.05
+ANNEALING = ((3.0, 0.1, 80), (2.0, 0.05, 60), (1.0, 0.02, 100))
+# Largest step of a loading, at the first iteration.
+RATE = 0.05
+# Norm of a segment's loadings that counts as zero, in standard errors and within bounds; the
+# columns have unit variance.
+THRESHOLD, LEAST, MOST = 2.2, 0.05, 0.1
 # Ridge penalty of the effects of actions, so that those that are not identified are zero.
 RIDGE = 0.01
 # Standard deviations of loadings: of a random start, and of an additional, almost empty task.
@@ -59,32 +63,39 @@ class Search:
         self.starts = SparseStarts(problem, rng)
 
     def run(self, n_starts: int, verbose: int) -> Solution:
-        """Return the best solution from starts that are random and near the best in turn.
+        """Return the best solution from starts that are random and then near the best.
 
-        The search ends after several starts in a row without improvement.
+        Random starts end when several of them reach the same best solution, and the search when
+        a round of starts near it brings no improvement.
         """
-        n_tasks = self._enough_tasks()
-        seen: set[tuple] = set()
-        best, n_idle = self.problem.empty(), 0
-        for number in tqdm(range(n_starts), desc="starts", disable=not verbose, leave=False):
-            penalty = PENALTIES[number % len(PENALTIES)]
-            if number % 2 and best.cells.size:
-                start = self.starts.near(best.parameters, penalty)
-            else:
-                start = self.starts.far(n_tasks, penalty)
-            found = self._unless_seen(start, seen, best)
-            n_idle += 1
-            if found.criterion < best.criterion - TOLERANCE:
-                best, n_idle = found, 0
-            if n_idle >= PATIENCE:
+        n_tasks = self._enough_tasks(n_starts)
+        best = self.improve(self.problem.empty())
+        reached: dict[tuple, Solution] = {}
+        rounds = tqdm(range(MAX_ROUNDS), desc="rounds", disable=not verbose, leave=False)
+        for number in rounds:
+            far = number == 0 or not best.cells.size
+            starts = (
+                self.starts.far(n_starts, n_tasks)
+                if far
+                else self.starts.near(max(n_starts // 2, 4), best)
+            )
+            before, n_hits = best.criterion, 0
+            for start in starts:
+                found = self._reach(start, reached, best.criterion)
+                if found.criterion < best.criterion - TOLERANCE:
+                    best, n_hits = found, 0
+                n_hits += far and found.criterion < best.criterion + TOLERANCE
+                if n_hits == N_HITS:
+                    break
+            if number and best.criterion > before - TOLERANCE:
                 break
-        return self.problem.fit(best, max_iter=1000)
+        return self.problem.fit(best, tolerance=1e-3)
 
     def resume(self, solution: Solution) -> Solution:
         """Return the best solution near one that was found for other data."""
-        near = (self.starts.near(solution.parameters, penalty) for penalty in PENALTIES)
-        found = (self.improve(self.prune(start)) for start in (solution, *near))
-        return min(self.problem.empty(), *found, key=lambda solution: solution.criterion)
+        starts = [solution, *self.starts.near(3, solution)]
+        found = (self.improve(self.prune(start)) for start in starts)
+        return min(self.problem.empty(), *found, key=criterion_of)
 
     def limit(self, solution: Solution, n_tasks: int) -> Solution:
         """Return a solution with at most ``n_tasks`` tasks, dropping the least important ones."""
@@ -98,64 +109,83 @@ class Search:
 
     def prune(self, start: Solution) -> Solution:
         """Return the fit after dropping cells that do not improve the criterion."""
-        best = self.problem.fit(start)
-        moves = Tests(self.problem, best).moves(drops=True)
-        while moves:
+        return self.improve(start, drops=True)
+
+    def improve(self, start: Solution, *, drops: bool = False) -> Solution:
+        """Return the solution after changes, as long as they improve the criterion."""
+        best = self.problem.fit(start) if np.isinf(start.criterion) or drops else start
+        moves, n_tried = Tests(self.problem, best).moves(drops=drops), None
+        failed = 0
+        while moves and failed < N_FAILURES:
+            together = moves[:n_tried] if drops else _apart(moves)[:n_tried]
             changed = best
-            for move in moves:
-                changed = move.apply(changed)
+            for move in together:
+                changed = move.apply(changed, self.problem.layout.first)
             changed = self.problem.fit(changed)
-            # All drops at once, then half of them, as the tests hold for single drops only.
-            if changed.criterion < best.criterion:
-                best = changed
-                moves = Tests(self.problem, best).moves(drops=True)
+            # All changes at once, then half of them, as the tests hold for single ones only; then
+            # those with the largest expected improvement one by one.
+            if changed.criterion < best.criterion - TOLERANCE:
+                best, n_tried, failed = changed, None, 0
+                moves = Tests(self.problem, best).moves(drops=drops)
+            elif len(together) > 1:
+                n_tried = len(together) // 2
             else:
-                moves = moves[: len(moves) // 2]
+                moves, failed = moves[1:], failed + 1
         return best
 
-    def improve(self, solution: Solution) -> Solution:
-        """Return the solution after single changes, as long as one improves the criterion."""
-        improved = True
-        while improved:
-            improved = False
-            for move in Tests(self.problem, solution).moves()[:N_FAILURES]:
-                changed = self.problem.fit(move.apply(solution))
-                if changed.criterion < solution.criterion - TOLERANCE:
-                    solution, improved = changed, True
-                    break
-        return solution
-
-    def _unless_seen(self, start: Solution, seen: set[tuple], best: Solution) -> Solution:
-        """Return the solution from a start; the best one if the start is not worth a search."""
-        if _is_new(start, seen):
+    def _reach(self, start: Solution, reached: dict, best: float) -> Solution:
+        """Return the solution from a start; the same one from a start with the same support."""
+        if _support(start) not in reached:
             found = self.prune(start)
-            if _is_new(found, seen) and found.criterion < best.criterion + WORTH_IMPROVING:
-                return self.improve(found)
-        return best
+            if _support(found) in reached:
+                found = reached[_support(found)]
+            elif found.criterion < best + WORTH_IMPROVING:
+                reached[_support(found)] = found = self.improve(found)
+            reached[_support(start)] = found
+        return reached[_support(start)]
 
-    def _enough_tasks(self) -> int:
+    def _enough_tasks(self, n_starts: int) -> int:
         """Return a number of tasks that leaves some of them empty."""
         n_tasks = 2 * SURPLUS
         while True:
-            starts = (self.starts.far(n_tasks, penalty) for penalty in PENALTIES[:2])
-            found = max(int((start.cells.sum(axis=0) >= 2).sum()) for start in starts)
+            found = max(start.cells.shape[1] for start in self.starts.far(n_starts // 4, n_tasks))
             if found <= n_tasks - SURPLUS or n_tasks >= len(self.problem.S):
                 return min(n_tasks, found + SURPLUS)
             n_tasks *= 2
 
 
-def _is_new(solution: Solution, seen: set[tuple]) -> bool:
-    """Return whether the cells and effects are new, and add them to those seen."""
-    tasks = sorted(task.tobytes() for task in solution.cells.T)
-    key = (solution.follows.tobytes(), *tasks)
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+def criterion_of(solution: Solution) -> float:
+    """Return the information criterion."""
+    return solution.criterion
+
+
+def _apart(moves: list[Move]) -> list[Move]:
+    """Return the moves without those that change the runs of a better one."""
+    chosen: list[Move] = []
+    runs: set[int] = set()
+    for move in moves:
+        own = {run for run, _ in move.cells}
+        if move.follows is not None:
+            own.add(move.follows)
+        if move.loadings is not None:
+            own.add(-1)
+        if not own & runs:
+            chosen.append(move)
+            runs |= own
+    return chosen
+
+
+def _support(solution: Solution) -> tuple:
+    """Return the cells, in any order of the tasks, and the effects."""
+    return solution.follows.tobytes(), *sorted(task.tobytes() for task in solution.cells.T)
 
 
 class SparseStarts:
-    """Solutions with a penalty on the norm of each segment's loadings in each task.
+    """Sparse factors of the partial correlations between steps that are not adjacent.
+
+    The chain has no parameters there: M = V R^-1 V' is fitted to these entries of the precision
+    matrix by least squares, with a penalty on the norm of each segment's loadings in each task.
+    Many starts are fitted at once, by gradient steps of Adam (Kingma & Ba, 2015).
 
     Parameters
     ----------
@@ -166,73 +196,102 @@ class SparseStarts:
     """
 
     def __init__(self, problem: Problem, rng: np.random.RandomState) -> None:
-        self.problem, self.rng = problem, rng
-        n_columns = problem.layout.n_columns
-        self.inside = problem.layout.is_segment[problem.layout.run]
+        self.problem, self.rng, layout = problem, rng, problem.layout
+        # With few sequences, the inverse of S is noise: shrinkage to the chain.
+        inverse, _ = dtrtri(problem.chain, lower=1)
+        share = len(problem.S) / (len(problem.S) + problem.n)
+        precision = np.linalg.inv((1 - share) * problem.S + share * inverse.T @ inverse)
+        self.scale = np.sqrt(np.diag(precision))
+        self.target = precision / np.outer(self.scale, self.scale)
+        self.inside = layout.is_segment[layout.run][:, None]
+        self.effects = np.zeros_like(problem.S)
+        self.effects[layout.effects] = 1.0
         # The norm of p loadings of noise grows with sqrt(p): the group lasso's weights.
-        self.weights = np.sqrt(n_columns / 2 / problem.n)[:, None]
+        self.weights = np.sqrt(layout.n_columns / 2 / problem.n)[:, None]
 
-    def far(self, n_tasks: int, penalty: float) -> Solution:
-        """Return the solution from random loadings."""
-        n_columns = len(self.problem.S)
-        W = RANDOM * self.rng.normal(size=(n_columns, n_tasks))
-        C = np.zeros((n_columns, n_columns))
-        parameters = Parameters(self.problem.chain, C, W, NOISE)
-        for factor, smoothing, max_iter in ANNEALING:
-            weights = factor * penalty * np.repeat(self.weights, n_tasks, axis=1)
-            parameters = self._minimize_bounded(parameters, weights, smoothing, max_iter)
-        return self._solution(parameters)
+    def far(self, n_starts: int, n_tasks: int) -> list[Solution]:
+        """Return the solutions from random loadings."""
+        shape = n_starts, len(self.target), n_tasks
+        return self._solve(RANDOM * self.rng.normal(size=shape), 0 * self.target, NOISE, 1.0)
 
-    def near(self, parameters: Parameters, penalty: float) -> Solution:
-        """Return the solution from given parameters, with some tasks rotated into each other.
+    def near(self, n_starts: int, solution: Solution) -> list[Solution]:
+        """Return the solutions from given parameters, with some tasks rotated into each other.
 
         Without a penalty, rotated tasks would fit almost as well. An additional, almost
         empty task can take over a part of another.
         """
-        W = parameters.W
-        W = np.hstack([W, EMPTY * self.rng.normal(size=(len(W), 1))])
-        n_mixed = min(self.rng.randint(2, 4), W.shape[1])
-        mixed = self.rng.choice(W.shape[1], n_mixed, replace=False)
-        W[:, mixed] @= np.linalg.qr(self.rng.normal(size=(n_mixed, n_mixed)))[0]
-        parameters = parameters._replace(W=W)
-        factors = self.rng.uniform(*SPREAD, size=(len(self.weights), W.shape[1]))
-        for factor, smoothing, max_iter in ANNEALING[1:]:
-            weights = factor * penalty * factors * self.weights
-            parameters = self._minimize_bounded(parameters, weights, smoothing, max_iter)
-        return self._solution(parameters)
+        _, C, W, noise = solution.parameters
+        W = np.tile(np.pad(W / self.scale[:, None], [(0, 0), (0, 1)]), (n_starts, 1, 1))
+        W[:, :, -1] = EMPTY * self.rng.normal(size=W.shape[:2])
+        for loadings in W:
+            n_mixed = min(self.rng.randint(2, 4), W.shape[2])
+            mixed = self.rng.choice(W.shape[2], n_mixed, replace=False)
+            loadings[:, mixed] @= np.linalg.qr(self.rng.normal(size=(n_mixed, n_mixed)))[0]
+        C = C * np.outer(1 / self.scale, self.scale)
+        factors = self.rng.uniform(*SPREAD, size=(n_starts, len(self.weights), W.shape[2]))
+        return self._solve(W, C, noise, factors)
 
-    def _minimize_bounded(
-        self, start: Parameters, weights: np.ndarray, smoothing: float, max_iter: int
-    ) -> Parameters:
-        layout, S = self.problem.layout, self.problem.S
-        entries, shape = layout.entries, (-1, start.W.shape[1])
-        effects = layout.follow_entries(layout.may_follow)
-        ends = np.cumsum([1, len(entries[0]), len(effects[0])])
-        L, C, W = np.zeros_like(S), np.zeros_like(S), np.zeros_like(start.W)
+    def _solve(
+        self, W: np.ndarray, C: np.ndarray, noise: float, factors: np.ndarray | float
+    ) -> list[Solution]:
+        n_starts, _, n_tasks = W.shape
+        layout = self.problem.layout
+        W = W * self.inside
+        theta = [W, np.tile(C, (n_starts, 1, 1)), np.full((n_starts, 1, 1), noise)]
+        penalties = np.resize(PENALTIES, n_starts)[:, None, None]
+        weights = penalties * factors * self.weights * np.ones((1, 1, n_tasks))
+        means = [(np.zeros_like(part), np.zeros_like(part)) for part in theta]
+        steps = [stage for stage in ANNEALING for _ in range(stage[2])]
+        for number, (factor, smoothing, _) in enumerate(steps):
+            gradients = self._gradients(theta[0], theta[1], theta[2], factor * weights, smoothing)
+            rate = RATE * (1 - number / len(steps))
+            for part, gradient, (first, second) in zip(theta, gradients, means, strict=True):
+                first += 0.1 * (gradient - first)
+                second += 0.02 * (gradient**2 - second)
+                bias = (1 - 0.9 ** (number + 1)) / np.sqrt(1 - 0.98 ** (number + 1))
+                part -= rate / bias * first / (np.sqrt(second) + 1e-8)
+            np.maximum(theta[2], 0.0, out=theta[2])
+        W, C, noises = theta
+        zero = np.clip(THRESHOLD / np.sqrt(self.problem.n), LEAST, MOST)
+        cells = self._squares(W) > zero**2
+        follows = np.add.reduceat((C**2).sum(axis=2), layout.first, axis=1) > zero**2
+        kept = cells.sum(axis=1) >= 2
+        solutions = []
+        for start, own in enumerate(kept):
+            parameters = Parameters(
+                self.problem.chain,
+                C[start] * np.outer(self.scale, 1 / self.scale),
+                W[start][:, own] * self.scale[:, None],
+                float(noises[start, 0, 0]),
+            )
+            solutions.append(Solution(parameters, cells[start][:, own], follows[start]))
+        return solutions
 
-        def unpack(flat: np.ndarray) -> Parameters:
-            noise, L[entries], C[effects], loadings = np.split(flat, ends)
-            W[self.inside] = loadings.reshape(shape)
-            return Parameters(L, C, W, float(noise[0]))
+    def _residuals(self, W: np.ndarray, C: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the residuals of all starts, Q = V R^-1 and W' W."""
+        V, gram = W + C @ W, W.transpose(0, 2, 1) @ W
+        Q = V @ np.linalg.inv(np.eye(W.shape[2]) + noise * gram)
+        return (Q @ V.transpose(0, 2, 1) - self.target) * self.problem.layout.far_apart, Q, gram
 
-        def function(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            value, by = cost(S, unpack(flat))
-            norms = np.sqrt(self._squares(W) + smoothing**2)
-            value += (weights * norms).sum() + RIDGE * (C**2).sum() / 2
-            d_W = by.W + np.repeat(weights / norms, layout.n_columns, axis=0) * W
-            d_C = by.C[effects] + RIDGE * C[effects]
-            return value, np.r_[by.noise, by.L[entries], d_C, d_W[self.inside].ravel()]
-
-        flat = np.r_[start.noise, start.L[entries], start.C[effects], start.W[self.inside].ravel()]
-        return unpack(minimize_bounded(function, flat, max_iter)[0])
+    def _gradients(
+        self, W: np.ndarray, C: np.ndarray, noise: np.ndarray, weights: np.ndarray, smoothing: float
+    ) -> tuple[np.ndarray, ...]:
+        """Return the derivatives of all starts by W, C and the noise."""
+        residuals, Q, gram = self._residuals(W, C, noise)
+        # Of a quarter of the sum of squares: half of the expected log-likelihood per sequence.
+        # The differential of M is dV Q' + Q dV' - Q dR Q', with R = I + noise W' W.
+        d_Q = residuals @ Q
+        inner = Q.transpose(0, 2, 1) @ d_Q
+        d_W = d_Q + C.transpose(0, 2, 1) @ d_Q - noise * (W @ inner)
+        norms = np.sqrt(self._squares(W) + smoothing**2)
+        d_W += (weights / norms)[:, self.problem.layout.run] * W
+        d_C = (d_Q @ W.transpose(0, 2, 1) + RIDGE * C) * self.effects
+        d_noise = -0.5 * (inner * gram).sum(axis=(1, 2), keepdims=True)
+        return d_W * self.inside, d_C, d_noise
 
     def _squares(self, columns: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(columns**2, self.problem.layout.first, axis=0)
-
-    def _solution(self, parameters: Parameters) -> Solution:
-        cells = self._squares(parameters.W) > THRESHOLD**2
-        follows = self._squares(parameters.C).sum(axis=1) > THRESHOLD**2
-        return Solution(parameters, cells, follows)
+        """Return sums of squares over the columns of each run."""
+        return np.add.reduceat(columns**2, self.problem.layout.first, axis=1)
 
 
 class Move(NamedTuple):
@@ -242,32 +301,36 @@ class Move(NamedTuple):
     ----------
     change : float
         Expected change of the criterion; negative is better.
-    cell : tuple of int, or None
-        Run and task of the cell that is added or dropped.
+    cells : tuple of (int, int)
+        Runs and tasks of the cells that are added or dropped.
     follows : int or None
         Run whose effect of the action before is added or dropped.
+    loadings : ndarray of shape (n_columns,) or None
+        Loadings of a new task.
     """
 
     change: float
-    cell: tuple[int, int] | None
-    follows: int | None
+    cells: tuple[tuple[int, int], ...] = ()
+    follows: int | None = None
+    loadings: np.ndarray | None = None
 
-    def apply(self, solution: Solution) -> Solution:
+    def apply(self, solution: Solution, first: np.ndarray) -> Solution:
         """Return the solution with its support changed, not yet fitted."""
         cells, follows = solution.cells.copy(), solution.follows.copy()
-        if self.cell is not None:
-            cells[self.cell] ^= True
+        for cell in self.cells:
+            cells[cell] ^= True
         if self.follows is not None:
             follows[self.follows] ^= True
-        return replace(solution, cells=cells, follows=follows)
+        parameters = solution.parameters
+        if self.loadings is not None:
+            new = np.add.reduceat(self.loadings != 0, first) > 0
+            cells = np.column_stack([cells, new])
+            parameters = parameters._replace(W=np.column_stack([parameters.W, self.loadings]))
+        return Solution(parameters, cells, follows)
 
 
 class Tests:
     """Wald tests of the free parameters of a solution and score tests of all others.
-
-    Every parameter changes the precision by a symmetric matrix a b' + b a', with a and b
-    among a few vectors. Score and information are then entries, and products of entries,
-    of two small matrices.
 
     Parameters
     ----------
@@ -278,39 +341,26 @@ class Tests:
     """
 
     def __init__(self, problem: Problem, solution: Solution) -> None:
-        self.problem, self.solution = problem, solution
-        layout, (L, C, W, noise) = problem.layout, solution.parameters
-        n = len(W)
-        V, R = solution.parameters.factors()
-        Q = np.linalg.solve(R, V.T).T
-        Z = Q @ W.T
-        # dP for an entry (i, j): of L it is e_i l_j' + l_j e_i', of C it is e_i z_j' + z_j e_i',
-        # of W it is (e_i + c_i - noise z_i) q_j' + its transpose. These are the columns.
-        vectors = np.hstack([np.eye(n), L, Z, np.eye(n) + C - noise * Z, Q])
-        chain, effect = layout.entries, layout.follow_entries(layout.may_follow)
-        row, self.task = np.indices(W.shape).reshape(2, -1)
-        self.a = np.concatenate([chain[0], effect[0], 3 * n + row])
-        self.b = np.concatenate([n + chain[1], 2 * n + effect[1], 4 * n + self.task])
-
-        # Score n a' (P^-1 - S) b.
-        self.inner = vectors.T @ np.linalg.solve(solution.parameters.precision(), vectors)
-        score = self.inner - vectors.T @ problem.S @ vectors
-        self.score = problem.n * score[self.a, self.b]
-        self.theta = np.concatenate([L[chain], C[effect], W.ravel()])
+        self.problem, self.solution, layout = problem, solution, problem.layout
+        curvature = Curvature(problem.S, problem.n, layout, solution.parameters)
+        # Entries of the precision between segments, which a new task would change.
+        inside = layout.is_segment[layout.run]
+        pairs = layout.far_apart * np.outer(inside, inside)
+        self.pairs = np.nonzero(np.triu(pairs * (layout.run[:, None] != layout.run)))
+        curvature.add(*self.pairs)
+        self.score, self.theta, self.task = curvature.score, curvature.theta, curvature.task
+        self._information, self._diagonal = curvature.information, curvature.diagonal
+        chain, effect = layout.entries, layout.effects
         follows = solution.follows[layout.run[effect[0]]]
         free_loadings = solution.cells[layout.run].ravel()
-        self.free = np.concatenate([np.ones(len(chain[0]), dtype=bool), follows, free_loadings])
+        first = np.ones(len(chain[0]), dtype=bool), follows, free_loadings
+        self.n_entries = sum(map(len, first))
+        self.free = np.zeros(len(self.score), dtype=bool)
+        self.free[: self.n_entries] = np.concatenate(first)
         self.n_chain, self.n_before = len(chain[0]), len(chain[0]) + len(effect[0])
         self.effect_run = layout.run[effect[0]]
         # Position of each parameter among the free or among the fixed ones.
         self.place = np.where(self.free, np.cumsum(self.free), np.cumsum(~self.free)) - 1
-
-    def _information(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Return the Fisher information n trace(P^-1 dP P^-1 dP') / 2 of two sets."""
-        a, b = (self.a[one], self.a[other]), (self.b[one], self.b[other])
-        straight = self.inner[np.ix_(*a)] * self.inner[np.ix_(*b)]
-        crossed = self.inner[np.ix_(a[0], b[1])] * self.inner[np.ix_(b[0], a[1])]
-        return self.problem.n * (straight + crossed)
 
     @cached_property
     def _covariance(self) -> np.ndarray:
@@ -356,14 +406,17 @@ class Tests:
         candidates = cells if drops else cells | layout.is_segment[:, None]
         found = []
         for run, task in np.argwhere(candidates).tolist():
-            sign = -1 if cells[run, task] else 1
-            change = sign * (problem.cell_price[run] - self._statistic(self._cell(run, task)))
-            found.append(Move(change, (run, task), None))
+            if cells[run, task] and cells[:, task].sum() == 2:  # then the whole task is dropped
+                change = self._strength(run, task) - problem.cell_price[cells[:, task]].sum()
+            else:
+                sign = -1 if cells[run, task] else 1
+                change = sign * (problem.cell_price[run] - self._statistic(self._cell(run, task)))
+            found.append(Move(change, ((run, task),)))
         for run in np.flatnonzero((n_followed > 0) & (follows | (not drops))).tolist():
             sign = -1 if follows[run] else 1
             change = sign * (problem.follow_price(cells)[run] - self._statistic(self._effect(run)))
-            found.append(Move(change, None, run))
-        found += [] if drops else self._replacements()
+            found.append(Move(change, follows=run))
+        found += [] if drops else self._replacements() + self._new_tasks()
         return sorted((move for move in found if move.change < 0), key=lambda move: move.change)
 
     def _replacements(self) -> list[Move]:
@@ -376,7 +429,37 @@ class Tests:
         for run, task in np.argwhere(after).tolist():
             price = n_first * np.log(problem.n) - problem.cell_price[run]
             lost = self._statistic(self._cell(run, task, n_first))
-            found.append(Move(lost + price, (run, task), run))
+            found.append(Move(lost + price, ((run, task),), run))
+        return found
+
+    def _new_tasks(self) -> list[Move]:
+        """Return the changes that add a task of two segments."""
+        problem, layout, (rows, columns) = self.problem, self.problem.layout, self.pairs
+        if not len(rows):
+            return []
+        score, coupling, explained = self._fixed
+        place = self.place[self.n_entries :]
+        spent = np.einsum("ij,ij->i", explained[place], coupling[place])
+        free = self._diagonal(self.n_entries) - spent
+        strong = score[place] ** 2 > np.log(problem.n) * free
+        pair = layout.run[rows] * layout.n_runs + layout.run[columns]
+        found = []
+        for code in np.unique(pair[strong]):
+            own = np.flatnonzero(pair == code)
+            block = self._information(own + self.n_entries, own + self.n_entries)
+            block -= explained[place[own]] @ coupling[place[own]].T
+            change = np.linalg.solve(_regular(block), score[place[own]])
+            matrix = np.zeros_like(problem.S)
+            matrix[rows[own], columns[own]] = change
+            # The best approximation of rank one has the outer product of two segments' loadings.
+            run, other = divmod(int(code), layout.n_runs)
+            at, at_other = layout.run == run, layout.run == other
+            left, sizes, right = np.linalg.svd(matrix[np.ix_(at, at_other)])
+            statistic = change @ score[place[own]] * sizes[0] ** 2 / (sizes**2).sum()
+            loadings = np.zeros(len(problem.S))
+            loadings[at], loadings[at_other] = left[:, 0], right[0]
+            price = problem.cell_price[[run, other]].sum()
+            found.append(Move(price - statistic, loadings=np.sqrt(sizes[0]) * loadings))
         return found
 
     def effect_sizes(self) -> np.ndarray:
@@ -386,19 +469,21 @@ class Tests:
         identified between two segments, and then no Wald test would be significant.
         """
         statistics = np.zeros(self.solution.cells.shape)
-        of_task = np.append(np.full(self.n_before, -1), self.task)
-        for task, cells in enumerate(self.solution.cells.T):
-            others = (of_task != task) & self.free
-            covariance = _inverse(self._information(others, others))
-            for run, has in enumerate(cells):
-                own = self._cell(run, task)
-                if has:
-                    coupling = self._information(own, others)
-                    information = self._information(own, own) - coupling @ covariance @ coupling.T
-                    statistics[run, task] = self.theta[own] @ information @ self.theta[own]
-                else:
-                    statistics[run, task] = self._statistic(own)
+        for (run, task), has in np.ndenumerate(self.solution.cells):
+            statistics[run, task] = (
+                self._strength(run, task) if has else self._statistic(self._cell(run, task))
+            )
         return np.sqrt(statistics / (statistics + self.problem.n))
+
+    def _strength(self, run: int, task: int) -> float:
+        """Return the Wald statistic of a cell with the task's other loadings fixed."""
+        runs = np.flatnonzero(self.solution.cells[:, task]).tolist()
+        parts = [self._cell(other, task) for other in runs]
+        place = self.place[np.concatenate(parts)]
+        information = _inverse(self._covariance[np.ix_(place, place)])
+        own = np.repeat(np.equal(runs, run), list(map(len, parts)))
+        values = self.theta[self._cell(run, task)]
+        return float(values @ information[np.ix_(own, own)] @ values)
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
