@@ -1,11 +1,13 @@
-"""Number of latents that the encoder keeps, and linear heads under noise.
+"""Number of latents that the encoder keeps, tasks that it loses, and linear heads under noise.
 
-Two parts. *Sizes*: 1,000 rows of ``make_specialist_latents``, with amounts and with two classes
+Three parts. *Sizes*: 1,000 rows of ``make_specialist_latents``, with amounts and with two classes
 per task, and of two other generators: tanh features of two of three latents per task, in 6 or 64
 columns, and quadratic functions of two latents, of which the columns are a linear mixture.
 *Linear heads*: 24 tasks of two or three of five latents in mixed coordinates; draws in which a
-latent correlates with none found above .9. Run ``python benchmarks/encoder_sizes.py``; takes some
-minutes.
+latent correlates with none found above .9. *Sentences*: the text cases with their true steps, two
+thirds of the test half for learning; a task is lost that is predicted worse than by a linear model
+of the mean of its sentences, by a tenth of what that explains and a standard error. Run
+``python benchmarks/encoder_sizes.py``; takes some minutes.
 """
 
 import time
@@ -14,14 +16,17 @@ import warnings
 import numpy as np
 import torch
 from report import Report, command_line
+from scipy.stats import sem
 
-from skspecialist.datasets import make_specialist_latents
+from skspecialist.__main__ import linear_model
+from skspecialist.datasets import load_text_cases, make_specialist_latents
 from skspecialist.encoder import SparseSpecialistEncoder, sparse_rotation
 from skspecialist.metrics import block_r2, mean_correlation_coefficient
 
 N_TRAIN, N_TEST, MAX_EPOCHS = 1000, 2000, None
 FIRST_SEED = 400
 OTHERS = ("tanh", "tanh, 64", "quadratic")  # generators that are not the library's
+COLUMNS = {16: 20, 32: 5, 48: 5}  # number of columns of the sentences, and of draws
 ROWS, NOISES = (500, 1000, 5000), (0.1, 0.5, 1.0, 2.0)
 
 
@@ -108,16 +113,60 @@ def rotations(report, n_seeds):
     report.table(f"Linear heads, {n_seeds} draws", header, rows)
 
 
+def sentences(report):
+    """Add a table of tasks that are lost, by number of columns."""
+    cases, rows = load_text_cases(subset="test"), []
+    used = [task for task, steps in enumerate(cases.step_weights.T) if steps.any()]
+    weights, y = cases.step_weights[:, used].astype(float), cases.target[:, used]
+    for n_columns, n_draws in COLUMNS.items():
+        lost, scores = 0, []
+        for seed in range(FIRST_SEED, FIRST_SEED + n_draws):
+            order = np.random.default_rng(seed).permutation(len(y))[: 3 * N_TRAIN]
+            learn, test = np.split(order, [2 * len(order) // 3])
+            X = cases.data[:, :, :n_columns]
+            encoder = SparseSpecialistEncoder(max_epochs=MAX_EPOCHS, random_state=seed)
+            found = encoder.fit(X[learn], y[learn], weights).predict(X[test])
+            for task, steps in enumerate(weights.T):
+                means, values, true = X[:, steps > 0].mean(axis=1), y[learn, task], y[test, task]
+                linear = linear_model(isinstance(values[0], str))
+                linear = linear.fit(means[learn], values.tolist()).predict(means[test])
+                ours, peer = errors(true, found[:, task]), errors(true, linear)
+                without = errors(true, null_prediction(values)).mean()
+                limit = max(float(sem(ours - peer)), 0.1 * (without - peer.mean()))
+                lost += (ours - peer).mean() > limit
+                if task == 0:
+                    scores.append(1 - ours.mean() / without)
+        rows.append([n_columns, n_draws, n_draws * len(used), int(lost), float(np.mean(scores))])
+    header = ["columns", "draws", "tasks", "lost", f"R2 of {cases.target_names[used[0]]}"]
+    report.table("Sentences, true steps", header, rows)
+
+
+def null_prediction(values):
+    """Return the most frequent label, or the mean."""
+    if isinstance(values[0], str):
+        labels, counts = np.unique(values.astype(str), return_counts=True)
+        return labels[counts.argmax()]
+    return values.astype(float).mean()
+
+
+def errors(true, found):
+    """Return squared errors of amounts, and errors of labels."""
+    if isinstance(true[0], str):
+        return (true.astype(str) != np.asarray(found).astype(str)).astype(float)
+    return (true.astype(float) - np.asarray(found).astype(float)) ** 2
+
+
 if __name__ == "__main__":
     parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
     if options.tiny:
         options.seeds, N_TRAIN, N_TEST, MAX_EPOCHS = 1, 60, 40, 1
-        ROWS, NOISES = (500,), (0.1,)
+        ROWS, NOISES, COLUMNS = (500,), (0.1,), {4: 1}
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     report = Report("encoder_sizes", "Sizes of the encoder, and linear heads", options.output)
     rotations(report, options.seeds)
     sizes(report, options.seeds)
+    sentences(report)
     report.save()
