@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base.estimator import ReferenceMixin, all_or_nothing
+from .._base.estimator import SequenceMixin, all_or_nothing
 from .._base.sklearn_compat import fit_context
 from .._data.tasks import Task, read_tasks, require_tasks, split_columns
 from .._data.validation import check_same_length, is_missing, validate_steps
@@ -35,7 +35,7 @@ N_DRAWS = 19
 PROBE_COLUMNS, PROBE_FUNCTIONS = 100, 200
 
 
-class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class NuisanceRemover(SequenceMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Remove the directions of a representation that linear models read a nuisance from.
 
     Least-squares concept erasure [1]_: of all maps after which the features have no covariance
@@ -237,12 +237,9 @@ class NuisanceRemover(ReferenceMixin, OneToOneFeatureMixin, TransformerMixin, Ba
         return self
 
     def __sklearn_tags__(self) -> Tags:
-        """Sequences may have 3 dimensions; nuisances are required, and there may be several."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        """Return tags: nuisances are required, and there may be several."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = tags.target_tags.multi_output = True
         return tags
 
 

@@ -116,8 +116,11 @@ class Start:
         """Part of the epochs of the training on all samples."""
         if self.networks is None:
             return 1.0
-        has_progress = self.path is None or self.path.progress > LEAST_PROGRESS
-        return CONTINUED_SHARE if has_progress else SHORT_SHARE
+        path = self.path
+        if path is None or path.progress > LEAST_PROGRESS:
+            return CONTINUED_SHARE
+        # A search that has learned next to nothing may have been too short.
+        return CONTINUED_SHARE if path.explained < LEAST_PROGRESS else SHORT_SHARE
 
 
 class _Trained(NamedTuple):

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from skspecialist import (
+    NuisanceRemover,
     RelativeRepresentation,
     SpaceAligner,
     SparseSpecialistEncoder,
@@ -148,6 +149,7 @@ def test_sequences_of_three_dimensions_stay_arrays_where_tables_are_asked_for(fi
         table = structure.transform(X.reshape(60, -1))
         assert type(table).__module__.startswith(output)
     module = TorchGeneralist(torch.nn.Tanh())
-    for new in (clone(structure), module, SpaceAligner(), RelativeRepresentation(5)):
+    remover = NuisanceRemover()
+    for new in (clone(structure), module, remover, SpaceAligner(), RelativeRepresentation(5)):
         tasks = X if isinstance(new, SpaceAligner) else Y
         assert new.set_output(transform=output).fit_transform(X, tasks).ndim == 3

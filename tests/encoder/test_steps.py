@@ -52,7 +52,7 @@ def test_steps_that_a_task_does_not_use_are_learned_to_count_little(sequences, h
 @pytest.mark.slow
 def test_a_task_may_weigh_a_step_the_other_way():
     X = np.random.RandomState(0).standard_normal((400, 3, 2))
-    encoder = single(max_epochs=30, n_relevant=1)
+    encoder = quick(max_epochs=30, n_relevant=1)
     encoder.fit(X, X[:, 0, 0] - X[:, 2, 0], np.ones((3, 1)))
     assert_allclose(encoder.step_weights_[0] / encoder.step_weights_[2], -1, atol=0.2)
     assert encoder.score(X, X[:, 0, 0] - X[:, 2, 0]) > 0.9
