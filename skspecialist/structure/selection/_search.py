@@ -104,18 +104,19 @@ class Search:
             without = (
                 self.problem.fit(replace(solution, cells=solution.cells & kept)) for kept in others
             )
-            solution = self.improve(min(without, key=lambda solution: solution.criterion))
+            # A new task could be the one that was dropped.
+            solution = self.improve(min(without, key=criterion_of), new_tasks=False)
         return solution
 
     def prune(self, start: Solution) -> Solution:
         """Return the fit after dropping cells that do not improve the criterion."""
         return self.improve(start, drops=True)
 
-    def improve(self, start: Solution, *, drops: bool = False) -> Solution:
+    def improve(self, start: Solution, *, drops: bool = False, new_tasks: bool = True) -> Solution:
         """Return the solution after changes, as long as they improve the criterion."""
+        options = {"drops": drops, "new_tasks": new_tasks}
         best = self.problem.fit(start) if np.isinf(start.criterion) or drops else start
-        moves, n_tried = Tests(self.problem, best).moves(drops=drops), None
-        failed = 0
+        moves, n_tried, failed = Tests(self.problem, best).moves(**options), None, 0
         while moves and failed < N_FAILURES:
             together = moves[:n_tried] if drops else _apart(moves)[:n_tried]
             changed = best
@@ -126,7 +127,7 @@ class Search:
             # those with the largest expected improvement one by one.
             if changed.criterion < best.criterion - TOLERANCE:
                 best, n_tried, failed = changed, None, 0
-                moves = Tests(self.problem, best).moves(drops=drops)
+                moves = Tests(self.problem, best).moves(**options)
             elif len(together) > 1:
                 n_tried = len(together) // 2
             else:
@@ -396,7 +397,7 @@ class Tests:
         """Return the effects of the action before a run on its first state."""
         return self.n_chain + np.flatnonzero(self.effect_run == run)
 
-    def moves(self, *, drops: bool = False) -> list[Move]:
+    def moves(self, *, drops: bool = False, new_tasks: bool = True) -> list[Move]:
         """Return the changes that are expected to improve the criterion, best first.
 
         With ``drops``, only those that drop single cells or effects.
@@ -416,7 +417,8 @@ class Tests:
             sign = -1 if follows[run] else 1
             change = sign * (problem.follow_price(cells)[run] - self._statistic(self._effect(run)))
             found.append(Move(change, follows=run))
-        found += [] if drops else self._replacements() + self._new_tasks()
+        found += [] if drops else self._replacements()
+        found += self._new_tasks() if new_tasks and not drops else []
         return sorted((move for move in found if move.change < 0), key=lambda move: move.change)
 
     def _replacements(self) -> list[Move]:
