@@ -177,15 +177,14 @@ def test_segments_with_steps_between_them():
 @pytest.mark.slow
 def test_effects_on_the_next_state_are_not_evidence():
     # With "all", the states that follow a task's segment are taken for its own.
-    data = make(34, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8)
-    false = {
-        segment_steps: structure_scores(
-            data.structure, fit(data, segment_steps=segment_steps).structure_, match=True
-        ).false_discovery_proportion
-        for segment_steps in ("interior", "all")
-    }
-    assert false["interior"] == 0.0
-    assert false["all"] > 0.0
+    false = {"interior": [], "all": []}
+    for seed in (134, 135, 136):
+        data = make(seed, 10_000, n_timesteps=18, segment_length=3, action_effect=0.8)
+        for segment_steps, shares in false.items():
+            found = fit(data, segment_steps=segment_steps).structure_
+            scores = structure_scores(data.structure, found, match=True)
+            shares.append(scores.false_discovery_proportion)
+    assert np.mean(false["interior"]) < 0.05 < np.mean(false["all"])
 
 
 def test_few_sequences_and_constant_columns_do_not_fail():
