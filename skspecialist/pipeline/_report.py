@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "ReportMixin", "TaskReport"]
 
 # Sequences, with some of their parts left out, that are predicted at once.
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 4096, 2**24
 
 
 @dataclass
@@ -242,16 +242,21 @@ class ReportMixin:
 
         start = scores(np.zeros((1, len(names)), dtype=bool))
         totals = [np.zeros((len(names), *part.shape[1:])) for part in start]
-        n_chunks = -(-len(names) * len(sequences) // ROWS_AT_ONCE)
-        for order in _orders(len(names), n_permutations, random_state):
-            # Row k has the first k + 1 parts of the order.
-            joined = np.argsort(order) <= np.arange(len(names))[:, None]
-            before = start
-            for places in np.array_split(np.arange(len(names)), min(n_chunks, len(names))):
-                after = scores(joined[places])
-                for total, old, new in zip(totals, before, after, strict=True):
-                    total[order[places]] += np.diff(np.concatenate([old[-1:], new]), axis=0)
-                before = after
+        n_parts, orders = len(names), list(_orders(len(names), n_permutations, random_state))
+        # A call takes about as long for one row as for a few hundred.
+        n_rows = max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // self.n_features_in_))
+        n_together = max(1, n_rows // (n_parts * len(sequences)))
+        for first in range(0, len(orders), n_together):
+            some = orders[first : first + n_together]
+            # Row k of an order has its first k + 1 parts.
+            joined = [np.argsort(order) <= np.arange(n_parts)[:, None] for order in some]
+            masks = np.concatenate(joined)
+            n_calls = min(len(masks), -(-len(masks) * len(sequences) // n_rows))
+            parts = zip(*map(scores, np.array_split(masks, n_calls)), strict=True)
+            for total, empty, part in zip(totals, start, parts, strict=True):
+                each = np.split(np.concatenate(part), len(some))
+                for order, found in zip(some, each, strict=True):
+                    total[order] += np.diff(np.concatenate([empty, found]), axis=0)
         contributions = [total.swapaxes(0, 1) / (2 * n_permutations) for total in totals]
         base = [part[0] if np.isnan(sequences).any() else part[0, 0] for part in start]
         predictions = [b + c.sum(axis=1) for b, c in zip(base, contributions, strict=True)]
