@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from report import Report, command_line
 from scipy.stats import sem
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from skspecialist.__main__ import linear_model
 from skspecialist.datasets import load_text_cases, make_specialist_latents
@@ -128,10 +129,11 @@ def sentences(report):
             found = encoder.fit(X[learn], y[learn], weights).predict(X[test])
             for task, steps in enumerate(weights.T):
                 means, values, true = X[:, steps > 0].mean(axis=1), y[learn, task], y[test, task]
-                linear = linear_model(isinstance(values[0], str))
-                linear = linear.fit(means[learn], values.tolist()).predict(means[test])
-                ours, peer = errors(true, found[:, task]), errors(true, linear)
-                without = errors(true, null_prediction(values)).mean()
+                label = isinstance(values[0], str)
+                peers = linear_model(label), DummyClassifier() if label else DummyRegressor()
+                guesses = [p.fit(means[learn], values.tolist()).predict(means[test]) for p in peers]
+                ours, peer, null = (errors(true, each) for each in (found[:, task], *guesses))
+                without = null.mean()
                 loss, explained = (ours - peer).mean(), without - peer.mean()
                 worse += loss > max(float(sem(ours - peer)), 0.1 * explained)
                 lost += loss > 0.5 * explained
@@ -141,14 +143,6 @@ def sentences(report):
         rows.append([n_columns, n_draws, *counts, float(np.mean(scores))])
     header = ["columns", "draws", "tasks", "worse", "lost", f"R2 of {cases.target_names[used[0]]}"]
     report.table("Sentences, true steps", header, rows)
-
-
-def null_prediction(values):
-    """Return the most frequent label, or the mean."""
-    if isinstance(values[0], str):
-        labels, counts = np.unique(values.astype(str), return_counts=True)
-        return labels[counts.argmax()]
-    return values.astype(float).mean()
 
 
 def errors(true, found):

@@ -117,10 +117,9 @@ class Start:
         if self.networks is None:
             return 1.0
         path = self.path
-        if path is None or path.progress > LEAST_PROGRESS:
-            return CONTINUED_SHARE
-        # A search that has learned next to nothing may have been too short.
-        return CONTINUED_SHARE if path.explained < LEAST_PROGRESS else SHORT_SHARE
+        # A search that has explained next to nothing may have been too short.
+        is_short = path is not None and path.progress <= LEAST_PROGRESS <= path.explained
+        return SHORT_SHARE if is_short else CONTINUED_SHARE
 
 
 class _Trained(NamedTuple):
@@ -301,11 +300,11 @@ def _begin_as(
                 sizes = zip(own.shape[1:], given.shape[1:], strict=True)
                 part = tuple(slice(min(pair)) for pair in sizes)
                 own[group][part] = given[origin][part]
-        rows = start.some_rows(path)
-        latents = old.encoders(rows).detach().requires_grad_()
+        if width >= int(old.allowed[origin].amax(dim=0).sum()):
+            continue
+        latents = old.encoders(start.some_rows(path)).detach().requires_grad_()
         # Neither a single row nor constant features have directions.
-        varies = rows.shape[1] > 1 and bool((latents[origin] != latents[origin, :1]).any())
-        if not varies or width >= int(old.allowed[origin].amax(dim=0).sum()):
+        if not bool((latents[origin] != latents[origin, :1]).any()):
             continue
         slopes = _slopes(old, latents, latents)[origin]
         slopes *= torch.distributions.Exponential(1.0).sample(slopes.shape[1:2])[:, None]

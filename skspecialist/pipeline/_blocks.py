@@ -59,7 +59,7 @@ def take_sample(
     Returns
     -------
     is_sample : bool
-        False if there are no more sequences than ``max_samples``.
+        False if all sequences are used.
     given : tuple
         ``X``, ``y``, ``labels``, ``sample_weight`` and ``cv`` of the sample, or of all sequences.
     """

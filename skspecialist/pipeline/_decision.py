@@ -287,7 +287,7 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     """
     weights, mixed = best_mixture(loss, evidence)
     gain, error = _gain(loss, evidence, mixed)
-    # A NaN of the standard error, of a single group, is no evidence either.
+    # The standard error of a single group is NaN: then the generalist alone predicts, too.
     kept = 1 - (error / gain) ** 2 if gain > error else 0.0
     if 1 - kept >= SMALLEST_WEIGHT:
         shrunk = {name: kept * weight for name, weight in weights.items()}

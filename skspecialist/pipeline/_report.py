@@ -414,7 +414,7 @@ def _paragraph(row: dict[str, Any]) -> str:
 
 
 def _nuisance_paragraph(row: dict[str, Any]) -> str:
-    """Return the text of one nuisance; without features or values there is no score."""
+    """Return the text of one nuisance, without the scores that are NaN."""
     sources = {
         "before": "from the generalist",
         "after": "after it was erased",

@@ -159,6 +159,7 @@ def test_a_known_number_of_latents_is_kept(data, n_relevant):
     encoder = quick(n_relevant=n_relevant).fit(data.X, data.y[:, 0])
     assert encoder.support_.sum() == n_relevant
     assert set(encoder.width_losses_) == {0, n_relevant}
+    assert {row["phase"] for row in encoder.history_} == {"search", "sparse", "refit"}
 
 
 def test_features_without_any_direction_give_finite_latents(data):

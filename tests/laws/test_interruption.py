@@ -23,8 +23,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.Special
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4, 1))
 Y = X[:, 1] + 0.3 * RNG.normal(size=(60, 2))
-SMALL = {"heads": "linear", "hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
-SMALL |= {"input_noise": 0.3}
+SMALL = {
+    "heads": "linear",
+    "hidden_layer_sizes": (4,),
+    "max_epochs": 1,
+    "input_noise": 0.3,
+    "random_state": 0,
+}
 
 
 def interrupt(*args, **kwargs):

@@ -69,8 +69,13 @@ ODD_Y = {
     "a column of X": X[:, 1],
     "largest int64": np.where(Y > 0, 2**63 - 1, -(2**63)),
 }
-SMALL = {"heads": "linear", "hidden_layer_sizes": (4,), "max_epochs": 1, "random_state": 0}
-SMALL |= {"input_noise": 0.3}
+SMALL = {
+    "heads": "linear",
+    "hidden_layer_sizes": (4,),
+    "max_epochs": 1,
+    "input_noise": 0.3,
+    "random_state": 0,
+}
 
 
 def identify(X, y, **params):

@@ -134,12 +134,9 @@ LAYOUTS = {
 }
 
 
-def answers(X, y):
-    """Yield numbers of everything that reads arrays."""
-    yield identify(X, y).pvalues_
-    yield identify(X, y, criterion="collider").pvalues_
-    yield SpecialistPipeline(strategy="generalist").fit(X, y).predict(X)
-    encoder = SparseSpecialistEncoder(
+def small_encoder():
+    """Return an encoder that fits in a moment."""
+    return SparseSpecialistEncoder(
         2,
         n_relevant=1,
         sparsity=0,
@@ -147,7 +144,15 @@ def answers(X, y):
         hidden_layer_sizes=(4,),
         max_epochs=2,
         random_state=0,
-    ).fit(X, y)
+    )
+
+
+def answers(X, y):
+    """Yield numbers of everything that reads arrays."""
+    yield identify(X, y).pvalues_
+    yield identify(X, y, criterion="collider").pvalues_
+    yield SpecialistPipeline(strategy="generalist").fit(X, y).predict(X)
+    encoder = small_encoder().fit(X, y)
     yield encoder.transform(X)
     yield encoder.predict(X)
 
@@ -174,15 +179,7 @@ def test_layout_in_memory_does_not_matter(name, example, tmp_path):
 @pytest.mark.parametrize("exponent", [-26, 3, 26])
 def test_units_do_not_matter_to_the_encoder(exponent):
     X, y = draw_sequences(2, 40)
-    encoder = SparseSpecialistEncoder(
-        2,
-        n_relevant=1,
-        sparsity=0,
-        heads="linear",
-        hidden_layer_sizes=(4,),
-        max_epochs=2,
-        random_state=0,
-    )
+    encoder = small_encoder()
     expected, mask = encoder.fit(X, y).transform(X), encoder.mask_
     scale = 2.0**exponent  # exact in binary
     found = encoder.fit(scale * X, y / scale)
@@ -283,15 +280,7 @@ def test_latents_have_names_in_tables(library):
     table = (pd if library == "pandas" else pl).DataFrame(
         {"speed": X[:, 1, 0], "angle": X[:, 1, 1]}
     )
-    encoder = SparseSpecialistEncoder(
-        2,
-        n_relevant=1,
-        sparsity=0,
-        heads="linear",
-        hidden_layer_sizes=(4,),
-        max_epochs=2,
-        random_state=0,
-    ).fit(table, y)
+    encoder = small_encoder().fit(table, y)
     expected = encoder.transform(table)
     latents = encoder.set_output(transform=library).transform(table)
     assert list(latents.columns) == [

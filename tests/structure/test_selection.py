@@ -50,13 +50,13 @@ def mcc(data, model):
 )
 def test_planted_structure_comes_back(hidden):
     scores = []
-    for seed in (20, 21):
+    for seed in (20, 21, 22):
         data = make(seed, n_sequences=5000, **hidden)
         model = fit(data)
         assert model.n_tasks_ == 2
         scores.append(mcc(data, model))
-    # All cells right in one of two, and not much wrong in the other.
-    assert max(scores) == 1.0
+    # All cells right in two of three, and not much wrong in the third.
+    assert np.median(scores) == 1.0
     assert min(scores) >= 0.75
 
 
@@ -184,7 +184,8 @@ def test_effects_on_the_next_state_are_not_evidence():
             found = fit(data, segment_steps=segment_steps).structure_
             scores = structure_scores(data.structure, found, match=True)
             shares.append(scores.false_discovery_proportion)
-    assert np.mean(false["interior"]) < 0.05 < np.mean(false["all"])
+    assert max(false["interior"]) == 0.0
+    assert np.mean(false["all"]) > 0.05
 
 
 def test_few_sequences_and_constant_columns_do_not_fail():
