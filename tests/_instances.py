@@ -43,7 +43,7 @@ SINGLE = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, input_noise=0.3, *
 INSTANCES = [
     TaskStructureIdentifier(),
     SINGLE,
-    SparseMultiTaskSelector(max_epochs=2, random_state=0),
+    SparseMultiTaskSelector(sparsity=0.1, max_epochs=1, random_state=0),
     SpecialistPipeline(
         structure=TaskStructureIdentifier(1, alpha=0.99, correction="none"),
         encoder=SINGLE,
@@ -51,15 +51,12 @@ INSTANCES = [
         strategy="specialist",
         random_state=0,
     ),
-    SpecialistClassifier(
-        encoder=SINGLE, estimator=LogisticRegression(), strategy="specialist", random_state=0
-    ),
-    SpecialistRouter([("a", Ridge()), ("b", Ridge())], random_state=0),
+    SpecialistRouter([("a", Ridge()), ("b", Ridge())], cv=2, random_state=0),
     TaskLocalizer(2, cv=2, **SMALL),
     TorchGeneralist(nn.Identity()),
     # A module with weights has another hash each time, for reasons of torch.
     PruneThenFinetune(nn.Identity(), strategy="full", cv=None, max_epochs=1, random_state=0),
-    FeatureGroupRanker(cv=3, random_state=0),
+    FeatureGroupRanker(n_groups=1, random_state=0),
     TaskGrouper(),
     NuisanceRemover(),
     OnlineTaskSegmenter(3),
@@ -69,8 +66,11 @@ INSTANCES = [
     CCABaseline(),
 ]
 
-# Estimators that share the base of one above: nightly.
+# Estimators that share the base of one above: nightly, but for the checks of classifiers.
 RELATIVES = [
+    SpecialistClassifier(
+        encoder=SINGLE, estimator=LogisticRegression(), strategy="specialist", random_state=0
+    ),
     SparseSpecialistEncoderCV(2, cv=2, input_noise=0.3, **SMALL),
     SparseMultiTaskSelectorCV(cv=2, sparsities=[0.05], max_epochs=1, random_state=0),
     SpecialistRegressor(encoder=SINGLE, estimator=Ridge(), strategy="specialist", random_state=0),
@@ -108,7 +108,9 @@ SLOW_INSTANCES = [
         strategy="specialist",
         random_state=0,
     ),
+    SparseMultiTaskSelector(max_epochs=2, random_state=0),
     SpecialistPipeline(strategy="generalist", random_state=0),
+    FeatureGroupRanker(cv=3, random_state=0),
     SpecialistClassifier(encoder=SINGLE, cv=(0.6, 0.4), random_state=0),
     SpecialistRegressor(encoder=SINGLE, cv=(0.6, 0.4), random_state=0),
     TaskLocalizer(

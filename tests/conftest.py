@@ -8,7 +8,7 @@ import pytest
 os.environ["MPLBACKEND"] = "Agg"
 
 
-# Examples of docstrings that take more than a second.
+# Examples of docstrings that take more than half a second.
 SLOW_EXAMPLES = {
     "Selection",
     "SelectionModel",
@@ -17,6 +17,8 @@ SLOW_EXAMPLES = {
     "SparseSpecialistEncoderCV",
     "SpecialistPipeline",
     "TaskLocalizer",
+    "block_r2",
+    "specialization_score",
 }
 
 

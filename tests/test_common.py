@@ -27,26 +27,27 @@ VALIDATED = {
 }
 
 
-def parametrize_with_checks(estimators):
-    """Do as scikit-learn's function, with names of classes: its own names take seconds."""
-    cases = []
+def checks(estimators, kind=""):
+    """Yield scikit-learn's checks, with names of classes: its own names take seconds."""
     for instance in estimators:
         for estimator, check in estimator_checks_generator(instance):
             names = [type(estimator).__name__, check.func.__name__, *check.keywords.values()]
-            cases.append(pytest.param(estimator, check, id="-".join(map(str, names))))
-    return pytest.mark.parametrize(("estimator", "check"), cases)
+            if kind in check.func.__name__:
+                yield pytest.param(estimator, check, id="-".join(map(str, names)))
 
 
 # Data of scikit-learn's checks have little to find, and the fits are short.
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@parametrize_with_checks(INSTANCES)
+@pytest.mark.parametrize(
+    ("estimator", "check"), [*checks(INSTANCES), *checks(RELATIVES, "classifier")]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
-@parametrize_with_checks(RELATIVES + SLOW_INSTANCES)
+@pytest.mark.parametrize(("estimator", "check"), list(checks(RELATIVES + SLOW_INSTANCES)))
 def test_scikit_learn_checks_of_other_settings(estimator, check):
     check(estimator)
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import skspecialist
 from skspecialist import independence
 
@@ -12,6 +14,7 @@ LIGHT += "skspecialist.inspection, skspecialist.model_selection, skspecialist.ba
 BY_NAME = "skspecialist.independence.BaseIndependenceTest.resolve('cmi', argument='test'); "
 
 
+@pytest.mark.slow  # a second of imports
 def test_nothing_heavy_is_imported_that_scikit_learn_does_without():
     code = f"import sys, sklearn.utils; before = set(sys.modules); import skspecialist, {LIGHT}; "
     code += BY_NAME + f"print(*sorted({HEAVY} & (set(sys.modules) - before)))"

@@ -14,8 +14,8 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -357,19 +357,17 @@ def _held_out_score(X: np.ndarray, values: np.ndarray, task: Task) -> float:
         return float("nan")
     # Directions that were erased have rounding errors, which must not be scaled up.
     columns = min(PROBE_COLUMNS, n_train // 2, rank)
+    reducer = make_pipeline(StandardScaler(), PCA(columns, whiten=True, svd_solver="full"))
     kernel = Nystroem(
         gamma=0.5 / columns, n_components=min(PROBE_FUNCTIONS, n_train // 2), random_state=0
     )
-    probe = make_pipeline(
-        StandardScaler(),
-        PCA(columns, svd_solver="full"),
-        StandardScaler(),
-        make_union("passthrough", kernel),
-        RidgeCV(np.logspace(-4, 4, 9)),
-    )
-    folds = KFold(3, shuffle=True, random_state=0)
     encoded = _encoded(values, task)
-    predicted = cross_val_predict(probe, X, encoded, cv=folds)
+    predicted = np.empty_like(encoded)
+    for train, test in KFold(3, shuffle=True, random_state=0).split(X):
+        reduced = reducer.fit(X[train]).transform(X)
+        both = np.hstack([reduced, kernel.fit(reduced[train]).transform(reduced)])
+        probe = RidgeCV(np.logspace(-4, 4, 9)).fit(both[train], encoded[train])
+        predicted[test] = probe.predict(both[test]).reshape(len(test), -1)
     if task.classes is None:
         return task.score(values, predicted.reshape(-1))
     return task.score(values, task.classes[predicted.argmax(axis=1)])

@@ -127,32 +127,40 @@ class SparsityPath:
         data, lost = self.data, []
         with torch.no_grad():
             outputs = module(data.X[self.rows], data.step_weights[self.rows])[0]
-        folds, weights = data.folds[self.rows].numpy(), data.weights.double().numpy()
         blocks = outputs.double().split(self.task_loss.n_outputs, dim=1)
-        for task, (count, block) in enumerate(zip(self.task_loss.n_classes, blocks, strict=True)):
-            values, found = data.targets[:, task].double().numpy()[:, None], block.numpy()
+        kinds = zip(self.task_loss.n_classes, blocks, self._regressions, strict=True)
+        for count, block, (values, weights, linear, mean) in kinds:
+            found = (block.softmax(dim=1) if count else block).numpy()
+            worse = weights * ((found - values) ** 2).sum(axis=1) - linear
+            limit = LOST_SHARE * (mean - linear).mean()
+            lost.append(worse.mean() > max(np.nan_to_num(standard_error(worse)), limit))
+        return np.array(lost)
+
+    @cached_property
+    def _regressions(self) -> list[tuple[np.ndarray, ...]]:
+        """Held-out values, weights, and errors of ridge regression and of the mean, by task."""
+        data, regressions = self.data, []
+        folds = data.folds.numpy()
+        for task, count in enumerate(self.task_loss.n_classes):
+            values = data.targets[:, task].double().numpy()[:, None]
             if count:
                 # Squared errors of probabilities, which the regression can be measured by too.
                 values = (values == np.arange(count)).astype(float)
-                found = block.softmax(dim=1).numpy()
             design = (data.X * data.step_weights[:, :, task, None]).sum(dim=1).double().numpy()
-            errors = np.zeros((3, len(self.rows)))  # of the network, the regression, the mean
+            weights = data.weights[:, task].double().numpy()
+            errors = np.zeros((3, len(folds)))  # weights, errors of the regression, of the mean
             for fold in range(self.n_folds):
-                learn = (data.folds.numpy() != fold) & (weights[:, task] > 0)
-                rows = self.rows.numpy()[folds == fold]
+                learn, rows = (folds != fold) & (weights > 0), folds == fold
                 if not learn.any():
                     continue
                 mean = values[learn].mean(axis=0)
                 ridge = RidgeCV(RIDGE_STRENGTHS * learn.sum()).fit(design[learn], values[learn])
-                linear = ridge.predict(design[rows]).reshape(len(rows), -1)
-                guesses = found[folds == fold], linear, mean
-                for row, guess in zip(errors, guesses, strict=True):
-                    row[folds == fold] = ((guess - values[rows]) ** 2).sum(axis=1)
-            errors *= weights[self.rows, task]
-            worse = errors[0] - errors[1]
-            limit = LOST_SHARE * (errors[2] - errors[1]).mean()
-            lost.append(worse.mean() > max(np.nan_to_num(standard_error(worse)), limit))
-        return np.array(lost)
+                linear = ridge.predict(design[rows]).reshape(rows.sum(), -1)
+                own = [np.ones(rows.sum())]
+                own += [((guess - values[rows]) ** 2).sum(axis=1) for guess in (linear, mean)]
+                errors[:, rows] = weights[rows] * own
+            regressions.append((values[self.rows], *errors[:, self.rows]))
+        return regressions
 
     def is_good(self, point: float) -> bool:
         """Return whether a point is about as good as the best one.

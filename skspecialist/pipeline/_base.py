@@ -30,7 +30,7 @@ from ..encoder._encoder import SparseSpecialistEncoder
 from ..encoder._selector import SparseMultiTaskSelector
 from ..exceptions import SpecialistWarning
 from ..structure._identifier import TaskStructureIdentifier
-from ._blocks import in_blocks, refit_ridges, take_sample
+from ._blocks import in_blocks, refit_ridges
 from ._candidates import (
     check_candidates,
     clone_with_seed,
@@ -49,6 +49,7 @@ from ._sequences import (
     merge_sequences,
     read_sequences,
     split_sequences,
+    take_sample,
     weigh_classes,
 )
 
@@ -179,31 +180,30 @@ class BaseSpecialist(
             model.
         """
         labels = {"groups": groups, "environments": environments, "nuisance": nuisance}
-        stored = X, y, sample_weight
-        is_sample, (X, *given) = take_sample(self, X, y, labels, sample_weight)
-        X = read_sequences(self, X, self.n_timesteps, keeps_nan=self._keeps_nan)
-        data, cv = self._labeled(X, given, self.task_types)
-        X, tasks = data.X, data.tasks
+        is_sample, (used, *given) = take_sample(self, X, y, labels, sample_weight)
+        used = read_sequences(self, used, self.n_timesteps, keeps_nan=self._keeps_nan)
+        data, cv = self._labeled(used, given, self.task_types)
+        n_timesteps, tasks = data.X.shape[1], data.tasks
         check_candidates(self.estimator, self.candidates, tasks.names)
         warn_of_ignored_parameters(self, tasks)
         seeds, splits = self._draw(data, cv)
         with self._stages(data, "fit", 1 + len(splits)) as stage:
             new_representation = partial(
-                self._new_representation, X.shape[1], shared_if_stateless(self.generalist)
+                self._new_representation, n_timesteps, shared_if_stateless(self.generalist)
             )
             representation, models = self._learn(data, new_representation, stage, seeds, splits)
             self._representation = representation
             self.generalist_ = representation.generalist
             self.structure_, self.encoder_ = representation.structure, representation.encoder_
             self.n_generalist_features_ = representation.n_generalist
-            self.n_timesteps_ = X.shape[1]
+            self.n_timesteps_ = n_timesteps
             self.tasks_ = tasks
             self.step_mask_, self.mask_ = representation.steps, representation.mask
             self._set_models(models)
             self.nuisance_remover_ = representation.remover
             self.nuisance_scores_ = representation.nuisance_scores(data)
         if is_sample:
-            refit_ridges(self, *stored)
+            refit_ridges(self, X, y, sample_weight)
         return self
 
     @all_or_nothing

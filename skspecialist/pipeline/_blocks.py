@@ -7,30 +7,23 @@ sequences by normal equations, whose products are sums over blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
 from tqdm import tqdm
 
-from .._base.sklearn_compat import safe_indexing
-from .._data.ragged import pad_list
-from .._data.validation import check_same_length, is_missing, split_indices
+from .._data.validation import is_missing
 from .._data.weights import validate_sample_weight
-from ..exceptions import warn
 from ..independence._moments import Moments, ridge_path
 from ..structure._segments import is_dask
 from ._heads import TunedRidge
 from ._representation import features_of
-from ._sequences import is_fractions
 
-__all__ = ["in_blocks", "refit_ridges", "take_sample"]
+__all__ = ["in_blocks", "refit_ridges"]
 
-# Numbers of a block, and of a sample of "auto": copies in double precision are 64 and 128 MiB. A
-# fit to a sample takes some ten times its size.
-BLOCK, SAMPLE = 2**23, 2**24
+# Numbers of a block: copies in double precision are 64 MiB.
+BLOCK = 2**23
 
 
 def in_blocks(X: Any) -> Iterator[Any]:
@@ -42,58 +35,6 @@ def in_blocks(X: Any) -> Iterator[Any]:
     for start in range(0, max(1, len(X)) if X.ndim else 1, n_rows):
         block = X[start : start + n_rows] if X.ndim else X
         yield block.compute() if is_dask(X) else block
-
-
-def take_sample(
-    pipeline: Any, X: Any, y: Any, labels: dict[str, Any], sample_weight: Any
-) -> tuple[bool, tuple[Any, Any, dict[str, Any], Any, Any]]:
-    """Return whether a sample was drawn, and the data that the parts are fitted to.
-
-    Parameters
-    ----------
-    pipeline : BaseSpecialist
-        Its ``max_samples``, ``cv`` and ``random_state`` are read.
-    X, y, labels, sample_weight : object
-        Sequences, tasks, what else is given for each sequence, and weights.
-
-    Returns
-    -------
-    is_sample : bool
-        False if all sequences are used.
-    given : tuple
-        ``X``, ``y``, ``labels``, ``sample_weight`` and ``cv`` of the sample, or of all sequences.
-    """
-    is_stored = isinstance(X, np.memmap) or is_dask(X)
-    n_samples = pipeline.max_samples
-    if n_samples == "auto":
-        n_samples = max(2, SAMPLE // max(1, int(np.prod(X.shape[1:])))) if is_stored else None
-    if n_samples is None:
-        return False, (X, y, labels, sample_weight, pipeline.cv)
-    X = X if is_stored else pad_list(X)
-    check_same_length(X=X, y=y, sample_weight=sample_weight, **labels)
-    if len(X) <= n_samples:
-        return False, (X, y, labels, sample_weight, pipeline.cv)
-    if pipeline.max_samples == "auto":
-        warn(
-            f"X has {len(X):,} sequences that are not in memory: structure, encoder, kernels and "
-            f"the models of class labels are fitted to {n_samples:,} random ones, and ridge "
-            "regressions to all. max_samples is the number of the former."
-        )
-    # Indices in the order of the file.
-    random = check_random_state(pipeline.random_state)
-    rows = np.sort(random.choice(len(X), n_samples, replace=False))
-
-    def take(values: Any) -> Any:
-        if is_dask(values):
-            return values[rows].compute()
-        return None if values is None else safe_indexing(values, rows)
-
-    cv = pipeline.cv
-    if not isinstance(cv, Integral) and not is_fractions(cv):
-        splits = split_indices(cv, np.empty((len(X), 1)), y, labels["groups"])
-        cv = [tuple(np.flatnonzero(np.isin(rows, side)) for side in split) for split in splits]
-    own = {name: take(values) for name, values in labels.items()}
-    return True, (take(X), take(y), own, take(sample_weight), cv)
 
 
 def refit_ridges(pipeline: Any, X: Any, y: Any, sample_weight: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .._base.estimator import pinned_settings
@@ -27,6 +28,7 @@ from .._data.validation import (
 )
 from .._data.weights import merge_samples, validate_sample_weight
 from ..exceptions import warn
+from ..structure._segments import is_dask
 
 __all__ = [
     "LabeledSequences",
@@ -39,6 +41,7 @@ __all__ = [
     "read_sequences",
     "split_sequences",
     "stratified_folds",
+    "take_sample",
     "varied_tasks",
     "weigh_classes",
 ]
@@ -46,6 +49,9 @@ __all__ = [
 # Draws of a random split, until no class is missing where it is needed. A class of two
 # sequences is missed by a part of one half with probability 1 / 4, hence 25 times with 1e-15.
 MAX_DRAWS = 25
+# Numbers of a sample of "auto": copies in double precision are 128 MiB, and a fit takes some ten
+# times as much.
+SAMPLE = 2**24
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,59 @@ def read_sequences(
                 "strategy='generalist'."
             )
     return X
+
+
+def take_sample(
+    pipeline: Any, X: Any, y: Any, labels: dict[str, Any], sample_weight: Any
+) -> tuple[bool, tuple[Any, Any, dict[str, Any], Any, Any]]:
+    """Return whether a sample was drawn, and the data that the parts are fitted to.
+
+    Parameters
+    ----------
+    pipeline : BaseSpecialist
+        Its ``max_samples``, ``cv`` and ``random_state`` are read.
+    X, y, labels, sample_weight : object
+        Sequences, tasks, what else is given for each sequence, and weights.
+
+    Returns
+    -------
+    is_sample : bool
+        False if all sequences are used.
+    given : tuple
+        ``X``, ``y``, ``labels``, ``sample_weight`` and ``cv`` of the sample, or of all sequences.
+    """
+    given = X, y, labels, sample_weight, pipeline.cv
+    is_stored = isinstance(X, np.memmap) or is_dask(X)
+    n_samples = pipeline.max_samples
+    if n_samples == "auto":
+        n_samples = max(2, SAMPLE // max(1, int(np.prod(X.shape[1:])))) if is_stored else None
+    if n_samples is None:
+        return False, given
+    X = X if is_stored else pad_list(X)
+    check_same_length(X=X, y=y, sample_weight=sample_weight, **labels)
+    if len(X) <= n_samples:
+        return False, given
+    if pipeline.max_samples == "auto":
+        warn(
+            f"X has {len(X):,} sequences that are not in memory: structure, encoder, kernels and "
+            f"the models of class labels are fitted to {n_samples:,} random ones, and ridge "
+            "regressions to all. max_samples is the number of the former."
+        )
+    # Indices in the order of the file.
+    random = check_random_state(pipeline.random_state)
+    rows = np.sort(random.choice(len(X), n_samples, replace=False))
+
+    def take(values: Any) -> Any:
+        if is_dask(values):
+            return values[rows].compute()
+        return None if values is None else safe_indexing(values, rows)
+
+    cv = pipeline.cv
+    if not isinstance(cv, Integral) and not is_fractions(cv):
+        splits = split_indices(cv, np.empty((len(X), 1)), y, labels["groups"])
+        cv = [tuple(np.flatnonzero(np.isin(rows, side)) for side in split) for split in splits]
+    own = {name: take(values) for name, values in labels.items()}
+    return True, (take(X), take(y), own, take(sample_weight), cv)
 
 
 def weigh_classes(class_weight: Any, y: Any, sample_weight: Any) -> np.ndarray:

@@ -27,16 +27,17 @@ SEQUENCES = rng.normal(size=(60, 3, 4))
 AMOUNTS = SEQUENCES[:, 1, :2]
 
 QUICK = {"heads": "linear", "max_epochs": 2, "random_state": 0}
+SMALL = QUICK | {"hidden_layer_sizes": (4,)}
 CASES = {
-    "encoder": (SparseSpecialistEncoder(**QUICK), STEPS, VALUES),
-    "early stopping": (SparseSpecialistEncoder(**QUICK, early_stopping=True), STEPS, VALUES),
+    "encoder": (SparseSpecialistEncoder(**SMALL), STEPS, VALUES),
+    "early stopping": (SparseSpecialistEncoder(**SMALL, early_stopping=True), STEPS, VALUES),
     "selector": (SparseMultiTaskSelector(**QUICK), STEPS, VALUES),
-    "encoder CV": (SparseSpecialistEncoderCV(cv=2, **QUICK), STEPS, VALUES),
+    "encoder CV": (SparseSpecialistEncoderCV(cv=2, **SMALL), STEPS, VALUES),
     "localizer": (TaskLocalizer(max_epochs=2, random_state=0), SEQUENCES, AMOUNTS),
     "pipeline": (
         SpecialistPipeline(
             structure=TaskLocalizer(max_epochs=2),
-            encoder=SparseSpecialistEncoder(heads="linear", max_epochs=2),
+            encoder=SparseSpecialistEncoder(2, heads="linear", max_epochs=2),
             strategy="specialist",
             random_state=0,
         ),
@@ -142,7 +143,7 @@ def test_stages_of_a_pipeline_hold_the_fits_of_its_parts():
 
 
 def test_a_search_holds_the_fits_of_its_candidates():
-    encoder = SparseSpecialistEncoder(**QUICK)
+    encoder = SparseSpecialistEncoder(**SMALL)
     recorder = Recorder()
     search = GridSearchCV(
         encoder, {"n_relevant": [1, 2]}, cv=2, scoring=lambda e, X, y: e.support_.sum()
@@ -156,7 +157,7 @@ def test_a_search_holds_the_fits_of_its_candidates():
 @pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_bars(n_jobs, capsys):
     pytest.importorskip("rich")
-    encoder = SparseSpecialistEncoder(n_relevant=1, sparsity=0, **QUICK)
+    encoder = SparseSpecialistEncoder(n_relevant=1, sparsity=0, **SMALL)
     search = GridSearchCV(
         encoder, {"learning_rate": [0.03]}, cv=2, scoring=lambda e, X, y: 0.0, n_jobs=n_jobs
     )
@@ -187,7 +188,7 @@ def test_a_fit_that_fails_tears_down_and_leaves_no_trace(case):
 def test_clones_and_files_keep_callbacks_as_those_of_scikit_learn_do(tmp_path):
     skops = pytest.importorskip("skops.io")
     monitor = callback.ScoringMonitor(scoring="r2")
-    encoder = SparseSpecialistEncoder(**QUICK).set_callbacks(monitor)
+    encoder = SparseSpecialistEncoder(**SMALL).set_callbacks(monitor)
     assert clone(encoder)._skl_callbacks[0] is monitor
     encoder.fit(STEPS, VALUES)
     assert len(pickle.loads(pickle.dumps(encoder))._skl_callbacks) == 1
@@ -200,7 +201,7 @@ def test_clones_and_files_keep_callbacks_as_those_of_scikit_learn_do(tmp_path):
 
 @pytest.mark.slow
 def test_a_saved_fit_goes_on_with_callbacks(tmp_path):
-    encoder = SparseSpecialistEncoder(**QUICK, checkpoint_dir=tmp_path)
+    encoder = SparseSpecialistEncoder(**SMALL, checkpoint_dir=tmp_path)
     first, second = Recorder(), Recorder()
     once = clone(encoder).set_callbacks(first).fit(STEPS, VALUES)
     again = clone(encoder).set_callbacks(second).fit(STEPS, VALUES)

@@ -256,7 +256,7 @@ def data():
 def quick(**params):
     """Return an encoder that fits in a moment."""
     params = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0} | params
-    return SparseSpecialistEncoder(**{"n_relevant": 2, "input_noise": 0.3} | params)
+    return SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, input_noise=0.3, **params)
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -57,7 +57,9 @@ def test_the_output_of_transformers_changes_no_prediction(expected):
     assert_array_equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(torch.float64, marks=pytest.mark.slow), torch.bfloat16]
+)
 def test_the_default_type_of_torch_changes_no_prediction(expected, dtype):
     torch.set_default_dtype(dtype)
     try:
@@ -99,6 +101,13 @@ SETTINGS = {
     "tables": lambda: sklearn.config_context(transform_output="pandas"),
     "no checks": lambda: sklearn.config_context(assume_finite=True),
 }
+# Several at once, which is quicker; each alone is tested nightly.
+TOGETHER = [
+    ("float64", "another device", "autocast"),
+    ("no gradients", "tables", "errors of numpy"),
+    ("inference mode", "no checks"),
+]
+TOGETHER += [pytest.param((name,), marks=pytest.mark.slow) for name in SETTINGS]
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +129,13 @@ def answers(estimator):
     return [np.asarray(array) for array in found]
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_changes_nothing_when_pickles_are_loaded_and_copies_fitted(fitted, name):
+@pytest.mark.parametrize("names", TOGETHER, ids=" and ".join)
+def test_settings_change_nothing_when_pickles_are_loaded_and_copies_fitted(fitted, names):
     expected = [answers(estimator) for estimator in fitted]
     pickles = [pickle.dumps(estimator) for estimator in fitted]
-    with SETTINGS[name]():
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(SETTINGS[name]())
         loaded = [answers(pickle.loads(saved)) for saved in pickles]
         copies = [answers(copy.deepcopy(estimator)) for estimator in fitted]
         again = [

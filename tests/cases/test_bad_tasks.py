@@ -1,5 +1,7 @@
 """Tasks that cannot be learned, beside others that can."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,17 +97,22 @@ def small_encoder():
     )
 
 
+@cache
+def good_task(kind):
+    """Return a task, and a structure that was found for it alone."""
+    good = pd.DataFrame({"good": GOOD if kind == "amount" else (GOOD > 0).astype(int)})
+    return good, TaskStructureIdentifier().fit(X, good)
+
+
 @pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("kind", ["amount", "label"])
 def test_one_bad_task_changes_no_other_in_structure_and_encoder(bad, kind):
     values, words = BAD[bad]
-    good = GOOD if kind == "amount" else (GOOD > 0).astype(int)
-    both = pd.DataFrame({"bad": values, "good": good})
-    alone = both[["good"]]
+    alone, expected = good_task(kind)
+    both = pd.DataFrame({"bad": values, "good": alone["good"]})
     with pytest.warns(SpecialistWarning, match=words):
         found = TaskStructureIdentifier().fit(X, both)
-    expected = TaskStructureIdentifier().fit(X, alone)
     assert_array_equal(found.pvalues_[:, 1:], expected.pvalues_)
     assert not found.structure_[:, 0].any()
     assert not found.tested_[:, 0].any()

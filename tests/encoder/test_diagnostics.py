@@ -20,7 +20,7 @@ def known():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((400, 3))
     y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2]), X.sum(axis=1)])
-    encoder = SparseMultiTaskSelector(sparsity=0.0, max_epochs=60, random_state=0)
+    encoder = SparseMultiTaskSelector(sparsity=0.0, max_epochs=20, random_state=0)
     return encoder.fit(X, y), X
 
 

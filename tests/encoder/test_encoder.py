@@ -304,7 +304,7 @@ def test_early_stopping_goes_back_to_the_best_epoch(data):
 
 
 def test_warm_start_continues(data):
-    once = quick(sparsity=0, max_epochs=20, input_noise=0.3).fit(data.X, data.y)
+    once = quick(n_components=2, sparsity=0, max_epochs=10, input_noise=0.3).fit(data.X, data.y)
     again = clone(once).set_params(warm_start=True).fit(data.X, data.y)
     again.set_params(max_epochs=2).fit(data.X, data.y)
     cold = clone(once).set_params(max_epochs=2).fit(data.X, data.y)
@@ -387,7 +387,7 @@ def test_a_lost_task_is_learned_again_or_named(data, monkeypatch, n_lost, n_trai
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        encoder = quick().fit(data.X, data.y)
+        encoder = quick(n_components=2, input_noise=0.3).fit(data.X, data.y)
     first = [row for row in encoder.history_ if row["phase"] == "sparse" and row["epoch"] == 1]
     assert len(first) == n_trainings
     said = [str(warning.message) for warning in caught if "Lost tasks" in str(warning.message)]
@@ -435,7 +435,7 @@ def test_a_task_is_lost_if_a_linear_model_predicts_it_better(monkeypatch, labels
         return seen[0]
 
     monkeypatch.setattr(SparsityPath, "lost_tasks", lost_tasks)
-    quick(n_components=2, input_noise=0.3, max_epochs=30).fit(X, y)
+    quick(n_components=2, input_noise=0.3, max_epochs=20).fit(X, y)
     assert [lost.tolist() for lost in seen[:2]] == [[False, False], [False, True]]
 
 

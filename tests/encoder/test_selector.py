@@ -12,7 +12,7 @@ from skspecialist.networks.penalties import L1
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
-SHARES = [0.05, 0.1, 0.3]
+SHARES = [0.1, 0.3]
 
 
 def quick(**params):
@@ -44,8 +44,8 @@ def test_the_path_runs_from_dense_to_empty(fitted):
     assert (np.diff(fitted.n_active_path_) <= 0).all()
     assert fitted.n_active_path_[0] == 6
     assert fitted.n_active_path_[-1] == 0
-    assert fitted.scores_path_.shape == (5, 2)
-    assert fitted.support_path_.shape == (5, 3, 6)
+    assert fitted.scores_path_.shape == (4, 2)
+    assert fitted.support_path_.shape == (4, 3, 6)
     assert_array_equal(fitted.support_path_[-1], 0)
     assert fitted.sparsity_ == fitted.sparsity_path_[fitted.best_index_]
 
@@ -106,7 +106,7 @@ def test_columns_outside_the_mask_do_not_reach_the_predictions(fitted, data):
 
 
 @pytest.mark.parametrize(
-    "selector", [SparseMultiTaskSelector(sparsity=1, max_epochs=10), quick(max_epochs=10)]
+    "selector", [SparseMultiTaskSelector(sparsity=1, max_epochs=10), quick(max_epochs=5)]
 )
 def test_without_any_gain_no_column_is_kept(data, selector):
     X, _, _ = data

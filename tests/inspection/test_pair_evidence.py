@@ -69,7 +69,7 @@ def test_plot_uses_the_axes_given(recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("n_segments", [1, 2, 12, 100])
+@pytest.mark.parametrize("n_segments", [1, 2, 12, 50])
 def test_labels_do_not_overlap_and_dots_fit_their_cells(n_segments):
     display = make(n_segments).plot()
     display.figure_.canvas.draw()
@@ -111,7 +111,7 @@ def test_selection_shows_pairs_that_do_not_touch_given_all_else(n_features):
         2000, n_features=n_features, selection=True, random_state=3, **settings
     )
     # As the search would leave it, which takes long.
-    identifier = TaskStructureIdentifier(2).fit(data.X, np.arange(2000.0))
+    identifier = TaskStructureIdentifier(2).fit(data.X[:100], np.arange(100.0))
     identifier.criterion_, identifier.structure_ = Selection(), data.structure
     scores, dots, framed = drawn(PairEvidenceDisplay.from_estimator(identifier, data.X))
     first, second = np.indices(scores.shape)

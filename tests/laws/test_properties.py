@@ -236,16 +236,22 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", LABELS)
-def test_type_of_labels_does_not_matter(name):
+@pytest.fixture(scope="module")
+def of_codes():
+    """Return sequences, codes of classes, and estimators that are fitted to them."""
     X, y = draw_sequences(0)
     codes = (y[:, 0] > 0).astype(int)
+    return X, codes, identify(X, codes), SpecialistPipeline(strategy="generalist").fit(X, codes)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_type_of_labels_does_not_matter(name, of_codes):
+    X, codes, expected, reference = of_codes
     labels = LABELS[name](codes)
-    found, expected = identify(X, labels), identify(X, codes)
+    found = identify(X, labels)
     assert_same_answer(found, expected)
     assert found.score(X, labels) == pytest.approx(expected.score(X, codes))
     predicted = SpecialistPipeline(strategy="generalist").fit(X, labels)
-    reference = SpecialistPipeline(strategy="generalist").fit(X, codes)
     values = np.unique(np.asarray(labels))
     assert_array_equal(predicted.predict(X), values[reference.predict(X)])
     assert predicted.score(X, labels) == pytest.approx(reference.score(X, codes))

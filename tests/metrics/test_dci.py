@@ -44,7 +44,7 @@ def test_importances_of_the_lasso_are_the_coefficients():
 
 @pytest.mark.parametrize("importances", ["lasso", "boosting"])
 def test_the_truth_scores_one_and_noise_zero(importances):
-    true, noise = factors(200, 2), np.random.RandomState(1).standard_normal((200, 3))
+    true, noise = factors(150, 2), np.random.RandomState(1).standard_normal((150, 3))
     scores = dci(true, true[:, ::-1], importances=importances)
     assert min(scores.disentanglement, scores.completeness, scores.informativeness) > 0.97
     scores = dci(true, noise, importances=importances)
@@ -79,11 +79,11 @@ def test_one_factor_in_one_latent():
 
 
 def test_a_latent_of_two_factors_is_not_disentangled_and_two_of_one_are_not_complete():
-    true = factors(400, 2)
+    true = factors(200, 2)
     together = dci(true, true.sum(axis=1, keepdims=True), importances="lasso")
     assert together.disentanglement < 0.05
     assert together.completeness == 1
-    noise = np.random.RandomState(1).standard_normal((400, 2))
+    noise = np.random.RandomState(1).standard_normal((200, 2))
     apart = dci(true[:, :1], true[:, :1] + noise, importances="lasso")
     assert apart.completeness < 0.05
     assert apart.disentanglement == 1

@@ -29,18 +29,19 @@ from skspecialist.networks.penalties import L1
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
 SHORT = {"max_epochs": 4, "random_state": 0}
+SMALL = SHORT | {"hidden_layer_sizes": (8,)}
 DATA = make_specialist_latents(100, 4, 2, n_layers=1, random_state=0)
 ENCODERS = {
-    "mlp": SparseSpecialistEncoder(decoder="fit", **SHORT),
-    "linear": SparseSpecialistEncoder(heads="linear", **SHORT),
+    "mlp": SparseSpecialistEncoder(decoder="fit", **SMALL),
+    "linear": SparseSpecialistEncoder(heads="linear", **SMALL),
     "gates": SparseMultiTaskSelector(**SHORT),
     "given size": SparseSpecialistEncoder(
-        n_relevant=2, penalty="hard_concrete", decoder="fit", **SHORT
+        n_relevant=2, penalty="hard_concrete", decoder="fit", **SMALL
     ),
     "early stopping": SparseSpecialistEncoder(
-        n_relevant=2, early_stopping=True, max_epochs=40, learning_rate=0.3, random_state=0
+        n_relevant=2, early_stopping=True, learning_rate=0.3, **SMALL | {"max_epochs": 40}
     ),
-    "cross-validated": SparseSpecialistEncoderCV(cv=2, **SHORT),
+    "cross-validated": SparseSpecialistEncoderCV(cv=2, **SMALL),
     "halves": SparseMultiTaskSelectorCV(cv=2, sparsities=[0.2], n_subsamples=2, **SHORT),
 }
 QUICK = ("gates",)

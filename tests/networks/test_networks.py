@@ -43,6 +43,11 @@ def sparsity_path(data, tolerance=0.02):
     return SparsityPath(data, [0] * data.targets.shape[1], tolerance)
 
 
+def assert_close(found, expected, rtol=1e-5, atol=1e-6):
+    """Compare tensors; the function of torch imports other parts of it, which takes a second."""
+    np.testing.assert_allclose(found.detach(), expected.detach(), rtol, atol)
+
+
 def step_data(n_samples=40, n_folds=2, n_tasks=2, n_timesteps=3, seed=0):
     """Return noise in the form of training data, its samples held out in turn."""
     rng = np.random.RandomState(seed)
@@ -82,10 +87,10 @@ def test_permuting_tasks_permutes_outputs_and_mask_gradients():
         mask.requires_grad_()
     first = heads(latents, weights, masks[0])
     second = permute_tasks(heads, order)(latents, weights[..., order], masks[1])
-    torch.testing.assert_close(first[..., order], second)
+    assert_close(first[..., order], second)
     (first**2).mean().backward()
     (second**2).mean().backward()
-    torch.testing.assert_close(masks[0].grad[:, order], masks[1].grad)
+    assert_close(masks[0].grad[:, order], masks[1].grad)
 
 
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 8)])
@@ -106,7 +111,7 @@ def test_scaling_the_columns_changes_nothing():
     before = heads(*arguments)
     with torch.no_grad():
         heads.columns.mul_(7.0)
-    torch.testing.assert_close(before, heads(*arguments))
+    assert_close(before, heads(*arguments))
 
 
 def test_linear_heads_are_linear_with_slopes_of_at_most_their_mask_entry():
@@ -118,9 +123,7 @@ def test_linear_heads_are_linear_with_slopes_of_at_most_their_mask_entry():
     assert (slopes.abs() <= mask[:, [0, 1, 1, 1]] + 1e-6).all()
     latents = torch.randn(2, 9, 3)
     outputs = heads(latents, torch.ones(9, 1, 2), mask)
-    torch.testing.assert_close(
-        outputs - heads.intercept.flatten(1)[:, None, [0, 3, 4, 5]], latents @ slopes.mT
-    )
+    assert_close(outputs - heads.intercept.flatten(1)[:, None, [0, 3, 4, 5]], latents @ slopes.mT)
 
 
 def test_steps_without_weight_do_not_enter():
@@ -128,7 +131,7 @@ def test_steps_without_weight_do_not_enter():
     heads, latents, weights = MaskedHeads(3, [1, 1]), torch.randn(6, 4, 3), torch.ones(6, 4, 2)
     weights[:, 2:] = 0
     mask = torch.rand(1, 2, 3)
-    torch.testing.assert_close(
+    assert_close(
         heads(latents.view(1, -1, 3), weights, mask),
         heads(latents[:, :2].reshape(1, -1, 3), weights[:, :2], mask),
     )
@@ -142,9 +145,7 @@ def test_the_null_model_costs_one():
     loss = TaskLoss([0, 3], targets, torch.ones(500, 2))
     outputs = loss.null_outputs.expand(1, 500, -1)
     # The labels' frequencies have half a sample more of each class.
-    torch.testing.assert_close(
-        loss(outputs, targets).mean(dim=(0, 1)), torch.ones(2), atol=1e-4, rtol=0
-    )
+    assert_close(loss(outputs, targets).mean(dim=(0, 1)), torch.ones(2), atol=1e-4, rtol=0)
 
 
 def test_batches_hold_every_sample_once_and_are_never_single():
@@ -165,8 +166,8 @@ def test_each_task_counts_as_its_weight_says_whatever_is_missing():
         weights=np.array([[1.0, 5], [9, 5], [3, 5], [9, 5]]),
         task_weight=np.array([0.5, 1.5]),
     )
-    torch.testing.assert_close(data.weights.mean(dim=0), torch.tensor([0.5, 1.5]))
-    torch.testing.assert_close(data.weights[:, 0], torch.tensor([0.5, 0, 1.5, 0]))
+    assert_close(data.weights.mean(dim=0), torch.tensor([0.5, 1.5]))
+    assert_close(data.weights[:, 0], torch.tensor([0.5, 0, 1.5, 0]))
     assert torch.isfinite(data.targets).all()
 
 
@@ -198,7 +199,7 @@ def test_a_group_alone_does_what_it_did_beside_others(changes, group):
     alone = copy.deepcopy(module)
     alone.select(group, widths[group])
     assert alone.task_mask().shape == (1, 2, widths[group])
-    torch.testing.assert_close(alone(data.X, data.step_weights)[0], expected)
+    assert_close(alone(data.X, data.step_weights)[0], expected)
     again = module(data.X, data.step_weights)[group]
     assert torch.equal(again, expected)
 
@@ -248,11 +249,11 @@ def test_gates_that_are_closed_stay_closed():
 def test_kernel_alignment_sees_any_dependence_and_nothing_else():
     torch.manual_seed(0)
     x, other = torch.randn(400, 2), torch.randn(400, 1)
-    torch.testing.assert_close(kernel_alignment(x, x), torch.tensor(1.0))
+    assert_close(kernel_alignment(x, x), torch.tensor(1.0))
     square = (x[:, :1] ** 2 - 1) / 2**0.5
     independent, dependent = kernel_alignment(x[:, :1], other), kernel_alignment(x[:, :1], square)
     assert 0 <= independent < 0.1 < dependent
-    torch.testing.assert_close(kernel_alignment(x, other), kernel_alignment(x.flip(1), other))
+    assert_close(kernel_alignment(x, other), kernel_alignment(x.flip(1), other))
 
 
 class PlantedSearch:
@@ -325,7 +326,7 @@ def test_narrow_networks_begin_as_parts_of_a_wide_one():
     search_module._begin_as(narrow, [0], 2, start, path)
     finish_bottlenecks(narrow, data)
     inputs = data.X, data.step_weights
-    torch.testing.assert_close(narrow(*inputs), wide(*inputs), rtol=0, atol=5e-3)
+    assert_close(narrow(*inputs), wide(*inputs), rtol=0, atol=5e-3)
 
 
 def test_a_latent_of_one_task_of_many_is_kept(monkeypatch):
@@ -351,7 +352,7 @@ def test_the_better_inputs_and_noise_are_kept():
     encoders = net.module_.train().encoders
     assert not torch.equal(encoders(data.rows), encoders(data.rows))
     encoders.eval()
-    torch.testing.assert_close(encoders(data.rows), encoders(data.rows), rtol=0, atol=0)
+    assert_close(encoders(data.rows), encoders(data.rows), rtol=0, atol=0)
 
 
 def test_rotated_inputs_are_a_rotation_that_can_be_taken_back():
@@ -360,13 +361,13 @@ def test_rotated_inputs_are_a_rotation_that_can_be_taken_back():
     rotated = Inputs.rotated(data, builder(data))
     assert rotated.data.X.shape[2] == 4  # a column without variance has no axis
     products = [rows @ rows.T for rows in (data.rows, rotated.data.rows * rotated.scale)]
-    torch.testing.assert_close(*products, rtol=1e-4, atol=1e-4)
+    assert_close(*products, rtol=1e-4, atol=1e-4)
     variances = rotated.data.rows.var(dim=0, correction=0)
     assert (variances.diff() < 0).all()
     module = finished(rotated.build([3], noise=[0.5]), rotated.data)
     expected = module(rotated.data.X, data.step_weights)
     rotated.restore(module)
-    torch.testing.assert_close(module(data.X, data.step_weights), expected, rtol=1e-3, atol=1e-4)
+    assert_close(module(data.X, data.step_weights), expected, rtol=1e-3, atol=1e-4)
     assert noise_of(module) == [pytest.approx(0.5 * rotated.scale)]
 
 
@@ -466,6 +467,6 @@ def test_seeding_leaves_the_global_generator():
     torch.manual_seed(1)
     with seeded(5, "cpu"):
         inside = torch.rand(2)
-    torch.testing.assert_close(torch.rand(2), expected)
+    assert_close(torch.rand(2), expected)
     with seeded(5, "cpu"):
         assert torch.equal(torch.rand(2), inside)

@@ -9,7 +9,7 @@ from sklearn.model_selection import PredefinedSplit
 from skspecialist import SpecialistClassifier, SpecialistPipeline, TaskStructureIdentifier
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.independence import Moments
-from skspecialist.pipeline import _blocks
+from skspecialist.pipeline import _blocks, _sequences
 from skspecialist.pipeline._heads import TunedRidge
 
 RNG = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_labels_and_given_estimators_are_fitted_to_the_sample(stored):
 
 
 def test_a_sample_of_a_file_is_announced(stored, monkeypatch):
-    monkeypatch.setattr(_blocks, "SAMPLE", 100 * X[0].size)
+    monkeypatch.setattr(_sequences, "SAMPLE", 100 * X[0].size)
     with pytest.warns(SpecialistWarning, match="fitted to 100 random ones"):
         fit(stored, max_samples="auto")
 

@@ -37,7 +37,7 @@ def data():
     ],
 )
 def test_a_planted_structure_comes_back(criterion, segment_steps, n_features):
-    n_sequences = 4000 if criterion == "direct" else 20_000
+    n_sequences = 2000 if criterion == "direct" else 20_000
     data = make_collider_sequences(n_sequences, 12, n_features=n_features, random_state=1)
     identifier = TaskStructureIdentifier(
         2, criterion=criterion, segment_steps=segment_steps, alpha=0.01
@@ -145,7 +145,8 @@ def test_order_scale_and_offset_of_the_data_do_not_matter(data, criterion):
 
 @pytest.mark.parametrize("criterion", ["direct", "collider"])
 def test_class_labels_are_tasks_like_any_other(criterion):
-    data = make_collider_sequences(20_000, n_timesteps=8, n_tasks=2, random_state=4)
+    n_sequences = 4000 if criterion == "direct" else 20_000
+    data = make_collider_sequences(n_sequences, n_timesteps=8, n_tasks=2, random_state=4)
     y = pd.DataFrame(
         {
             "good": data.y[:, 0] > 0,
