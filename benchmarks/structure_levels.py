@@ -49,6 +49,11 @@ def default(world):
     return TaskStructureIdentifier().fit(world.X, world.y, world.groups).structure_
 
 
+def strong(world):
+    identifier = TaskStructureIdentifier(min_effect_size=0.1)
+    return identifier.fit(world.X, world.y, world.groups).structure_
+
+
 def f_test(world):
     identifier = TaskStructureIdentifier(independence_test="wilks", conditioning="all")
     try:
@@ -118,9 +123,11 @@ def pc(world):
 
 SOME = ("linear task", "abs task", "states relu, n=2000")
 VIEWED = [f"states {view}, n=2000" for view in ("exp", "tanh", "cube", "mixed by a network")]
+LOSSY = ["states relu, n=2000", "states sign, n=2000", "states with error, n=2000"]
 # Methods, their worlds (None is all) and the share of the draws that they get.
 METHODS = {
     "default": (default, None, 1.0),
+    "default, effects of at least 0.1": (strong, [*LOSSY, *SOME[:2], "lag 2"], 1.0),
     "linear F test": (f_test, [name for name in WORLDS if "columns" not in name], 1.0),
     "linear F test of normal quantiles": (f_test_of_quantiles, VIEWED, 1.0),
     "group lasso": (group_lasso, SOME, 0.25),

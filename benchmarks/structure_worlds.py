@@ -218,6 +218,10 @@ WORLDS = {
     "n=100": partial(base, n=100),
     "n=150": partial(base, n=150),
     "256 columns of 8 latents, n=400": wide,
+    # A world's place is part of its seed: further ones come last.
+    "states relu, n=500": partial(observed, view=VIEWS["relu"], n=N),
+    "states sign, n=500": partial(observed, view=VIEWS["sign"], n=N),
+    "states with error, n=500": partial(observed, view=noisy, n=N),
 }
 
 
@@ -247,5 +251,4 @@ VIOLATIONS = {
     "trait of sequences": shifted,
     "repeated sequences": repeated,
     "states exp, n=500": partial(observed, view=VIEWS["exp"], n=N),
-    "states with error, n=500": partial(observed, view=noisy, n=N),
 }

@@ -195,7 +195,8 @@ DIAGNOSTICS: dict[str, tuple[Callable[[_Sample], tuple[float, float]], str]] = {
         _measurement_error,
         "a step adds to the effect of the next one: features have measurement error, lose "
         "information, or the sequence has a longer memory. Neighbors of true steps may be found "
-        "falsely: average repeated measurements, or use features that lose less",
+        "falsely: average repeated measurements, use features that lose less, or set "
+        "min_effect_size=0.1",
     ),
     "smoothing": (
         _smoothing,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dtrtrs
 from scipy.special import fdtrc
 from scipy.stats import norm
 
@@ -454,10 +455,15 @@ def _pvalue(
     if not A.size or np.trace(A) <= 0:
         return np.nan
     if whole:
-        values, vectors = np.linalg.eigh(A)
-        kept = values > 1e-9 * values[-1]
-        statistic = ((vectors.T @ score)[kept] ** 2 / values[kept]).sum()
-        df = float(kept.sum())
+        factor, failed = dpotrf(A, lower=1)
+        pivots = np.diag(factor)
+        if not failed and pivots.min() > 1e-3 * pivots.max():
+            statistic, df = (dtrtrs(factor, score, lower=1)[0] ** 2).sum(), float(len(A))
+        else:
+            values, vectors = np.linalg.eigh(A)
+            kept = values > 1e-9 * values[-1]
+            statistic = ((vectors.T @ score)[kept] ** 2 / values[kept]).sum()
+            df = float(kept.sum())
         free = free - df if groups is not None else free
     else:
         # A weighted sum of chi-squared variables, by its first two moments.

@@ -35,9 +35,8 @@ MIN_GROUPS_BETWEEN = 30
 TOLERANCE = 1e-3
 # Products of pairs of columns outnumber what they test beyond this many columns per step.
 MAX_COLUMNS_WITH_PRODUCTS = 4
-# Fourth moment of a standardized variable above which its normal scores take its place:
-# a normal variable has 3, an exponential one 9, Student's t with two degrees of freedom
-# about 50 in samples of 500.
+# Fourth moment of a standardized variable above which its normal scores take its place: it is
+# 3 of a normal one, 9 of an exponential one, and about 50 of 500 values of Student's t(2).
 HEAVY_TAILED = 20.0
 # A label of few values has a large fourth moment where one of them is rare.
 MIN_VALUES_HEAVY_TAILED = 10
@@ -95,9 +94,7 @@ def principal_components(
     of_rows = None if weights is None else np.repeat(weights, X.shape[1])
     centered = rows - _mean(rows, of_rows)
     kept = np.isfinite(centered).all(axis=1)
-    complete = centered[kept]
-    if of_rows is not None:
-        complete = complete * np.sqrt(of_rows[kept])[:, None]
+    complete = centered[kept] * (1.0 if of_rows is None else np.sqrt(of_rows[kept])[:, None])
     # The smaller of both Gram matrices has the same spectrum.
     primal = complete.shape[1] <= len(complete)
     gram = complete.T @ complete if primal else complete @ complete.T
@@ -397,8 +394,9 @@ def learned_functions(
     root = np.ones((n, 1)) if weights is None else np.sqrt(weights)[:, None]
     P = features.reshape(n, -1)
     primal = P.shape[1] <= n
-    share = root[:, 0] ** 2 / (root**2).sum()
-    values, U = spectrum(P * root, 1e-310, 1e-10)
+    rows, share = P * root, root[:, 0] ** 2 / (root**2).sum()
+    total = rows.T @ rows if primal else 0.0
+    values, U = spectrum(rows, 1e-310, 1e-10)
     strengths = LEARNED_STRENGTHS * (values[-1] if len(values) else 1.0)
     errors, _ = leave_one_out(values, U, Y * root, strengths, share, copies)
     chosen = strengths[np.argmin(errors, axis=0)]
@@ -409,7 +407,9 @@ def learned_functions(
         w = None if weights is None else weights[train]
         mean = _mean(P[train], w)
         A, y = (P[train] - mean) * root[train], center(Y[train], None, w) * root[train]
-        gram = A.T @ A if primal else A @ A.T
+        # Products of all sequences less those of the fold cost less than those of the others.
+        own, offset = rows[held_out], mean * np.sqrt((root[train] ** 2).sum())
+        gram = total - own.T @ own - np.outer(offset, offset) if primal else A @ A.T
         B = (P[held_out] - mean).reshape(-1, T, width).swapaxes(0, 1)
         for strength in np.unique(chosen):
             js = np.flatnonzero(chosen == strength)
@@ -487,10 +487,10 @@ def invert(A: np.ndarray) -> np.ndarray:
 
 def _mean(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean over sequences of the entries that are not NaN, 0 where there are none."""
+    if weights is None and np.isfinite(total := x.sum(axis=0)).all():
+        return np.asarray(total / max(len(x), 1))
     observed = np.isfinite(x)
-    x = np.where(observed, x, 0.0)
-    if weights is None:
-        return x.sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
+    x, weights = np.where(observed, x, 0.0), np.ones(len(x)) if weights is None else weights
     totals = np.tensordot(weights, observed, 1)
     return np.asarray(np.tensordot(weights, x, 1) / np.where(totals > 0, totals, 1.0))
 
