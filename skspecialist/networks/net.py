@@ -26,6 +26,10 @@ ALIGNMENT = 16  # numbers; views that begin at a multiple are aligned as new ten
 # that one proximal step removed them for good.
 MASK_EPSILON = 1e-3
 WEIGHT_DECAY = 1e-2  # the default of AdamW
+# Learning rate of a mask with a penalty, in those of the weights. Few samples make few updates:
+# at one rate the penalty moves entries a tenth of their way, and masks stay dense. At ten times
+# the rate single entries of irrelevant columns came back in a selection by linear heads.
+MASK_LR_FACTOR = 5.0
 
 
 class SpecialistNet(NeuralNet):
@@ -97,6 +101,8 @@ class SpecialistNet(NeuralNet):
         """Flatten the parameters, and give the mask a group of its own, without weight decay."""
         named = {name: p for name, p in self.module_.named_parameters() if p.requires_grad}
         mask, gates = named.pop("mask", None), named.pop("gate_logits", None)
+        sparsity = getattr(self.module_, "sparsity", None)
+        self.has_penalty_ = sparsity is not None and bool(sparsity.any())
         starts = getattr(self.module_, "undecayed", ())  # of the names of parameters
         free = [named.pop(n) for n in list(named) if n.rpartition(".")[2].startswith(starts)]
         groups: list[dict[str, Any]] = [{"params": [flatten_parameters(list(named.values()))]}]
@@ -107,11 +113,10 @@ class SpecialistNet(NeuralNet):
             # Not flat, since they have no gradient, and take no step, in the warm-up.
             groups.append({"params": [gates], "weight_decay": 0.0})
         if mask is not None:
-            flat = flatten_parameters([mask])
-            groups.append({"params": [flat], "weight_decay": 0.0, "eps": MASK_EPSILON})
+            groups.append({"params": [flatten_parameters([mask])], "weight_decay": 0.0})
+            factor = MASK_LR_FACTOR if self.has_penalty_ else 1.0
+            groups[-1] |= {"eps": MASK_EPSILON, "lr_factor": factor}
         self.optimizer_ = FlatAdamW(groups, self.lr)
-        sparsity = getattr(self.module_, "sparsity", None)
-        self.has_penalty_ = sparsity is not None and bool(sparsity.any())
         covered = ClosedForm.covers(self.module_)
         self.closed_form_ = ClosedForm(self.module_) if covered else None
         return self
@@ -180,7 +185,7 @@ class SpecialistNet(NeuralNet):
         state = self.optimizer_.state[group["params"][0]]
         bias = 1 - group["betas"][1] ** float(state["step"])
         moment = state["exp_avg_sq"][: mask.numel()].view(mask.shape)
-        step = group["lr"] / ((moment / bias).sqrt() + group["eps"])
+        step = group["lr"] * group["lr_factor"] / ((moment / bias).sqrt() + group["eps"])
         step = step * module.sparsity[:, None, None]
         mask.copy_(module.penalty.prox(mask * module.allowed, step))
         self.travel_ += float((step * (mask > 0)).max()) / mask.shape[1]
@@ -201,6 +206,7 @@ class FlatAdamW(torch.optim.Optimizer):
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
         defaults = {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": WEIGHT_DECAY}
+        defaults["lr_factor"] = 1.0  # the schedule sets one rate for all groups
         super().__init__(groups, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -235,8 +241,9 @@ class FlatAdamW(torch.optim.Optimizer):
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         # Both moments are divided by the sum of their weights so far, 1 - beta ** step.
         scale = square.sqrt().div_((1 - beta2 ** state["step"]) ** 0.5).add_(group["eps"])
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.addcdiv_(mean, scale, value=-group["lr"] / (1 - beta1 ** state["step"]))
+        lr = group["lr"] * group["lr_factor"]
+        parameter.mul_(1 - lr * group["weight_decay"])
+        parameter.addcdiv_(mean, scale, value=-lr / (1 - beta1 ** state["step"]))
 
 
 def flatten_parameters(parameters: Sequence[nn.Parameter]) -> nn.Parameter:

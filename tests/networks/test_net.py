@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from skorch.callbacks import Callback
 
+from skspecialist.encoder import SparseSpecialistEncoder
 from skspecialist.encoder._training import build_bottlenecks
 from skspecialist.networks.net import ClosedForm, FlatAdamW, flatten_parameters
 from skspecialist.networks.penalties import L1, HardConcrete
@@ -152,3 +153,22 @@ def test_callbacks_are_called_with_either_kind_of_gradient(penalty):
     assert watch.events[1][1:3] == (True, (2, 12, 4))
     assert {"train_loss", "train_task_loss"} <= net.history[-1].keys()
     assert all(parameter.grad is None for parameter in net.module_.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
+def test_masks_of_few_samples_are_sparse():
+    sets = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2)]
+    n_entries = []
+    for seed in (5, 6, 7):
+        rng = np.random.default_rng(seed)
+        latents = rng.normal(size=(200, 6))
+        X, y = latents @ rng.normal(size=(6, 6)), []
+        for used in sets:
+            units = np.tanh(latents[:, used] @ rng.normal(size=(len(used), 4)) + rng.normal(size=4))
+            y.append(units.sum(axis=1))
+        encoder = SparseSpecialistEncoder(random_state=seed).fit(X, np.transpose(y))
+        assert encoder.support_.sum() == 3
+        n_entries.append(int((encoder.mask_ > 0).sum()))
+    # Nine entries are true. At the learning rate of the weights 12, 14 and 9 were kept.
+    assert sum(n_entries) <= 31
