@@ -297,6 +297,8 @@ class BaseSparseSpecialist(
         params = self.get_params(deep=False).items()
         options = {name: value for name, value in params if name not in NOT_IN_CHECKPOINTS}
         options |= build.keywords | {"class": type(self).__name__, "n_latents": self._n_latents}
+        if given := getattr(self, "_given", None):
+            options["given"] = str(given)
         return Checkpoints(self.checkpoint_dir, data, options, seed, self._previous())
 
     def _previous(self) -> SpecialistAutoencoder | None:

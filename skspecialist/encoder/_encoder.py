@@ -23,7 +23,7 @@ from ._base import BaseSparseSpecialist
 from ._docs import ENCODER_DOCS, SHARED_DOCS
 from ._path import VALIDATION_FRACTION, GivenSparsityMixin, SparsityPath
 from ._rotation import rotate_latents
-from ._search import Inputs, Start, search_width
+from ._search import Found, Inputs, Start, search_width
 from ._training import (
     Build,
     SpecialistAutoencoder,
@@ -54,6 +54,8 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
     }
     _default_penalty = "l1"
+    _found: Found  # by the search
+    _given: Found | None = None  # by that of another fit, which the next fit starts from
 
     def _hidden(self) -> tuple[int, ...]:
         return check_layer_sizes(self.hidden_layer_sizes)
@@ -186,22 +188,25 @@ class LatentEncoder(ClassNamePrefixFeaturesOutMixin, BaseSparseSpecialist):
         tolerance: float,
         n_latents: int | None = None,
     ) -> tuple[Start, SparsityPath]:
-        path = SparsityPath(data, self._n_classes, tolerance)
+        path, given = SparsityPath(data, self._n_classes, tolerance), self._given
+        if given is not None and not given.fits(path, self.n_components_):
+            given = None
         # More latents than outputs are never needed: the outputs themselves would do.
         max_width = max(min(self.n_components_, self._n_outputs), n_latents or 0)
-        inputs = [Inputs(data, build)]
-        if data.X.shape[2] > 1:
-            inputs.append(Inputs.rotated(data, build))
-            units = np.asarray(self._scaler.scale_)
-            # Columns of similar units have similar axes, standardized or not.
-            if units.max() > 2 * units.min():
-                inputs.append(Inputs.rotated(data, build, units / units.max()))
-        narrow, chosen = search_width(path, trainer, inputs, max_width, self._noises, n_latents)
+        noises: tuple[float, ...] = self._noises
+        if given is not None:
+            n_latents, noises, path.progress = given.width, (given.noise,), given.progress
+        inputs = Inputs.tried(data, build, np.asarray(self._scaler.scale_), given)
+        narrow, chosen = search_width(
+            path, trainer, inputs, max_width, noises, n_latents, is_brief=given is not None
+        )
         self._record("search", *path.nets)
-        width, noise, weight = 0, 0.0, tolerance * path.explained
+        width, noise, weight = 0, 0.0, tolerance * (given or path).explained
         if narrow is not None:
             width, noise = narrow.encoders.n_latents, noise_of(narrow)[0] * chosen.scale
-        return Start(width, narrow, weight, chosen, build, noise, path), path
+        start = Start(width, narrow, weight, chosen, build, noise, path)
+        self._found, self._given = given or Found.of(start, path), None
+        return start, path
 
     def _check_stability(self, data: StepData, trainer: Trainer, build: Build) -> None:
         """Fit to half-samples, if that was asked for."""
@@ -480,12 +485,15 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
                     f"n_relevant={self.n_relevant} has no effect: with warm_start the number of "
                     f"latents is that of the previous fit, {previous.n_relevant}."
                 )
-            networks = previous.bottleneck
-            return Start(previous.n_relevant, networks, self.sparsity, plain, build, noise)
+            networks = previous.n_relevant, previous.bottleneck, self.sparsity
+            return Start(*networks, plain, build, noise)
         if self.sparsity == 0:
             width = self.n_relevant or min(self.n_components_, self._n_outputs)
             return Start(width, None, 0.0, plain, build, noise)
-        found, path = self._search_width(data, trainer, build, self.sparsity, self.n_relevant)
-        self.width_losses_ = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
-        self.sparsity_max_ = path.explained
-        return found
+        start = self._search_width(data, trainer, build, self.sparsity, self.n_relevant)[0]
+        self.width_losses_, self.sparsity_max_ = dict(self._found.losses), self._found.explained
+        return start
+
+    def _follow(self, other: Any) -> None:
+        """Let the next fit start from the results of the search of another, without its own."""
+        self._given = getattr(other, "_found", None)

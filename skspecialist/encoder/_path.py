@@ -108,6 +108,11 @@ class SparsityPath:
         return means if by_task else means.mean(axis=1)
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of features and outputs."""
+        return self.data.X.shape[2], len(self.task_loss.null_outputs)
+
+    @property
     def best(self) -> np.ndarray:
         """Losses of the best point."""
         return min(self.losses.values(), key=lambda losses: losses.mean())

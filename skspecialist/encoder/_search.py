@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ class Inputs:
     axes: torch.Tensor | None = None  # by which the standardized features were multiplied
     scale: float = 1.0  # standard deviation of standardized features along a unit of these
     units: np.ndarray | None = None  # of the features; None where axes are of standardized ones
+    n_axes: int | None = None  # the first ones that are kept; None keeps all
 
     @classmethod
     def rotated(
@@ -87,7 +88,21 @@ class Inputs:
         turn = torch.tensor(matrix, dtype=torch.float32)
         rotated, noise_scale = replace(data, X=data.X @ turn), scale if units is None else 1.0
         build = partial(build.func, rotated, **build.keywords)
-        return cls(rotated, build, turn, noise_scale, units)
+        return cls(rotated, build, turn, noise_scale, units, n_axes)
+
+    @classmethod
+    def tried(cls, data: StepData, build: Build, units: np.ndarray, given: Any) -> list[Inputs]:
+        """Return the forms that a search compares, or the one that the given search chose."""
+        if given is not None and given.is_rotated:
+            own = units / units.max() if given.has_units else None
+            return [cls.rotated(data, build, own, given.n_axes)]
+        forms = [cls(data, build)]
+        if given is None and data.X.shape[2] > 1:
+            forms.append(cls.rotated(data, build))
+            # Columns of similar units have similar axes, standardized or not.
+            if units.max() > 2 * units.min():
+                forms.append(cls.rotated(data, build, units / units.max()))
+        return forms
 
     @torch.no_grad()
     def restore(self, module: Bottlenecks) -> None:
@@ -97,6 +112,37 @@ class Inputs:
             first = encoders.layers.parameter_list("weight")[0]
             first.data = self.axes @ first.data
             encoders.noise = encoders.noise * self.scale
+
+
+@dataclass(frozen=True)
+class Found:
+    """Results of a search, from which a fit to other samples of the same tasks may start.
+
+    They are few numbers: networks would carry the samples that they were trained on.
+    """
+
+    width: int
+    noise: float  # on standardized features
+    is_rotated: bool  # whether the networks learn from principal axes,
+    has_units: bool  # of features that are not standardized,
+    n_axes: int | None  # and from how many; None is all
+    progress: float  # of the path,
+    explained: float  # and its explained loss
+    losses: dict[int, float]  # by number of latents
+    sizes: tuple[int, int]  # numbers of features and outputs
+
+    @classmethod
+    def of(cls, start: Start, path: SparsityPath) -> Found:
+        """Return the results of a search."""
+        inputs = start.inputs
+        form = inputs.axes is not None, inputs.units is not None, inputs.n_axes
+        losses = {int(w): float(path.losses[w].mean()) for w in sorted(path.losses)}
+        of_path = path.progress, path.explained, losses
+        return cls(start.width, start.noise, *form, *of_path, path.sizes)
+
+    def fits(self, path: SparsityPath, n_latents: int) -> bool:
+        """Return whether the features and tasks of a path are as many, and so many latents do."""
+        return self.sizes == path.sizes and 0 < self.width <= n_latents
 
 
 @dataclass
@@ -144,10 +190,12 @@ def search_width(
     max_width: int,
     noises: Sequence[float],
     n_latents: int | None = None,
+    is_brief: bool = False,
 ) -> tuple[Bottlenecks | None, Inputs]:
     """Add numbers of latents to a path until the chosen one is settled.
 
-    With ``n_latents`` only that number is tried, beside the dense one.
+    With ``n_latents`` only that number is tried, beside the dense one; if the search
+    ``is_brief``, one input and noise are given too, and only starts are trained.
 
     1. Dense networks, of ``max_width`` latents and trained briefly, choose inputs and noise by
        held-out losses.
@@ -200,6 +248,12 @@ def search_width(
             found[width] = tried[0]._replace(groups=groups)
         return found
 
+    def keep(found: _Trained, width: int) -> tuple[Bottlenecks, Inputs]:
+        """Return the network that predicts best, of those of the folds: it goes on."""
+        relative = path.by_fold(path.losses[width]) / path.by_fold(path.losses[0])
+        found.module.select(found.groups[int(relative.argmin())], width)
+        return found.module, found.inputs
+
     def best(tried: Sequence[_Trained]) -> _Trained:
         return min(tried, key=lambda one: one.losses.mean())
 
@@ -213,6 +267,13 @@ def search_width(
     worse = (noisy.losses - dense.losses).mean(axis=1)
     if worse.mean() <= np.nan_to_num(standard_error(worse)):
         dense = noisy
+    n_starts = max(N_STARTS // n_folds, N_STARTS // 2)
+    if n_latents is not None and is_brief:
+        found = begin([n_latents])[n_latents] if n_latents < max_width else dense
+        if path.progress > LEAST_PROGRESS:
+            found = train(dense.inputs, [n_latents], [dense.noise], SEARCH_SHARE, [found])[0]
+        path.losses[n_latents] = found.losses
+        return keep(found, n_latents)
     # Many axes let networks learn their noise: half as many are tried as long as losses fall.
     while (n_axes := dense.inputs.data.X.shape[2] // 2) >= max(LEAST_AXES, max_width):
         given = inputs[0].data, inputs[0].build, dense.inputs.units
@@ -222,7 +283,6 @@ def search_width(
             break
         dense = one
     path.rank = guess = min(_rank(path, dense), max_width)
-    n_starts = max(N_STARTS // n_folds, N_STARTS // 2)
     widths = [guess - 1, guess] if n_latents is None else [n_latents]
     widths = [width for width in widths if 0 < width < max_width] + [max_width]
     tried_again = guess == max_width
@@ -247,11 +307,7 @@ def search_width(
             widths = [guess, *widths]
     if chosen == 0:
         return None, dense.inputs
-    found = trained[chosen]
-    # Of the folds, the one whose network predicts best: it goes on.
-    relative = path.by_fold(path.losses[chosen]) / path.by_fold(path.losses[0])
-    found.module.select(found.groups[int(relative.argmin())], chosen)
-    return found.module, found.inputs
+    return keep(trained[chosen], chosen)
 
 
 def _rank(path: SparsityPath, dense: _Trained) -> int:

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import clone, is_regressor
+from sklearn.base import BaseEstimator, TransformerMixin, clone, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
@@ -18,12 +18,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .._data.tasks import Task, TaskTargets
 from ..exceptions import warn
-from ._heads import KernelMean, StepMoments, column_head, kernel_head
+from ._heads import KernelMean, column_head, kernel_head
 from ._representation import Representation
 
 __all__ = [
     "BUILT_IN",
     "Candidate",
+    "StepMoments",
     "check_candidates",
     "clone_with_seed",
     "fit_estimator",
@@ -62,6 +63,37 @@ IGNORED = {
     "specialist": ("candidates", "cv", "loss"),
     "generalist": ("structure", "encoder", "candidates", "task_features", "cv", "loss"),
 }
+
+
+class StepMoments(TransformerMixin, BaseEstimator):
+    """Mean, last and largest value of every column over the steps of a sequence.
+
+    Parameters
+    ----------
+    n_timesteps : int
+        Number of steps of a row.
+    statistics : tuple of {"mean", "last", "max"}, default=("mean",)
+        Statistics of each column, in this order.
+    """
+
+    _REDUCE = {
+        "mean": lambda steps: steps.mean(axis=1),
+        "last": lambda steps: steps[:, -1],
+        "max": lambda steps: steps.max(axis=1),
+    }
+
+    def __init__(self, n_timesteps: int, statistics: tuple[str, ...] = ("mean",)) -> None:
+        self.n_timesteps = n_timesteps
+        self.statistics = statistics
+
+    def fit(self, X: np.ndarray, y: Any = None) -> Self:
+        """Do nothing: nothing is estimated."""
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return the statistics, shape (n_sequences, n_statistics * n_features)."""
+        steps = X.reshape(len(X), self.n_timesteps, -1)
+        return np.hstack([self._REDUCE[name](steps) for name in self.statistics])
 
 
 @dataclass(frozen=True)

@@ -109,14 +109,15 @@ def fit_folds(
     encode: bool,
 ) -> list[Fold]:
     """Return the folds, with the latents' candidates if ``encode``."""
-    folds = []
+    folds: list[Fold] = []
     for split in splits:
         representation = new_representation(seed)
         with _without_warnings():
             represented = representation.fit(data, states, stage, split.representation)
             fold = Fold(split, representation, represented)
             if encode:
-                representation.fit_encoder(represented.take(split.representation), stage)
+                part = represented.take(split.representation)
+                representation.fit_encoder(part, stage, folds=folds)
             with stage("estimators"):
                 fold.fit_candidates(new_candidates, seed)
         folds.append(fold)
@@ -124,13 +125,18 @@ def fit_folds(
 
 
 def add_latents(
-    folds: list[Fold], stage: Stage, new_candidates: NewCandidates, seed: int, train: bool
+    folds: list[Fold],
+    stage: Stage,
+    new_candidates: NewCandidates,
+    seed: int,
+    train: bool,
+    first: int = 0,
 ) -> None:
     """Train the encoder of every fold, if ``train``, and fit the candidates that read latents."""
-    for fold in folds:
+    for place, fold in enumerate(folds[first:], first):
         with _without_warnings():
             part = fold.data.take(fold.split.representation)
-            fold.representation.fit_encoder(part, stage, train)
+            fold.representation.fit_encoder(part, stage, train, folds[:place])
             if train:
                 fold.fit_candidates(new_candidates, seed)
 

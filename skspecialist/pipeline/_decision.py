@@ -155,7 +155,7 @@ def fit_tasks(
     # Tasks that are added learn their row of the mask, whatever predicts them.
     train = strategy == "specialist" or reads is not None
     train |= any(decision.reads_latents for decision in decisions)
-    representation.fit_encoder(data, stage, train)
+    representation.fit_encoder(data, stage, train, folds)
     if strategy == "specialist":
         decisions = [first_specialist(columns) for columns in representation.columns]
     for i, (task, decision) in enumerate(zip(data.tasks.tasks, decisions, strict=True)):
@@ -204,7 +204,7 @@ def _race(
         train = any(latents_improve(task, loss) for task in collect(folds[:1]))
         if not train:
             folds[0].drop_latents()
-    add(folds[1:], train=train)
+    add(folds, train=train, first=1)
     return train
 
 

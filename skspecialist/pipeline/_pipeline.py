@@ -31,7 +31,8 @@ DOCS = {
             where a kernel predicts some task better than linear candidates do, since otherwise
             latents are linear functions of columns that are read already; and with
             ``strategy="stack"`` only if, in the first fold, latents lower the held-out loss of
-            the combination of some task by more than two standard errors.
+            the combination of some task by more than two standard errors. Its number of
+            latents, inputs and noise are searched for in the first fold only.
         estimator : estimator, pair, dict of {str: estimator} or None, default=None
             Head of every built-in candidate, cloned for each: one for all tasks, a pair
             (regressor, classifier), or those of some tasks by name. None is ridge regression

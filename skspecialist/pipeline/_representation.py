@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import lru_cache
@@ -130,16 +130,21 @@ class Representation:
         self._assign_columns("steps", part)
         return data
 
-    def fit_encoder(self, data: LabeledSequences, stage: Stage, train: bool = True) -> Self:
+    def fit_encoder(
+        self, data: LabeledSequences, stage: Stage, train: bool = True, folds: Sequence[Any] = ()
+    ) -> Self:
         """Fit the encoder, or the mask of tasks that are added, as a stage of its own.
 
-        ``data`` are states. Without ``train`` the stage is empty, and there are no latents.
+        ``data`` are states. Without ``train`` the stage is empty, and there are no latents. The
+        encoder of the first of the ``folds`` has searched for the number of latents.
         """
         learner = self.encoder if self.selector is None else self.selector
         # Without any step of any task there is nothing that the mask could be learned from.
         can_learn = train and self.encoder is not None and self.steps.any()
         with stage("encoder", learner if can_learn else None):
             if can_learn:
+                if folds and hasattr(learner, "_follow"):
+                    learner._follow(folds[0].representation.encoder)
                 self._fit_mask(data, learner)
         if train and self.mask.shape[1]:
             self.encoder_ = self.encoder

@@ -162,6 +162,20 @@ def test_a_known_number_of_latents_is_kept(data, n_relevant):
     assert {row["phase"] for row in encoder.history_} == {"search", "sparse", "refit"}
 
 
+def test_a_search_serves_other_samples(data, fitted):
+    other = quick()
+    other._follow(fitted)
+    other.fit(data.X[:200], data.y[:200])
+    assert other.module_.n_relevant == fitted.module_.n_relevant
+    assert other.width_losses_ == fitted.width_losses_
+    assert len(other.history_) < len(fitted.history_)
+    # Of other tasks, and in the next fit, it searches by itself.
+    other._follow(fitted)
+    alone = other.fit(data.X[:200], data.y[:200, :1]).width_losses_
+    assert alone != fitted.width_losses_
+    assert other.fit(data.X[:200], data.y[:200, :1]).width_losses_ == alone
+
+
 def test_features_without_any_direction_give_finite_latents(data):
     encoder = quick(n_relevant=1).fit(np.ones_like(data.X), data.y)
     assert np.isfinite(encoder.latents(np.ones_like(data.X))).all()

@@ -7,7 +7,8 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 
 from skspecialist import SpecialistPipeline, TaskStructureIdentifier
-from skspecialist.pipeline._heads import KernelMean, RidgeTunedLogisticRegression, StepMoments
+from skspecialist.pipeline._candidates import StepMoments
+from skspecialist.pipeline._heads import KernelMean, RidgeTunedLogisticRegression
 
 ONE_STEP = TaskStructureIdentifier(1)
 
@@ -52,6 +53,16 @@ def test_kernel_features_are_constant_beyond_the_range_of_the_data():
     beyond = np.array([[9.0, 0.0], [0.0, -9.0]])
     bounds = beyond.clip(X.min(axis=0), X.max(axis=0))
     assert_array_equal(features.transform(beyond), features.transform(bounds))
+
+
+def test_landmarks_become_more_where_they_help():
+    rng = np.random.default_rng(0)
+    X, noise = rng.uniform(-1, 1, size=(400, 2)), 0.01 * rng.normal(size=400)
+    smooth, wavy = X[:, 0] ** 2 + noise, np.sin(12 * X[:, 0]) * np.sin(12 * X[:, 1]) + noise
+    few, many = (
+        len(KernelMean(1, random_state=0).fit(X, y).landmarks_.rows) for y in (smooth, wavy)
+    )
+    assert few < many
 
 
 @pytest.mark.parametrize("kind", ["amount", "label"])
