@@ -2,7 +2,8 @@
 
 ``python benchmarks/scale.py`` prints the tables and saves them; ``--pipeline`` only that of a
 pipeline, in a file of its own, and ``--pipeline --sequences 1000000`` that of its fit in blocks to
-more sequences.
+more sequences; ``--robust`` only those of the default tests, and ``--robust --sequences 1000000``
+that of a file of half precision.
 """
 
 import multiprocessing
@@ -24,6 +25,8 @@ from skspecialist.metrics import structure_scores
 SEEDS = range(100, 110)
 MANY = (100_000, 200, 10, 4)  # sequences, steps, tasks, features
 N_FILE, N_DASK, CHUNK = 10_737_418, 5_368_710, 100_000  # rows of 100 steps: 4 GiB each
+# Sequences that the default tests read once as they come, and twice: as MANY.
+STREAM, N_BATCHES = (50_000, 60, 10, 4), 10
 N_MISSING, N_LENGTHS = 10_000, (10_000, 2000)
 # Sequences in the file, their steps and features; those that the parts of the pipeline are fitted
 # to, and those at the end of the file that it predicts.
@@ -70,6 +73,54 @@ def many_sequences(n_sequences, n_timesteps, n_tasks, n_features):
         found = identifier.fit(data.X, data.y)
         seconds = time.perf_counter() - start
         rows.append([name, structure_scores(data.structure, found.structure_).mcc, seconds])
+    return rows
+
+
+def default_tests(shape, sources, folder):
+    """Return rows of default fits: CPU seconds, also relative to products of basis functions."""
+    import dask
+    import dask.array as da
+
+    n_sequences, n_timesteps, n_tasks, n_features = shape
+    data = make_collider_sequences(
+        n_sequences, n_timesteps, n_tasks, n_features=n_features, random_state=SEEDS[0]
+    )
+    path = Path(folder) / "X.npy"
+    np.save(path, data.X)
+    X, batch = np.load(path, mmap_mode="r"), -(-n_sequences // N_BATCHES)
+    y, truth = data.y, data.structure
+    del data
+
+    def in_batches():
+        found = TaskStructureIdentifier(alpha=0.01)
+        for start in range(0, n_sequences, batch):
+            found.partial_fit(X[start : start + batch], y[start : start + batch])
+        return found
+
+    fits = {
+        "memory map": lambda: TaskStructureIdentifier(alpha=0.01).fit(X, y),
+        "Dask": lambda: TaskStructureIdentifier(alpha=0.01).fit(
+            da.from_array(X, chunks=(batch, -1, -1)), y
+        ),
+        "batches": in_batches,
+    }
+    # Each feature has four functions, and each pair of features of a step a product.
+    width = n_timesteps * (4 * n_features + n_features * (n_features - 1) // 2)
+    rng = np.random.default_rng(0)
+    D, Q = rng.normal(size=(max(2**23 // width, 1), width)), rng.normal(size=(width, width))
+    products = []
+    for multiply in (lambda: D.T @ D, lambda: D @ Q):
+        start = time.process_time()
+        multiply()
+        products.append((time.process_time() - start) * n_sequences / len(D))
+    rows = []
+    for name in sources:
+        with dask.config.set(scheduler="synchronous"):
+            found, seconds, gib = clocked(fits[name])
+        steps = np.repeat(truth, 2, axis=0)[:n_timesteps]
+        mcc = structure_scores(steps, found.step_mask_).mcc
+        rows.append([name, "x".join(map(str, shape)), seconds, *products])
+        rows[-1] += [seconds / products[0], seconds / sum(products), mcc, gib]
     return rows
 
 
@@ -154,6 +205,48 @@ def structure_of_file(path, y):
         found, seconds, gib = clocked(TaskStructureIdentifier(alpha=0.01).fit, X, y)
     steps = [np.flatnonzero(column).tolist() for column in found.step_mask_.T]
     return [["structure of all, by moments", f"{len(X):,}", seconds, gib, f"steps {steps}"]]
+
+
+def default_tests_of_file(path, y):
+    """Return a row of the structure of a memory map of half precision by the default tests."""
+    X = np.load(path, mmap_mode="r")
+    found, seconds, gib = clocked(TaskStructureIdentifier(alpha=0.01).fit, X, y)
+    steps = [np.flatnonzero(column).tolist() for column in found.step_mask_.T]
+    return [["x".join(map(str, X.shape)), path.stat().st_size / 2**30, seconds, gib, f"{steps}"]]
+
+
+def robust_tables(output, run, is_large):
+    """Save the tables of the default tests of sequences beyond memory."""
+    name = "scale_robust_large" if is_large else "scale_robust"
+    report = Report(name, "Default tests of more sequences than are kept", output)
+    with tempfile.TemporaryDirectory() as folder:
+        if is_large:
+            path = Path(folder) / "X.npy"
+            report.table(
+                "A file of float16; tasks of the steps [1, 2], [3] and the last one",
+                ["sequences, steps, features", "GiB", "CPU seconds", "peak, GiB", "steps"],
+                run(default_tests_of_file, path, run(write_tasks, path, *FILE)),
+            )
+        else:
+            rows = run(default_tests, STREAM, ("memory map", "Dask", "batches"), folder)
+            rows += run(default_tests, MANY, ("memory map",), folder)
+            report.table(
+                "CPU seconds of a fit, of the product D'D of basis functions of all steps, and of "
+                "D Q, with\nQ of the shape of D'D, both extrapolated from a block; alpha 0.01",
+                [
+                    "source",
+                    "N x T x M x d",
+                    "fit",
+                    "D'D",
+                    "D Q",
+                    "fit / D'D",
+                    "fit / both",
+                    "MCC",
+                    "GiB",
+                ],
+                rows,
+            )
+    report.save()
 
 
 def pipeline_of_file(path, y, n_samples, name, in_blocks, candidates):
@@ -248,6 +341,7 @@ def segment_lengths():
 if __name__ == "__main__":
     parser = command_line(__doc__)
     parser.add_argument("--pipeline", action="store_true", help="only the file of a pipeline")
+    parser.add_argument("--robust", action="store_true", help="only the default tests")
     parser.add_argument("--sequences", type=int, default=FILE[0], help="sequences in this file")
     options = parser.parse_args()
     is_large = options.sequences > FILE[0]
@@ -255,6 +349,7 @@ if __name__ == "__main__":
     n_workers, run = 2, alone
     if options.tiny:
         SEEDS, MANY, N_FILE, N_DASK, CHUNK = SEEDS[:1], (200, 8, 2, 2), 200, 200, 100
+        STREAM, N_BATCHES = (200, 6, 2, 2), 2
         N_MISSING, N_LENGTHS, GRID = 200, (200,), {"segment_length": [1, 2]}
         FILE, N_FIT, N_HELD_OUT = (300, 5, 9), 150, 50
         FITS["fit in blocks, all candidates"] = True, ["kernel"]
@@ -264,8 +359,11 @@ if __name__ == "__main__":
             return function(*args)
 
         n_workers = 1
-    pipeline_tables(options.output, run, is_large)
-    if options.pipeline:
+    if not options.robust:
+        pipeline_tables(options.output, run, is_large)
+    if options.robust or not options.pipeline:
+        robust_tables(options.output, run, is_large)
+    if options.robust or options.pipeline:
         raise SystemExit
     title = "Task structure: many sequences, missing steps, segment lengths"
     report = Report("scale", title, options.output)

@@ -411,7 +411,7 @@ def _validate_table(estimator: Any, X: Any, reset: bool, checks: dict[str, Any])
         validate_data(estimator, X, reset=reset, skip_check_array=True)  # the names of columns
         X = check_array(array, dtype=FLOATS, input_name="X", estimator=estimator, **checks)
     else:
-        X = validate_data(estimator, X, reset=reset, dtype=FLOATS, **checks)
+        X = validate_data(estimator, X, reset=reset, **({"dtype": FLOATS} | checks))
     refuse_huge(X, "X")
     return np.asarray(X)
 

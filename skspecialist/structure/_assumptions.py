@@ -22,8 +22,8 @@ from .._data.validation import check_labels, check_same_length
 from ..exceptions import warn
 from ._gain import task_columns
 from ._identifier import TaskStructureIdentifier
-from ._robust_columns import center, principal_components, split_static
-from ._segments import at_mean
+from ._robust_columns import principal_components, split_static
+from ._segments import at_mean, center
 
 __all__ = ["check_assumptions"]
 

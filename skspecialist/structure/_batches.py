@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from .._data.tasks import (
 )
 from .._data.validation import check_numbers, check_same_length, refuse_huge
 from ..independence._moments import FoldedMoments
-from ._gain import KnownTasks, task_columns
-from ._segments import is_dask, resolve_segments
+from ._evidence import n_in_memory
+from ._gain import KnownTasks, SegmentedData, task_columns
+from ._lifted import KEPT_PER_SAMPLED, Lifted, sample_rows, tests_robustly
+from ._segments import evidence_blocks, is_dask, resolve_segment_steps, resolve_segments
 
 __all__ = ["read_batch", "read_dask"]
 
@@ -38,13 +42,46 @@ def read_batch(identifier: Any, X: Any, y: Any, classes: Any) -> list[KnownTasks
     if y is not None:
         check_same_length(X=X, y=y)
     n_before = 0 if first else identifier.n_samples_seen_
-    folded = FoldedMoments.from_data(
-        X.reshape(len(X), -1), task_columns(identifier, y, X), n_before
-    )
+    tasks = task_columns(identifier, y, X)
+    folded = FoldedMoments.from_data(X.reshape(len(X), -1), tasks, n_before)
     identifier._folded = folded if first else identifier._folded.merge(folded)
     segments = resolve_segments(identifier.segment_length, X.shape[1])
     identifier.n_samples_seen_ = identifier._folded.total.n
-    return KnownTasks.complete(identifier._folded, X.shape[1:], identifier._targets, segments)
+    parts = KnownTasks.complete(identifier._folded, X.shape[1:], identifier._targets, segments)
+    if not tests_robustly(identifier) or isinstance(identifier.segment_length, str):
+        return parts
+    empty = X[:0], tasks[:0]
+    kept = empty if first else identifier._kept
+    identifier._kept = _keep(identifier, parts[0].data, kept, X, tasks, n_before)
+    return [replace(parts[0], data=_with_kept(parts[0].data, identifier._kept))]
+
+
+def _keep(identifier: Any, data: SegmentedData, kept: Any, X: Any, tasks: Any, first: int) -> Any:
+    """Return what robust tests need of a stream, with more sequences of it.
+
+    These are all sequences while they are few. Basis functions are then fitted to the first of
+    them, and their moments, and a sample, take their place; None if there are too many functions.
+    """
+    segments = data.segments
+    steps = resolve_segment_steps(identifier.segment_steps, segments)
+    blocks = [own[own >= 0] for own in evidence_blocks(segments, data.n_timesteps, steps)[0]]
+    if isinstance(kept, Lifted):
+        return kept.add(X, tasks, first, blocks)
+    if kept is None:
+        return None
+    X, tasks = (np.concatenate(pair) for pair in zip(kept, (X, tasks), strict=True))
+    n = n_in_memory(*X.shape[1:])
+    if len(X) <= n:
+        return X, tasks
+    rows = sample_rows(np.arange(n), n // KEPT_PER_SAMPLED)
+    lifted = Lifted.fit(identifier, data, X[rows], tasks[rows], rows, n)
+    return lifted and lifted.add(X, tasks, 0, blocks)
+
+
+def _with_kept(data: SegmentedData, kept: Any) -> SegmentedData:
+    if isinstance(kept, tuple):
+        return replace(data, X=kept[0].reshape(len(kept[0]), -1), tasks=kept[1])
+    return replace(data, lifted=kept)
 
 
 def read_dask(identifier: Any, X: Any, y: Any) -> list[KnownTasks]:
@@ -57,53 +94,52 @@ def read_dask(identifier: Any, X: Any, y: Any) -> list[KnownTasks]:
     n_timesteps = identifier.n_timesteps
     shape = identifier._validate(zeros, n_timesteps=n_timesteps, reset=True).shape[1:]
     segments = resolve_segments(identifier.segment_length, shape[0])
-    folded, targets = fold_dask(X, y if observed else None, identifier.task_types)
-    identifier._targets, identifier.n_samples_seen_ = targets, folded.total.n
-    return KnownTasks.complete(folded, shape, targets, segments)
-
-
-def fold_dask(X: Any, y: Any, task_types: Any = None) -> tuple[FoldedMoments, TaskTargets | None]:
-    """Compute the statistics on the workers, and merge them as a tree.
-
-    Parameters
-    ----------
-    X : dask.array.Array of shape (n_sequences, n_timesteps, n_features) or \
-            (n_sequences, n_columns)
-        Sequences, in blocks of sequences.
-    y : dask.array.Array or array-like of shape (n_sequences,) or (n_sequences, n_tasks), or None
-        Tasks. Arrays other than Dask's are sent to the workers in pieces.
-    task_types : {"amount", "label"}, list or dict of {str: str}, default=None
-        Kinds of the tasks, as :class:`TaskTargets` reads them.
-
-    Returns
-    -------
-    folded : FoldedMoments
-        Equal to those of the collected data, but for rounding.
-    targets : TaskTargets or None
-        The tasks.
-
-    Raises
-    ------
-    ValueError
-        If the sequences have NaN or infinite values, or lengths differ.
-    """
-    from dask.delayed import delayed
-
     X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
     if np.isnan(X.chunks[0]).any():
         X = X.compute_chunk_sizes()
     sizes = X.chunks[0]
-    pieces = [None] * len(sizes) if y is None else _pieces(y, sizes)
-    targets = None if y is None else _learn_targets(pieces, task_types)
+    pieces = _pieces(y, sizes) if observed else [None] * len(sizes)
+    targets = _learn_targets(pieces, identifier.task_types) if observed else None
     starts = np.cumsum(sizes) - sizes
-    parts = [
-        delayed(_fold_block)(block, piece, targets, int(start))
-        for block, piece, start in zip(X.to_delayed().ravel(), pieces, starts, strict=True)
-    ]
+    blocks = list(zip(X.to_delayed().ravel(), pieces, starts.tolist(), strict=True))
+    folded = _sum_blocks(_flat_moments, shape, targets, blocks)
+    identifier._targets, identifier.n_samples_seen_ = targets, folded.total.n
+    parts = KnownTasks.complete(folded, shape, targets, segments)
+    if not tests_robustly(identifier):
+        return parts
+    # A second pass for the moments of basis functions, which a sample determines.
+    data, n, n_kept = parts[0].data, int(folded.total.n), n_in_memory(*shape)
+    rows = sample_rows(np.arange(n), n_kept if n <= n_kept else n_kept // KEPT_PER_SAMPLED)
+    kept: Any = _sample(blocks, np.split(rows, np.searchsorted(rows, starts[1:])), targets, shape)
+    if len(rows) < n:
+        lifted = Lifted.fit(identifier, data, kept[0], kept[1], rows, n)
+        over_all = partial(_sum_blocks, shape=shape, targets=targets, blocks=blocks)
+        kept = lifted and lifted.sum_up(over_all)
+    return [replace(parts[0], data=_with_kept(data, kept))]
+
+
+def _sum_blocks(function: Any, shape: Any, targets: Any, blocks: list) -> Any:
+    """Compute statistics on the workers, and merge them as a tree."""
+    from dask.delayed import delayed
+
+    parts = [delayed(_of_block)(function, shape, targets, *block) for block in blocks]
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [delayed(_merge)(*pair) for pair in pairs]
-    return parts[0].compute(), targets
+    return parts[0].compute()
+
+
+def _sample(blocks: list, rows: list, targets: Any, shape: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return some of the sequences of each block, and the columns of their tasks."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    taken = [
+        delayed(_read_block)(block, piece, targets, shape, own - start)
+        for (block, piece, start), own in zip(blocks, rows, strict=True)
+    ]
+    X, tasks = zip(*compute(*taken), strict=True)
+    return np.concatenate(X), np.concatenate(tasks)
 
 
 def _pieces(y: Any, sizes: tuple[int, ...]) -> list:
@@ -157,12 +193,25 @@ def _labels(y: Any, task_types: Any) -> list[np.ndarray | None]:
     ]
 
 
-def _fold_block(X: np.ndarray, y: Any, targets: TaskTargets | None, first: int) -> FoldedMoments:
+def _read_block(
+    X: Any, y: Any, targets: TaskTargets | None, shape: tuple[int, int], rows: Any = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Validate a block, and return sequences and the columns of their tasks."""
     flat = check_numbers(X.reshape(len(X), -1), "X")
     columns = np.empty((len(X), 0)) if targets is None else targets.to_columns(y)[0]
     refuse_huge(flat, "X")
-    return FoldedMoments.from_data(flat, columns, first)
+    return flat.reshape(-1, *shape)[rows], columns[rows]
 
 
-def _merge(*parts: FoldedMoments) -> FoldedMoments:
-    return parts[0] if len(parts) == 1 else parts[0].merge(parts[1])
+def _of_block(function: Any, shape: Any, targets: Any, X: Any, y: Any, first: int) -> Any:
+    return function(*_read_block(X, y, targets, shape), first)
+
+
+def _flat_moments(X: np.ndarray, tasks: np.ndarray, first: int) -> FoldedMoments:
+    return FoldedMoments.from_data(X.reshape(len(X), -1), tasks, first)
+
+
+def _merge(*parts: Any) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return parts[0] + parts[1] if isinstance(parts[0], np.ndarray) else parts[0].merge(parts[1])

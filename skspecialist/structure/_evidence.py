@@ -15,9 +15,9 @@ from ..independence._covariance import CovarianceTest
 from ..independence._gaussian import FisherZ, Wilks
 from ..independence._moments import Moments, WideMoments
 from ._gain import SegmentedData
-from ._robust import MAX_COMPONENTS, MIN_SEQUENCES, robust_scores
-from ._robust_columns import MIN_GROUPS_BETWEEN
-from ._segments import to_columns
+from ._robust import MIN_SEQUENCES, RobustScores, robust_scores
+from ._robust_columns import MAX_COMPONENTS
+from ._segments import MIN_GROUPS_BETWEEN, to_columns
 
 __all__ = [
     "TooFewSequencesError",
@@ -26,6 +26,9 @@ __all__ = [
     "check_segment_steps",
     "configured_test",
     "evidence_frame",
+    "is_large",
+    "n_in_memory",
+    "one_against_rest",
     "robust_tests",
     "run_tests",
     "segments_given_band",
@@ -75,14 +78,28 @@ def uses_robust_tests(identifier: Any, data: SegmentedData) -> bool:
     """Return whether the direct criterion makes robust score tests."""
     if identifier.independence_test != "auto":
         return bool(identifier.independence_test == "robust")
-    if data.X is None or identifier.conditioning == "band":
+    if identifier.conditioning == "band":
+        return False
+    if data.lifted is not None:
+        return True
+    if data.X is None:
         return False
     if (len(data.X) if data.weights is None else data.weights.sum()) < MIN_SEQUENCES:
         return False
-    n_functions = data.n_timesteps * min(data.n_features, MAX_COMPONENTS) * FUNCTIONS_PER_FEATURE
-    if 8 * len(data.X) * n_functions > MAX_BASIS_BYTES:
+    if is_large(data):
         return False
     return not data.has_missing or _largest_share_missing(data) <= MAX_MISSING
+
+
+def n_in_memory(n_timesteps: int, n_features: int) -> int:
+    """Return the number of sequences up to which those and their functions are kept."""
+    per_step = max(min(n_features, MAX_COMPONENTS) * FUNCTIONS_PER_FEATURE, n_features)
+    return MAX_BASIS_BYTES // (8 * n_timesteps * per_step)
+
+
+def is_large(data: SegmentedData) -> bool:
+    """Return whether the sequences are more than those whose basis functions are kept."""
+    return data.X is not None and len(data.X) > n_in_memory(data.n_timesteps, data.n_features)
 
 
 def _largest_share_missing(data: SegmentedData) -> float:
@@ -172,10 +189,10 @@ def _check_robust(identifier: Any, data: SegmentedData) -> None:
             "conditioning='band' contradicts independence_test='robust', whose tests condition on "
             "all other steps: use conditioning='auto', or independence_test='wilks'."
         )
-    if data.X is None:
+    if data.X is None and data.lifted is None:
         raise ValueError(
-            "independence_test='robust' requires in-memory data, but of batches and of Dask "
-            "arrays only the covariance is kept: use independence_test='auto'."
+            "independence_test='robust' requires sequences in memory, as the basis functions of "
+            f"{data.n_timesteps} steps have too many products: use independence_test='auto'."
         )
 
 
@@ -257,12 +274,16 @@ def robust_tests(
 
     Also returns the steps that were conditioned on, and the tasks that groups determine.
     """
+    own = [block[block >= 0] for block in blocks]
+    if data.lifted is not None:
+        scores = data.lifted.scores(own)
+        all_sequences = np.full((len(own), 1), int(data.moments.n))
+        return _as_result(scores, all_sequences), scores.conditioning, scores.between_groups
     assert data.X is not None
     assert data.tasks is not None
     rows = data.rows
     X = data.X[rows].astype(np.float64).reshape(-1, data.n_timesteps, data.n_features)
-    Y, columns = _one_against_rest(data.tasks[rows], data.task_columns - data.X.shape[1])
-    own = [block[block >= 0] for block in blocks]
+    Y, columns = one_against_rest(data.tasks[rows], data.task_columns - data.X.shape[1])
     scores = robust_scores(
         X,
         Y,
@@ -277,10 +298,14 @@ def robust_tests(
     observed = np.isfinite(X).all(axis=2)
     counts = np.ones(len(X), dtype=int) if data.weights is None else data.weights[rows]
     n_sequences = np.array([counts @ observed[:, steps].all(axis=1) for steps in own])[:, None]
+    return _as_result(scores, n_sequences), scores.conditioning, scores.between_groups
+
+
+def _as_result(scores: RobustScores, n_sequences: np.ndarray) -> IndependenceResult:
     untested = np.where(
         n_sequences < MIN_SEQUENCES, ResultFlag.TOO_FEW_SAMPLES, ResultFlag.DEGENERATE
     )
-    tests = IndependenceResult(
+    return IndependenceResult(
         statistic=scores.statistics,
         pvalue=scores.pvalues,
         effect_size=scores.effect_sizes,
@@ -288,10 +313,9 @@ def robust_tests(
         n=np.broadcast_to(n_sequences, scores.pvalues.shape),
         flag=np.where(scores.tested, ResultFlag.OK, untested).astype(np.uint8),
     )
-    return tests, scores.conditioning, scores.between_groups
 
 
-def _one_against_rest(tasks: np.ndarray, task_columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def one_against_rest(tasks: np.ndarray, task_columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Add the indicator of the first class to tasks of three classes and more.
 
     The tests would otherwise depend on the class without an indicator.

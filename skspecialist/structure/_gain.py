@@ -90,6 +90,8 @@ class SegmentedData:
         Group of each sequence; none is in two folds.
     weights : ndarray of shape (n_sequences,) or None
         Number of sequences that each one stands for; None is one.
+    lifted : Lifted or None
+        Moments of basis functions, of more sequences than memory has room for.
     """
 
     folded: FoldedMoments | WideMoments
@@ -102,6 +104,7 @@ class SegmentedData:
     has_missing: bool = False
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
+    lifted: Any = None
 
     @classmethod
     def from_arrays(
@@ -164,7 +167,8 @@ class SegmentedData:
 
     def subset(self, folds: Collection[int]) -> Self:
         """Return the sequences of some folds only."""
-        return replace(self, folded=self.folded.subset(folds))
+        own = {} if self.lifted is None else self.lifted.sample()
+        return replace(self, folded=self.folded.subset(folds), **own)
 
 
 @dataclass(frozen=True)

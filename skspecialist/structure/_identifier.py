@@ -26,8 +26,10 @@ from ._evidence import (
     check_evidence,
     check_segment_steps,
     evidence_frame,
+    is_large,
 )
 from ._gain import KnownTasks, SegmentedData, TaskGain, choose_segments, task_columns
+from ._lifted import lift
 from ._segments import AlignedStructureMixin, is_dask, resolve_segments
 
 if TYPE_CHECKING:
@@ -86,11 +88,12 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             "rcit", "stratified", "wilks"} or BaseIndependenceTest, default="auto"
         Conditional independence test. "robust" are score tests of the steps and of curved
         functions of them, valid for variances that change; they take missing steps, wide
-        features and groups. They need sequences in memory and the criterion "direct", where
-        "auto" makes them unless ``conditioning="band"``, a third of the sequences lack a
-        step, or the functions of all steps exceed 256 MiB. Otherwise "auto" is "fisher_z" for
-        one column against one column, and "wilks" for more: linear tests, from one
-        covariance. Without effect with the criterion "selection".
+        features and groups. They need the criterion "direct", where "auto" makes them unless
+        ``conditioning="band"`` or a third of the sequences lack a step. Where the functions of
+        all steps exceed 256 MiB, they are sums over complete sequences without groups and
+        weights, of up to 5,792 functions. Otherwise "auto" is "fisher_z" for one column against
+        one, and "wilks" for more: linear tests, with finite ``test_result_.df``. Without effect
+        with the criterion "selection".
     n_components : int, None or "auto", default="auto"
         Principal components of the features of a step that the robust tests use. None is all
         features. "auto" keeps up to eight features, and reduces more of them to a quarter of
@@ -317,7 +320,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
             all tasks are constant, there are fewer steps than a segment has, or too few
             sequences for every test, or if parameters contradict each other.
         """
-        self.__dict__.pop("_folded", None)
+        for name in ("_folded", "_kept"):
+            self.__dict__.pop(name, None)
         self.criterion_ = self._resolve_criterion(y)
         if is_dask(X) and (groups is not None or sample_weight is not None):
             raise ValueError(
@@ -335,8 +339,10 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
     ) -> Self:
         """Identify the structure of all sequences of this and the previous calls.
 
-        Only their statistics are kept, so that memory does not grow. The result is that of
-        one :meth:`fit` with all of them. A call of :meth:`fit` in between resets it.
+        Memory does not grow: statistics are kept and, for robust tests, a bounded number of
+        sequences. Until these are more, as always for linear tests, the result is that of one
+        :meth:`fit` with all. Robust tests then have residuals of the fit to the batches before, as
+        none is read again. ``segment_length="auto"`` has linear tests. :meth:`fit` resets it.
 
         Parameters
         ----------
@@ -467,6 +473,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
 
     def _find(self, parts: list[KnownTasks], *, partial: bool = False) -> None:
         """Find the structure, from the choice of the segments to the fitted attributes."""
+        if any(is_large(part.data) for part in parts):
+            parts = [replace(part, data=lift(self, part.data)) for part in parts]
         check_combinations(self, parts[0].data)
         if isinstance(self.segment_length, str):
             segments = choose_segments(self, [part.data for part in parts])

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs
 from scipy.special import fdtrc
 from scipy.stats import norm
 
-from .._data.weights import as_counts
 from ._robust_columns import (
+    SEQUENCES_TO_CONDITION,
+    SEQUENCES_TO_LIFT,
     Design,
-    center,
-    group_means,
+    Units,
+    choose_n_components,
     invert,
-    is_constant_within,
     learned_functions,
     leave_one_out,
     make_design,
@@ -25,22 +25,12 @@ from ._robust_columns import (
     spectrum,
     split_static,
     step_features,
-    sum_within,
     tame,
     variance_inflation,
 )
+from ._segments import center, group_means, is_constant_within, sum_within
 
 __all__ = ["RobustScores", "robust_scores"]
-# Features per step that are kept as they are, whatever the number of sequences.
-MAX_FEATURES_KEPT = 8
-# Components per step, and sequences per component of all steps: with fewer sequences power
-# is lost, unless basis functions are left out.
-MAX_COMPONENTS, SEQUENCES_PER_COMPONENT, SEQUENCES_PER_LINEAR_COMPONENT = 16, 4, 2
-# More components are given, with the ridge: what is left of other steps would confound.
-GIVEN_PER_TESTED = 2
-# Sequences per column of all steps: with fewer than the first, curved columns cost more
-# power than they bring; with fewer than the second, so do the steps far away.
-SEQUENCES_TO_LIFT, SEQUENCES_TO_CONDITION = 3.0, 1.4
 # Share of the sequences that must remain as degrees of freedom: with fewer, leave-one-out
 # errors are ratios of two numbers near zero.
 LEAST_FREE = 0.25
@@ -91,56 +81,13 @@ class RobustScores:
 
 
 @dataclass
-class _Columns:
+class ColumnScores:
     """Evidence for single columns of the tasks."""
 
     parts: np.ndarray
     effect_sizes: np.ndarray
     conditioning: str = "all"
     n_components: int | None = None
-
-
-@dataclass(frozen=True)
-class _Units:
-    """Sequences that are compared with each other: their number, groups from 0, weights.
-
-    Weights are None if equal. Each sequence stands for ``copies``, where weights are counts.
-    """
-
-    n: float
-    groups: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    copies: Any = 1.0
-
-    @classmethod
-    def of(cls, weights: np.ndarray, groups: np.ndarray | None) -> _Units:
-        """Return those of weights above zero; groups of one sequence each are none."""
-        are_equal = (weights == 1).all()
-        counts, are_counts = (weights, True) if are_equal else as_counts(weights)
-        n = float(counts.sum())
-        if groups is not None:
-            groups = np.unique(groups, return_inverse=True)[1].ravel()
-            groups = groups if len(groups) and groups.max() + 1 < n else None
-        if are_equal or (counts == 1).all():
-            return cls(n, groups)
-        return cls(n, groups, counts, counts if are_counts else 1.0)
-
-    @property
-    def n_means(self) -> int:
-        """Number of means that are taken out."""
-        return 1 if self.groups is None else int(self.groups.max()) + 1
-
-    @property
-    def share(self) -> np.ndarray:
-        """Leverage of each sequence in the mean, or in that of its group."""
-        w = 1.0 if self.weights is None else self.weights
-        if self.groups is None:
-            return np.asarray(w / self.n)
-        return w / np.bincount(self.groups, self.weights)[self.groups]
-
-    def scaled(self, A: np.ndarray) -> np.ndarray:
-        """Multiply rows by the root of their weight, so that products are weighted."""
-        return A if self.weights is None else A * np.sqrt(self.weights)[:, None]
 
 
 def robust_scores(
@@ -211,56 +158,45 @@ def robust_scores(
     effect_sizes = np.zeros(parts.shape[1:])
     between = np.zeros(Y.shape[1], dtype=bool)
     known = np.isfinite(Y) * (1.0 if weights is None else weights)
-    last = untested = _Columns(parts, effect_sizes)
+    last = untested = ColumnScores(parts, effect_sizes)
     # Tasks that are known of the same sequences share everything but their own residuals.
     for pattern in np.unique(known, axis=1).T:
         rows, js = pattern > 0, np.flatnonzero((known == pattern[:, None]).all(axis=0))
-        units = _Units.of(pattern[rows], None if groups is None else groups[rows])
+        units = Units.of(pattern[rows], None if groups is None else groups[rows])
         traits = is_constant_within(Y[np.ix_(rows, js)], units.groups)
         for some, is_trait in ((js[~traits], False), (js[traits], True)):
             x, y, own = X[rows], Y[np.ix_(rows, some)], units
             between[some] = is_trait
             if is_trait and units.groups is not None:
                 x, y = group_means(x, y, units.groups, units.weights)
-                own = _Units(len(x))
+                own = Units(len(x))
             if not len(some) or own.n < MIN_SEQUENCES:
                 continue
             result = _test_columns(x, y, own, blocks, n_components, conditioning)
             parts[:, :, some], effect_sizes[:, some] = result.parts, result.effect_sizes
             if not is_trait or last is untested:
                 last = result
-    tested, pvalues = _combine_columns(parts, task_columns)
-    padded = np.pad(effect_sizes, ((0, 0), (0, 1)))
-    return RobustScores(
-        pvalues=pvalues,
-        statistics=np.where(tested, norm.isf(np.clip(pvalues, 1e-300, 1 - 1e-16)), 0.0),
-        effect_sizes=padded[:, task_columns].max(axis=2, initial=0.0),
-        tested=tested,
-        parts=parts,
-        conditioning=last.conditioning,
-        n_components=last.n_components,
-        between_groups=between[task_columns[:, 0]],
+    return combine_columns(
+        replace(last, parts=parts, effect_sizes=effect_sizes), task_columns, between
     )
 
 
 def _test_columns(
     X: np.ndarray,
     Y: np.ndarray,
-    units: _Units,
+    units: Units,
     blocks: Sequence[np.ndarray],
     n_components: int | str | None,
     conditioning: str,
-) -> _Columns:
+) -> ColumnScores:
     """Choose the columns of steps for the number of sequences, and test with them."""
     T, n_free = X.shape[1], units.n - (0 if units.groups is None else units.n_means)
     X, static = split_static(X)
-    n_components = _choose_n_components(X, n_free, n_components)
+    n_components, n_given = choose_n_components(X, static, n_free, n_components)
     d = max(n_components or X.shape[2], 1)
     n_columns = T * d + static.shape[1]
     if n_components is not None:
-        times = GIVEN_PER_TESTED if n_free >= SEQUENCES_TO_LIFT * n_columns else 1
-        given = max(d, min(times * d, MAX_COMPONENTS))
-        X = principal_components(X, min(given, X.shape[2]), units.weights)
+        X = principal_components(X, n_given, units.weights)
     Y = center(tame(Y, units.weights), units.groups, units.weights)
     spread = np.sqrt((units.scaled(Y) ** 2).sum(axis=0) / units.n)
     Y = np.where(spread > 1e-9, Y / np.maximum(spread, 1e-9), 0.0)
@@ -271,7 +207,7 @@ def _test_columns(
     # So many of the nearest steps that curves can be afforded; a chunk of blocks shares them.
     width = max(int(n_free / (4 * d)), 3)
     shape = len(blocks), Y.shape[1]
-    result = _Columns(np.full((3, *shape), np.nan), np.zeros(shape))
+    result = ColumnScores(np.full((3, *shape), np.nan), np.zeros(shape))
     chunk = max(width // 3, 1)
     order = np.argsort([block[0] for block in blocks], kind="stable")
     starts = [blocks[k][0] // chunk for k in order]
@@ -288,31 +224,31 @@ def _test_columns(
     return replace(result, conditioning="window", n_components=n_components)
 
 
-def _choose_n_components(
-    X: np.ndarray, n_free: float, n_components: int | str | None
-) -> int | None:
-    _, T, d = X.shape
-    if n_components == "auto":
-        affordable = n_free // (SEQUENCES_PER_COMPONENT * T)
-        if d <= MAX_FEATURES_KEPT or d <= min(affordable, MAX_COMPONENTS):
-            return None
-        # Too few components leave the steps confounded: rather eight without curves.
-        linear = min(n_free // (SEQUENCES_PER_LINEAR_COMPONENT * T), MAX_FEATURES_KEPT)
-        return int(np.clip(max(affordable, linear), 2, MAX_COMPONENTS))
-    return None if n_components is None or int(n_components) >= d else int(n_components)
-
-
 def _given_all(
     X: np.ndarray,
     static: np.ndarray,
     Y: np.ndarray,
-    units: _Units,
+    units: Units,
     blocks: Sequence[np.ndarray],
     lift: bool,
     n_lifted: int | None,
-) -> _Columns:
+) -> ColumnScores:
     """Test blocks given all other steps of X."""
     design = make_design(X, static, units.groups, lift, n_lifted, units.weights)
+    return score_design(X, design, Y, units, blocks, lift, n_lifted)
+
+
+def score_design(
+    X: np.ndarray,
+    design: Design,
+    Y: np.ndarray,
+    units: Units,
+    blocks: Sequence[np.ndarray],
+    lift: bool,
+    n_lifted: int | None,
+    sums: Any = None,
+) -> ColumnScores:
+    """Test blocks with the basis functions of all steps; of a sample, with the sums of all."""
     contributions, inflation = np.zeros((len(X), X.shape[1], Y.shape[1])), np.ones(len(blocks))
     if X.shape[2]:
         features = step_features(X[:, :, :n_lifted], None if lift else 0, units.weights)
@@ -322,73 +258,127 @@ def _given_all(
         inflation = np.array([variance_inflation(flat[:, block]) for block in blocks])
     observed = np.isfinite(X).all(axis=2)
     counts = observed.sum(axis=0) if units.weights is None else units.weights @ observed
-    return _score(design, Y, units, blocks, counts >= MIN_SEQUENCES, contributions, inflation, lift)
+    enough = counts >= MIN_SEQUENCES
+    return _score(design, Y, units, blocks, enough, contributions, inflation, lift, sums)
 
 
 def _score(
     design: Design,
     Y: np.ndarray,
-    units: _Units,
+    units: Units,
     blocks: Sequence[np.ndarray],
     enough: np.ndarray,
     contributions: np.ndarray,
     inflation: np.ndarray,
     lift: bool,
-) -> _Columns:
+    sums: Any,
+) -> ColumnScores:
     """Make the tests of all blocks from one inverse per strength of the ridge."""
     # With rows times the root of their weight, least squares is weighted least squares.
-    D, Y, n = units.scaled(design.columns), units.scaled(Y), units.n
-    # Without curved columns the ridge is on all: it is needed in small samples only.
-    penalized = design.curved if lift else np.ones(D.shape[1], dtype=bool)
-    gram, products = D.T @ D, D.T @ Y
-    strengths = _choose_strengths(D, penalized, Y, units)
+    D, Y = units.scaled(design.columns), units.scaled(Y)
+    n = units.n if sums is None else sums.n
     parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
     effect_sizes = np.zeros(parts.shape[1:])
     columns = [np.flatnonzero(np.isin(design.step, block[enough[block]])) for block in blocks]
-    varied = Y.any(axis=0)
-    for strength in np.unique(strengths[varied]):
-        tasks = np.flatnonzero((strengths == strength) & varied)
-        inverse = invert(gram + np.diag(n * (strength * penalized + JITTER)))
-        projected, coef = D @ inverse, inverse @ products[:, tasks]
-        residuals = Y[:, tasks] - D @ coef
+    ridges = _fit_ridges(D, design.curved, Y, units, lift) if sums is None else sums.ridges
+    for ridge in ridges:
+        tasks, _, inverse, coef = ridge
+        projected, residuals = D @ inverse, Y[:, tasks] - D @ coef
         leverage = np.einsum("ij,ij->i", projected, D)  # diagonal of the hat matrix
-        free = n - leverage.sum() - units.n_means
+        free = n - units.n_means - (leverage.sum() if sums is None else sums.trace(ridge))
         learned, loadings, spread = _learned(
-            contributions, D, projected, inverse, blocks, tasks, units
+            contributions, D, projected, inverse, blocks, tasks, units, n / units.n
         )
         for k, own in enumerate(columns):
             if not len(own):
                 continue
-            # Block inversion: without the block's own columns the fit has the residuals
-            # e = E + R B and the leverage H - diag(R V'), for E, B, H and V = D Q of the whole fit;
-            # R = V M, M the inverse of the block of Q, are the residuals of the columns themselves.
-            R = projected[:, own] @ invert(inverse[np.ix_(own, own)])
-            errors = residuals + R @ coef[own]
-            others = leverage - np.einsum("ij,ij->i", R, projected[:, own]) + units.share
-            left = np.sqrt(np.maximum(1 - others / units.copies, MIN_VARIANCE))
-            if units.groups is None:
-                left = left * np.sqrt(units.copies)  # copies are independent sequences
-            scaled = errors / left[:, None]  # HC2: e / sqrt(1 - h)
-            tests = [(OWN, _orthonormal(R[:, ~design.curved[own]], n))]
+            R, errors, scaled = block_residuals(
+                projected[:, own], inverse[np.ix_(own, own)], coef[own], residuals, leverage, units
+            )
+            if sums is None:
+                RR, scores, squares = R.T @ R, R.T @ errors, (errors * errors).sum(axis=0)
+            else:
+                RR, scores, squares = sums.scores(ridge, own, k)
+            tests = [(OWN, ~design.curved[own])]
             if lift:
-                tests.append((BASIS, _orthonormal(R, n)))
-            for part, directions in tests:
-                scores = (directions.T @ errors).T  # U = R' e
-                for task, u, s in zip(tasks, scores, scaled.T, strict=True):
-                    whole = part == BASIS
-                    parts[part, k, task] = _pvalue(directions, u, s, units.groups, free, whole)
-                effect = _effect(scores, (errors * errors).sum(axis=0), n, free)
+                tests.append((BASIS, np.ones(len(own), dtype=bool)))
+            for part, chosen in tests:
+                W = _orthonormal(RR[np.ix_(chosen, chosen)] / n)
+                u = W.T @ scores[chosen]  # U = R' e
+                directions = R[:, chosen] @ W if sums is None else W
+                for j, task in enumerate(tasks):
+                    if sums is None:
+                        A, f = _covariance(directions, scaled[:, j], units.groups, free)
+                    else:
+                        A, f = sums.covariance(k, task, chosen, W), free
+                    is_grouped = units.groups is not None
+                    parts[part, k, task] = _pvalue(A, u[:, j], f, is_grouped, part == BASIS)
+                effect = _effect(u.T, squares, n, free)
                 effect_sizes[k, tasks] = np.maximum(effect_sizes[k, tasks], effect)
             # The same inversion leaves of the learned function what other steps do not explain.
             left_over = learned[:, k] + R @ loadings[own, k]
-            variance = (left_over * left_over).sum(axis=0) / n
+            variance = (left_over * left_over).sum(axis=0) / units.n
             for i in np.flatnonzero((spread[k] > 1e-12) & (variance > RESIDUAL_TOLERANCE)):
                 function = left_over[:, i : i + 1]
                 score = function[:, 0] @ errors[:, i : i + 1]
                 error = inflation[k] ** 0.5 * scaled[:, i]
-                p = _pvalue(function, score, error, units.groups, free, whole=True)
+                A, f = _covariance(function, error, units.groups, free)
+                p = _pvalue(A, score, f, units.groups is not None, whole=True)
                 parts[LEARNED, k, tasks[i]] = p / 2 if score[0] > 0 else 1 - p / 2
-    return _Columns(parts, effect_sizes)
+    return ColumnScores(parts, effect_sizes)
+
+
+class Ridge(NamedTuple):
+    """Ridge regressions of tasks on all columns D: penalties, Q = 1 / (D'D + penalty), Q D'Y."""
+
+    tasks: np.ndarray
+    penalty: np.ndarray
+    inverse: np.ndarray
+    coef: np.ndarray
+
+
+def fit_ridge(
+    gram: np.ndarray, products: np.ndarray, penalty: np.ndarray, tasks: np.ndarray
+) -> Ridge:
+    """Fit some tasks from D'D and D'Y."""
+    inverse = invert(gram + np.diag(penalty))
+    return Ridge(tasks, penalty, inverse, inverse @ products[:, tasks])
+
+
+def _fit_ridges(
+    D: np.ndarray, curved: np.ndarray, Y: np.ndarray, units: Units, lift: bool
+) -> Iterator[Ridge]:
+    """Yield regressions of tasks with the same strength of the ridge."""
+    # Without curved columns the ridge is on all: it is needed in small samples only.
+    penalized = curved if lift else np.ones(D.shape[1], dtype=bool)
+    gram, products = D.T @ D, D.T @ Y
+    strengths, varied = _choose_strengths(D, penalized, Y, units), Y.any(axis=0)
+    for strength in np.unique(strengths[varied]):
+        tasks = np.flatnonzero((strengths == strength) & varied)
+        yield fit_ridge(gram, products, units.n * (strength * penalized + JITTER), tasks)
+
+
+def block_residuals(
+    V: np.ndarray,
+    Q: np.ndarray,
+    coef: np.ndarray,
+    residuals: np.ndarray,
+    leverage: np.ndarray,
+    units: Units,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return residuals of a block's columns and of tasks given others, and the latter scaled.
+
+    Block inversion: without the block's own columns the fit has the residuals e = E + R B and
+    the leverage H - diag(R V'), for E, B, H and V = D Q of the whole fit; R = V M, M the inverse
+    of the block of Q, are the residuals of the columns themselves.
+    """
+    R = V @ invert(Q)
+    errors = residuals + R @ coef
+    others = leverage - np.einsum("ij,ij->i", R, V) + units.share
+    left = np.sqrt(np.maximum(1 - others / units.copies, MIN_VARIANCE))
+    if units.groups is None:
+        left = left * np.sqrt(units.copies)  # copies are independent sequences
+    return R, errors, errors / left[:, None]  # HC2: e / sqrt(1 - h)
 
 
 def _learned(
@@ -398,7 +388,8 @@ def _learned(
     Q: np.ndarray,
     blocks: Sequence[np.ndarray],
     js: np.ndarray,
-    units: _Units,
+    units: Units,
+    share: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return learned functions of unit variance less their fit, its coefficients, and scales.
 
@@ -408,13 +399,13 @@ def _learned(
     u = units.scaled(center(u.reshape(len(u), -1), units.groups, units.weights))
     spread = np.sqrt((u * u).sum(axis=0) / units.n)
     u, shape = u / np.maximum(spread, 1e-300), (len(blocks), len(js))
-    products = D.T @ u
+    products = share * (D.T @ u)
     left = (u - V @ products).reshape(-1, *shape)
     return left, (Q @ products).reshape(-1, *shape), spread.reshape(shape)
 
 
 def _choose_strengths(
-    D: np.ndarray, penalized: np.ndarray, Y: np.ndarray, units: _Units
+    D: np.ndarray, penalized: np.ndarray, Y: np.ndarray, units: Units
 ) -> np.ndarray:
     """Return the strength of the ridge for each task, by its leave-one-out error."""
     _, U = spectrum(D[:, ~penalized], JITTER * units.n)
@@ -431,27 +422,26 @@ def _choose_strengths(
     return STRENGTHS[np.argmin(losses, axis=0)]
 
 
-def _orthonormal(R: np.ndarray, n: float) -> np.ndarray:
+def _orthonormal(covariance: np.ndarray) -> np.ndarray:
     """Return directions of unit variance of the columns' residuals given other steps."""
-    values, vectors = np.linalg.eigh(R.T @ R / n)
+    values, vectors = np.linalg.eigh(covariance)
     kept = values > RESIDUAL_TOLERANCE
-    return R @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return vectors[:, kept] / np.sqrt(values[kept])
 
 
-def _pvalue(
-    Z: np.ndarray,
-    score: np.ndarray,
-    scaled: np.ndarray,
-    groups: np.ndarray | None,
-    free: float,
-    whole: bool,
-) -> float:
-    """Return the p-value of scores, by the inverse of their covariance or by its trace."""
+def _covariance(
+    Z: np.ndarray, scaled: np.ndarray, groups: np.ndarray | None, free: float
+) -> tuple[np.ndarray, float]:
+    """Return the robust covariance of scores Z'e, and degrees of freedom."""
     S = Z * scaled[:, None]
     if groups is not None:
         S = sum_within(S, groups)
         free = min(free, len(S) - 1)
-    A = S.T @ S
+    return S.T @ S, free
+
+
+def _pvalue(A: np.ndarray, score: np.ndarray, free: float, is_grouped: bool, whole: bool) -> float:
+    """Return the p-value of scores, by the inverse of their covariance or by its trace."""
     if not A.size or np.trace(A) <= 0:
         return np.nan
     if whole:
@@ -464,7 +454,7 @@ def _pvalue(
             kept = values > 1e-9 * values[-1]
             statistic = ((vectors.T @ score)[kept] ** 2 / values[kept]).sum()
             df = float(kept.sum())
-        free = free - df if groups is not None else free
+        free = free - df if is_grouped else free
     else:
         # A weighted sum of chi-squared variables, by its first two moments.
         df = np.trace(A) ** 2 / (A * A).sum()
@@ -485,12 +475,25 @@ def _effect(scores: np.ndarray, total: np.ndarray, n: float, free: float) -> np.
     return np.sqrt(np.clip(adjusted, 0.0, 1.0))
 
 
-def _combine_columns(parts: np.ndarray, task_columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Combine the tests of each block and task by Cauchy's rule."""
-    padded = np.pad(parts, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+def combine_columns(
+    result: ColumnScores, task_columns: np.ndarray, between_groups: np.ndarray
+) -> RobustScores:
+    """Combine the tests of the columns of each task by Cauchy's rule."""
+    padded = np.pad(result.parts, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
     chosen = np.moveaxis(padded[:, :, task_columns], -1, 0)
     made = np.isfinite(chosen)
     terms = 1 / np.tan(np.pi * np.clip(np.where(made, chosen, 0.5), 1e-300, MAX_PVALUE))
     counts = made.sum(axis=(0, 1))
     means = np.where(made, terms, 0.0).sum(axis=(0, 1)) / np.maximum(counts, 1)
-    return counts > 0, np.where(counts > 0, np.arctan2(1.0, means) / np.pi, 1.0)
+    tested, pvalues = counts > 0, np.where(counts > 0, np.arctan2(1.0, means) / np.pi, 1.0)
+    effect_sizes = np.pad(result.effect_sizes, ((0, 0), (0, 1)))[:, task_columns]
+    return RobustScores(
+        pvalues=pvalues,
+        statistics=np.where(tested, norm.isf(np.clip(pvalues, 1e-300, 1 - 1e-16)), 0.0),
+        effect_sizes=effect_sizes.max(axis=2, initial=0.0),
+        tested=tested,
+        parts=result.parts,
+        conditioning=result.conditioning,
+        n_components=result.n_components,
+        between_groups=between_groups[task_columns[:, 0]],
+    )

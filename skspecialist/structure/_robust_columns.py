@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, lapack
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from .._data.weights import as_counts
+from ._segments import center, mean_over, std_over
+
 __all__ = [
     "Design",
-    "center",
-    "group_means",
+    "Units",
+    "choose_n_components",
     "invert",
-    "is_constant_within",
+    "kinds_of_features",
     "learned_functions",
     "leave_one_out",
     "make_design",
     "normal_scores",
+    "principal_axes",
     "principal_components",
     "spectrum",
     "split_static",
     "step_features",
-    "sum_within",
     "tame",
     "variance_inflation",
 ]
 
-# Groups below which a task that groups determine is not tested between them.
-MIN_GROUPS_BETWEEN = 30
+# Features per step that are kept as they are, whatever the number of sequences.
+MAX_FEATURES_KEPT = 8
+# Components per step, and sequences per component of all steps: with fewer sequences power
+# is lost, unless basis functions are left out.
+MAX_COMPONENTS, SEQUENCES_PER_COMPONENT, SEQUENCES_PER_LINEAR_COMPONENT = 16, 4, 2
+# More components are given, with the ridge: what is left of other steps would confound.
+GIVEN_PER_TESTED = 2
+# Sequences per column of all steps: with fewer than the first, curved columns cost more
+# power than they bring; with fewer than the second, so do the steps far away.
+SEQUENCES_TO_LIFT, SEQUENCES_TO_CONDITION = 3.0, 1.4
 # Standard deviation of a standardized column below which a combination of others is left.
 TOLERANCE = 1e-3
 # Products of pairs of columns outnumber what they test beyond this many columns per step.
@@ -71,6 +82,49 @@ class Design:
     curved: np.ndarray
 
 
+@dataclass(frozen=True)
+class Units:
+    """Sequences that are compared with each other: their number, groups from 0, weights.
+
+    Weights are None if equal. Each sequence stands for ``copies``, where weights are counts.
+    """
+
+    n: float
+    groups: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    copies: Any = 1.0
+
+    @classmethod
+    def of(cls, weights: np.ndarray, groups: np.ndarray | None) -> Self:
+        """Return those of weights above zero; groups of one sequence each are none."""
+        are_equal = (weights == 1).all()
+        counts, are_counts = (weights, True) if are_equal else as_counts(weights)
+        n = float(counts.sum())
+        if groups is not None:
+            groups = np.unique(groups, return_inverse=True)[1].ravel()
+            groups = groups if len(groups) and groups.max() + 1 < n else None
+        if are_equal or (counts == 1).all():
+            return cls(n, groups)
+        return cls(n, groups, counts, counts if are_counts else 1.0)
+
+    @property
+    def n_means(self) -> int:
+        """Number of means that are taken out."""
+        return 1 if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def share(self) -> np.ndarray:
+        """Leverage of each sequence in the mean, or in that of its group."""
+        w = 1.0 if self.weights is None else self.weights
+        if self.groups is None:
+            return np.asarray(w / self.n)
+        return w / np.bincount(self.groups, self.weights)[self.groups]
+
+    def scaled(self, A: np.ndarray) -> np.ndarray:
+        """Multiply rows by the root of their weight, so that products are weighted."""
+        return A if self.weights is None else A * np.sqrt(self.weights)[:, None]
+
+
 def principal_components(
     X: np.ndarray, n_components: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
@@ -92,7 +146,16 @@ def principal_components(
     """
     rows = X.reshape(-1, X.shape[2])
     of_rows = None if weights is None else np.repeat(weights, X.shape[1])
-    centered = rows - _mean(rows, of_rows)
+    mean, axes = principal_axes(rows, n_components, of_rows)
+    return np.reshape((rows - mean) @ axes, (*X.shape[:2], -1))
+
+
+def principal_axes(
+    rows: np.ndarray, n_components: int, of_rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of rows, and the principal axes of those that are complete."""
+    mean = mean_over(rows, of_rows)
+    centered = rows - mean
     kept = np.isfinite(centered).all(axis=1)
     complete = centered[kept] * (1.0 if of_rows is None else np.sqrt(of_rows[kept])[:, None])
     # The smaller of both Gram matrices has the same spectrum.
@@ -101,8 +164,30 @@ def principal_components(
     axes = np.linalg.eigh(gram)[1][:, ::-1][:, :n_components]
     axes = axes if primal else np.linalg.qr(complete.T @ axes)[0]
     # The sign of an eigenvector is arbitrary: its largest entry is made positive.
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    return np.reshape(centered @ axes, (*X.shape[:2], -1))
+    return mean, axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+
+
+def choose_n_components(
+    X: np.ndarray, static: np.ndarray, n_free: float, n_components: int | str | None
+) -> tuple[int | None, int]:
+    """Return the number of components to be tested, and of those that are given."""
+    tested = _n_tested(X, n_free, n_components)
+    d = max(tested or X.shape[2], 1)
+    enough = n_free >= SEQUENCES_TO_LIFT * (X.shape[1] * d + static.shape[1])
+    given = max(d, min((GIVEN_PER_TESTED if enough else 1) * d, MAX_COMPONENTS))
+    return tested, min(given, X.shape[2])
+
+
+def _n_tested(X: np.ndarray, n_free: float, n_components: int | str | None) -> int | None:
+    _, T, d = X.shape
+    if n_components == "auto":
+        affordable = n_free // (SEQUENCES_PER_COMPONENT * T)
+        if d <= MAX_FEATURES_KEPT or d <= min(affordable, MAX_COMPONENTS):
+            return None
+        # Too few components leave the steps confounded: rather eight without curves.
+        linear = min(n_free // (SEQUENCES_PER_LINEAR_COMPONENT * T), MAX_FEATURES_KEPT)
+        return int(np.clip(max(affordable, linear), 2, MAX_COMPONENTS))
+    return None if n_components is None or int(n_components) >= d else int(n_components)
 
 
 def split_static(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +195,12 @@ def split_static(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Their shapes are (n_sequences, n_timesteps, n_varying) and (n_sequences, n_static).
     """
+    varying, static = kinds_of_features(X)
+    return X[:, :, varying], mean_over(X[:, :, static].swapaxes(0, 1))
+
+
+def kinds_of_features(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which features change over steps, and which are static, without repeated ones."""
     observed = np.isfinite(X)
     low = np.where(observed, X, np.inf).min(axis=1)
     high = np.where(observed, X, -np.inf).max(axis=1)
@@ -129,7 +220,7 @@ def split_static(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first = np.unique(flat[:, same], axis=1, return_index=True)[1]
         repeated[same] = ~np.isin(np.arange(len(same)), first)
     kept = varies & ~repeated
-    return X[:, :, kept & ~static], _mean(X[:, :, kept & static].swapaxes(0, 1))
+    return kept & ~static, kept & static
 
 
 def make_design(
@@ -140,33 +231,16 @@ def make_design(
     n_lifted: int | None = None,
     weights: np.ndarray | None = None,
 ) -> Design:
-    """Return the basis functions of every step.
+    """Return the basis functions of every step, those of positive variance.
 
     Those of a feature are the feature itself, its normal scores and the Hermite
     polynomials of degree two and three of these, less their regression on the feature
     itself; products of pairs of normal scores join where a step has few features. Normal
     scores take the place of a feature of heavy tails, and the other way round.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_sequences, n_timesteps, n_features)
-        Sequences; a missing step is NaN.
-    static : ndarray of shape (n_sequences, n_static)
-        Features that all steps share.
-    groups : ndarray of int of shape (n_sequences,), default=None
-        Group of each sequence, from 0; everything is centered within groups.
-    lift : bool, default=True
-        Whether there are more columns than the features themselves.
-    n_lifted : int, default=None
-        Number of leading features that have such columns; those that follow are taken for
-        curved columns themselves. None is all.
-    weights : ndarray of shape (n_sequences,), default=None
-        Weights of the sequences, equal by default.
-
-    Returns
-    -------
-    design : Design
-        All columns of positive variance.
+    X has shape (n_sequences, n_timesteps, n_features), where a missing step is NaN, and static,
+    of features that all steps share, (n_sequences, n_static). Without ``lift``, features are
+    left as they are. Those after the first ``n_lifted`` are taken for curved columns themselves.
     """
     parts = [(-1, *_basis(static, lift, weights))]
     for t in range(X.shape[1]):
@@ -178,7 +252,7 @@ def make_design(
     step = np.repeat([t for t, _, _ in parts], [columns.shape[1] for _, columns, _ in parts])
     curved = np.concatenate([curved for _, _, curved in parts])
     D = center(_impute(D, step, weights), groups, weights)
-    scale = _std(D, weights)
+    scale = std_over(D, weights)
     kept = scale > TOLERANCE
     return Design(D[:, kept] / scale[kept], step[kept], curved[kept])
 
@@ -187,21 +261,21 @@ def _basis(x: np.ndarray, lift: bool, weights: np.ndarray | None) -> tuple[np.nd
     """Return basis functions of columns (n, d), and which of them are curved."""
     z, q, heavy = _standardize(x, weights)
     linear = np.where(heavy, q, z)
-    linear = linear / np.maximum(_std(linear, weights), 1e-12)
+    linear = linear / np.maximum(std_over(linear, weights), 1e-12)
     if not lift or not z.shape[1]:
         return linear, np.zeros(z.shape[1], dtype=bool)
     other = np.where(heavy, np.clip(z, -5.0, 5.0), q)
     # Normalized Hermite polynomials, orthogonal under the normal distribution.
     parts = [other, (q**2 - 1) / 2**0.5, (q**3 - 3 * q) / 6**0.5]
-    curved = np.concatenate([part - _mean(part, weights) for part in parts], axis=1)
+    curved = np.concatenate([part - mean_over(part, weights) for part in parts], axis=1)
     # The ridge on curved columns must not shrink what is linear in the feature.
     own = np.tile(linear, 3)
-    curved = curved - own * _mean(curved * own, weights)
+    curved = curved - own * mean_over(curved * own, weights)
     if 1 < z.shape[1] <= MAX_COLUMNS_WITH_PRODUCTS:
         a, b = np.triu_indices(z.shape[1], 1)
         curved = np.concatenate([curved, q[:, a] * q[:, b]], axis=1)
     # Of a feature with two values nothing but rounding is left.
-    scale = _std(curved, weights)
+    scale = std_over(curved, weights)
     curved = curved[:, scale > TOLERANCE] / scale[scale > TOLERANCE]
     is_curved = np.repeat([False, True], [linear.shape[1], curved.shape[1]])
     return np.concatenate([linear, curved], axis=1), is_curved
@@ -211,10 +285,10 @@ def _standardize(
     x: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return standardized columns, their normal scores, and which have heavy tails."""
-    scale = _std(x, weights)
-    x = x[:, scale > 1e-12 * np.maximum(np.abs(_mean(x, weights)), 1e-300)]
-    z = (x - _mean(x, weights)) / _std(x, weights)
-    return z, normal_scores(x, weights), _mean(z**4, weights) > HEAVY_TAILED
+    scale = std_over(x, weights)
+    x = x[:, scale > 1e-12 * np.maximum(np.abs(mean_over(x, weights)), 1e-300)]
+    z = (x - mean_over(x, weights)) / std_over(x, weights)
+    return z, normal_scores(x, weights), mean_over(z**4, weights) > HEAVY_TAILED
 
 
 def normal_scores(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -235,51 +309,11 @@ def normal_scores(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarra
 
 def tame(Y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Standardize columns, and replace those of heavy tails by their normal scores."""
-    Z = (Y - _mean(Y, weights)) / np.maximum(_std(Y, weights), 1e-300)
-    for j in np.flatnonzero(_mean(Z**4, weights) > HEAVY_TAILED):
+    Z = (Y - mean_over(Y, weights)) / np.maximum(std_over(Y, weights), 1e-300)
+    for j in np.flatnonzero(mean_over(Z**4, weights) > HEAVY_TAILED):
         if len(np.unique(Y[:, j])) > MIN_VALUES_HEAVY_TAILED:
             Z[:, j] = normal_scores(Y[:, j], weights)
     return Z
-
-
-def center(
-    A: np.ndarray, groups: np.ndarray | None, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Take out the mean, or the mean of each group."""
-    if groups is None:
-        return A - _mean(A, weights)
-    shape = -1, *[1] * (A.ndim - 1)
-    w = np.ones(len(A)) if weights is None else weights
-    means = sum_within(A * w.reshape(shape), groups) / np.bincount(groups, w).reshape(shape)
-    return A - means[groups]
-
-
-def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the sum of each group's rows."""
-    order = np.argsort(groups, kind="stable")
-    return np.add.reduceat(A[order], np.searchsorted(groups[order], np.unique(groups)), axis=0)
-
-
-def is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Return the columns that do not vary within groups."""
-    if groups is None or not len(Y):
-        return np.zeros(Y.shape[1], dtype=bool)
-    return center(Y, groups).std(axis=0) <= 1e-9 * np.maximum(Y.std(axis=0), 1e-300)
-
-
-def group_means(
-    X: np.ndarray, Y: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one sequence per group, and its tasks; none with too few groups."""
-    if groups.max() + 1 < MIN_GROUPS_BETWEEN:
-        return X[:0], Y[:0]
-    w = np.ones((len(X), 1)) if weights is None else weights[:, None]
-    flat = X.reshape(len(X), -1)
-    observed = np.isfinite(flat)
-    seen = sum_within(observed * w, groups)
-    sums = sum_within(np.where(observed, flat, 0.0) * w, groups)
-    means = np.where(seen > 0, sums / np.where(seen > 0, seen, 1.0), np.nan)
-    return means.reshape(-1, *X.shape[1:]), sum_within(Y * w, groups) / sum_within(w, groups)
 
 
 def _impute(D: np.ndarray, step: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -295,12 +329,12 @@ def _impute(D: np.ndarray, step: np.ndarray, weights: np.ndarray | None) -> np.n
     missing = np.isnan(D)
     if not missing.any():
         return D
-    D = np.where(missing, _mean(D, weights), D)
+    D = np.where(missing, mean_over(D, weights), D)
     w = np.ones(len(D)) if weights is None else weights
     n, p = w.sum(), D.shape[1]
-    D -= _mean(D, weights)
+    D -= mean_over(D, weights)
     blocks = [b for t in np.unique(step) if missing[:, b := np.flatnonzero(step == t)].any()]
-    unknown = np.diag(_mean(missing * 1.0, weights))
+    unknown = np.diag(mean_over(missing * 1.0, weights))
     for _ in range(MAX_SWEEPS):
         before = D.copy()
         # A little ridge: there may be more columns than sequences.
@@ -322,21 +356,10 @@ def step_features(
 ) -> np.ndarray:
     """Return features of which the function of each step is learned.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_sequences, n_timesteps, n_features)
-        Sequences; a missing step is NaN.
-    n_curved : int, default=None
-        Number of leading features with waves: sines and cosines of their normal scores,
-        of up to three frequencies, with variances that fall with the frequency. None is as
-        many as the number of all features allows, 0 leaves the features themselves.
-    weights : ndarray of shape (n_sequences,), default=None
-        Weights of the sequences, equal by default.
-
-    Returns
-    -------
-    features : ndarray of shape (n_sequences, n_timesteps, n_step_features)
-        Of mean zero, missing ones at it.
+    They have mean zero, where missing ones are, and shape (n_sequences, n_timesteps,
+    n_step_features). The ``n_curved`` leading features of X have waves: sines and cosines of
+    their normal scores, of up to three frequencies, with variances that fall with the
+    frequency. None is as many as the number of all features allows, 0 is none.
     """
     T, d = X.shape[1:]
     frequencies = FREQUENCIES
@@ -347,7 +370,7 @@ def step_features(
     elif n_curved is None:
         n_curved = (MAX_FEATURES // T - d) // (1 + 2 * len(FREQUENCIES))
     n_curved = int(np.clip(n_curved, 0, d))
-    z = (X - _mean(X, weights)) / np.maximum(_std(X, weights), 1e-12)
+    z = (X - mean_over(X, weights)) / np.maximum(std_over(X, weights), 1e-12)
     parts = [np.clip(z, -5.0, 5.0)]
     if n_curved:
         q = normal_scores(X[:, :, :n_curved], weights)
@@ -356,7 +379,7 @@ def step_features(
             size = (2.0 / frequency) ** 0.5
             parts += [size * np.sin(frequency * q), size * np.cos(frequency * q)]
     features = np.concatenate(parts, axis=2)
-    return np.nan_to_num(features - _mean(features, weights))
+    return np.nan_to_num(features - mean_over(features, weights))
 
 
 def learned_functions(
@@ -372,23 +395,9 @@ def learned_functions(
     minimizes the leave-one-out error in all sequences; nothing else of a fold's own
     tasks enters its predictions.
 
-    Parameters
-    ----------
-    features : ndarray of shape (n_sequences, n_timesteps, n_step_features)
-        Features of each step.
-    Y : ndarray of shape (n_sequences, n_columns)
-        Tasks of mean zero.
-    groups : ndarray of int of shape (n_sequences,), default=None
-        Group of each sequence; no group is in two folds.
-    weights : ndarray of shape (n_sequences,), default=None
-        Weights of the sequences.
-    copies : float or ndarray of shape (n_sequences,), default=1.0
-        Sequences that each one stands for, of which one is left out at a time.
-
-    Returns
-    -------
-    contributions : ndarray of shape (n_sequences, n_timesteps, n_columns)
-        Values of the functions of the steps, of folds that they were not fitted to.
+    Features have shape (n_sequences, n_timesteps, n_step_features), tasks of mean zero
+    (n_sequences, n_columns), and contributions (n_sequences, n_timesteps, n_columns). No group
+    is in two folds. Each sequence stands for ``copies``, of which one is left out at a time.
     """
     n, T, width = features.shape
     root = np.ones((n, 1)) if weights is None else np.sqrt(weights)[:, None]
@@ -405,7 +414,7 @@ def learned_functions(
     for k in np.unique(fold):
         train, held_out = fold != k, fold == k
         w = None if weights is None else weights[train]
-        mean = _mean(P[train], w)
+        mean = mean_over(P[train], w)
         A, y = (P[train] - mean) * root[train], center(Y[train], None, w) * root[train]
         # Products of all sequences less those of the fold cost less than those of the others.
         own, offset = rows[held_out], mean * np.sqrt((root[train] ** 2).sum())
@@ -483,18 +492,3 @@ def invert(A: np.ndarray) -> np.ndarray:
     full = inverse + inverse.T
     np.fill_diagonal(full, inverse.diagonal())
     return full
-
-
-def _mean(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Mean over sequences of the entries that are not NaN, 0 where there are none."""
-    if weights is None and np.isfinite(total := x.sum(axis=0)).all():
-        return np.asarray(total / max(len(x), 1))
-    observed = np.isfinite(x)
-    x, weights = np.where(observed, x, 0.0), np.ones(len(x)) if weights is None else weights
-    totals = np.tensordot(weights, observed, 1)
-    return np.asarray(np.tensordot(weights, x, 1) / np.where(totals > 0, totals, 1.0))
-
-
-def _std(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Standard deviation over sequences of the entries that are not NaN."""
-    return np.sqrt(_mean((x - _mean(x, weights)) ** 2, weights))

@@ -23,16 +23,25 @@ from ..exceptions import warn
 __all__ = [
     "AlignedStructureMixin",
     "at_mean",
+    "center",
     "collider_sets",
     "evidence_blocks",
+    "group_means",
+    "is_constant_within",
     "is_dask",
     "make_segments",
+    "mean_over",
     "resolve_segment_steps",
     "resolve_segments",
+    "std_over",
+    "sum_within",
     "tested_steps",
     "to_columns",
     "validate_segments",
 ]
+
+# Groups below which a task that groups determine is not tested between them.
+MIN_GROUPS_BETWEEN = 30
 
 
 def make_segments(n_timesteps: int, segment_length: int) -> np.ndarray:
@@ -245,7 +254,7 @@ def at_mean(
 ) -> np.ndarray:
     """Impute missing steps of flat sequences by their mean; the same array if none is missing."""
     # The sum is NaN if any value is, and needs no array of the size of X.
-    if not np.isnan(X.sum()):
+    if not np.isnan(X.sum(dtype=np.float64 if X.dtype == np.float16 else None)):
         return X
     missing = np.isnan(X)
     if not missing.any():
@@ -255,6 +264,61 @@ def at_mean(
         counts = w @ ~missing
         means = w @ np.where(missing, 0.0, X) / np.where(counts > 0, counts, 1.0)
     return np.where(missing, means, X)
+
+
+def center(
+    A: np.ndarray, groups: np.ndarray | None, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Take out the mean, or the mean of each group."""
+    if groups is None:
+        return A - mean_over(A, weights)
+    shape = -1, *[1] * (A.ndim - 1)
+    w = np.ones(len(A)) if weights is None else weights
+    means = sum_within(A * w.reshape(shape), groups) / np.bincount(groups, w).reshape(shape)
+    return A - means[groups]
+
+
+def sum_within(A: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the sum of each group's rows."""
+    order = np.argsort(groups, kind="stable")
+    return np.add.reduceat(A[order], np.searchsorted(groups[order], np.unique(groups)), axis=0)
+
+
+def is_constant_within(Y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Return the columns that do not vary within groups."""
+    if groups is None or not len(Y):
+        return np.zeros(Y.shape[1], dtype=bool)
+    return center(Y, groups).std(axis=0) <= 1e-9 * np.maximum(Y.std(axis=0), 1e-300)
+
+
+def group_means(
+    X: np.ndarray, Y: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one sequence per group, and its tasks; none with too few groups."""
+    if groups.max() + 1 < MIN_GROUPS_BETWEEN:
+        return X[:0], Y[:0]
+    w = np.ones((len(X), 1)) if weights is None else weights[:, None]
+    flat = X.reshape(len(X), -1)
+    observed = np.isfinite(flat)
+    seen = sum_within(observed * w, groups)
+    sums = sum_within(np.where(observed, flat, 0.0) * w, groups)
+    means = np.where(seen > 0, sums / np.where(seen > 0, seen, 1.0), np.nan)
+    return means.reshape(-1, *X.shape[1:]), sum_within(Y * w, groups) / sum_within(w, groups)
+
+
+def mean_over(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Mean over sequences of the entries that are not NaN, 0 where there are none."""
+    if weights is None and np.isfinite(total := x.sum(axis=0)).all():
+        return np.asarray(total / max(len(x), 1))
+    observed = np.isfinite(x)
+    x, weights = np.where(observed, x, 0.0), np.ones(len(x)) if weights is None else weights
+    totals = np.tensordot(weights, observed, 1)
+    return np.asarray(np.tensordot(weights, x, 1) / np.where(totals > 0, totals, 1.0))
+
+
+def std_over(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Standard deviation over sequences of the entries that are not NaN."""
+    return np.sqrt(mean_over((x - mean_over(x, weights)) ** 2, weights))
 
 
 class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, TransformerMixin):
@@ -414,10 +478,11 @@ class AlignedStructureMixin(TaskEstimatorMixin, OneToOneFeatureMixin, Transforme
             check_is_fitted(self)
             n_timesteps = self.n_timesteps_
         X = pad_list(X, n_timesteps) if isinstance(X, list | tuple) else X
-        finite = "allow-nan" if get_tags(self).input_tags.allow_nan else True
-        return validate_sequences(
-            self, X, n_timesteps=n_timesteps, reset=reset, ensure_all_finite=finite, **checks
-        )
+        checks["ensure_all_finite"] = "allow-nan" if get_tags(self).input_tags.allow_nan else True
+        if reset and isinstance(X, np.memmap) and X.dtype == np.float16:
+            # Four times its size may exceed the memory; sums of blocks find infinite values.
+            checks |= {"dtype": np.float16, "ensure_all_finite": False}
+        return validate_sequences(self, X, n_timesteps=n_timesteps, reset=reset, **checks)
 
 
 def _like_input(sequences: np.ndarray, flat: bool) -> np.ndarray:

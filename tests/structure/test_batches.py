@@ -8,9 +8,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skspecialist import TaskStructureIdentifier
 from skspecialist.datasets import make_collider_sequences
 from skspecialist.independence._moments import FoldedMoments, fold_of
+from skspecialist.structure import _evidence, _lifted, _robust
 
-# The test that "auto" is where only the covariance is kept.
 LINEAR = {"segment_length": 2, "independence_test": "wilks"}
+# Basis functions of the data below.
+FUNCTIONS = 8 * 2 * 4
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def assert_same(one, other, rtol=1e-10):
 def test_batches_give_the_answer_of_one_fit(data, criterion, offset):
     params = {"criterion": criterion, "n_subsamples": 4, "random_state": 0}
     whole = TaskStructureIdentifier(**LINEAR, **params).fit(data.X + offset, data.y)
-    batches = TaskStructureIdentifier(2, **params)
+    batches = TaskStructureIdentifier(**LINEAR, **params)
     for rows in np.array_split(np.arange(2000), [3, 500, 501, 1400]):
         batches.partial_fit(data.X[rows] + offset, data.y[rows])
     assert_same(whole, batches, rtol=1e-8 if offset else 1e-10)
@@ -41,13 +43,13 @@ def test_batches_give_the_answer_of_one_fit(data, criterion, offset):
 def test_batches_with_class_labels(data):
     y = pd.DataFrame({"grade": np.digitize(data.y[:, 0], [-1, 1]), "amount": data.y[:, 1]})
     y = y.sort_values("grade", ignore_index=True)
-    batches = TaskStructureIdentifier(2)
+    batches = TaskStructureIdentifier(**LINEAR)
     for rows in np.array_split(np.arange(2000), 5):
         batches.partial_fit(data.X[rows], y.iloc[rows], classes=[[0, 1, 2], None])
     assert_same(TaskStructureIdentifier(**LINEAR).fit(data.X, y), batches)
     with pytest.raises(ValueError, match="one class only"):
         TaskStructureIdentifier(2).partial_fit(data.X[:10], y["grade"][:10])
-    batches = TaskStructureIdentifier(2).partial_fit(data.X, y["grade"] % 2)
+    batches = TaskStructureIdentifier(**LINEAR).partial_fit(data.X, y["grade"] % 2)
     with pytest.raises(ValueError, match="first call of partial_fit"):
         batches.partial_fit(data.X, y["grade"])
     with pytest.raises(ValueError, match="each of the 1 tasks of y"):
@@ -55,13 +57,13 @@ def test_batches_with_class_labels(data):
 
 
 def test_a_bad_batch_changes_nothing(data):
-    batches = TaskStructureIdentifier(2).partial_fit(data.X[:1000], data.y[:1000])
+    batches = TaskStructureIdentifier(2).partial_fit(data.X[:300], data.y[:300])
     with pytest.raises(ValueError, match="infinity"):
         batches.partial_fit(np.where(data.X > 2, np.inf, data.X), data.y)
     with pytest.raises(ValueError, match="n_timesteps=8"):
         batches.partial_fit(data.X[:, :6], data.y)
-    batches.partial_fit(data.X[1000:], data.y[1000:])
-    assert_same(TaskStructureIdentifier(**LINEAR).fit(data.X, data.y), batches)
+    batches.partial_fit(data.X[300:600], data.y[300:600])
+    assert_same(TaskStructureIdentifier(2).fit(data.X[:600], data.y[:600]), batches)
 
 
 def test_fit_starts_anew_after_batches(data):
@@ -77,8 +79,10 @@ def test_samples_are_not_kept_for_tests_that_need_them(data):
         TaskStructureIdentifier(2, independence_test="gcm").partial_fit(data.X, data.y)
 
 
-def test_robust_tests_and_groups_need_samples(data):
-    with pytest.raises(ValueError, match="requires in-memory data"):
+def test_robust_tests_need_few_functions_and_groups_samples(data, monkeypatch):
+    monkeypatch.setattr(_evidence, "MAX_BASIS_BYTES", 8 * 500 * FUNCTIONS)
+    monkeypatch.setattr(_lifted, "MAX_GRAM_BYTES", 1000)
+    with pytest.raises(ValueError, match="requires sequences in memory"):
         TaskStructureIdentifier(independence_test="robust").partial_fit(data.X, data.y)
     da = pytest.importorskip("dask.array")
     with pytest.raises(ValueError, match="groups and sample_weight are not supported"):
@@ -90,6 +94,53 @@ def test_a_memory_map(data, tmp_path):
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     found = TaskStructureIdentifier(2).fit(X, data.y)
     assert_same(TaskStructureIdentifier(2).fit(np.array(X), data.y), found)
+
+
+def robust_world(data):
+    """Five steps and tasks that are linear, curved and of many classes, of one step each."""
+    X, rng = data.X[:800, 2:7], np.random.default_rng(1)
+    noise = rng.normal(size=(3, len(X)))
+    grade = np.digitize(X[:, 4, 1] + noise[1], [-1, 1])
+    amount, curved = X[:, 0, 0] + noise[0], X[:, 2, 0] ** 2 + 2 * noise[2]
+    return X, pd.DataFrame({"amount": amount, "curved": curved, "grade": grade})
+
+
+def test_sums_over_blocks_are_those_of_sequences_in_memory(data, monkeypatch):
+    X, y = robust_world(data)
+    # Leave-one-out errors in memory and generalized cross-validation may choose different ones.
+    for module in (_robust, _lifted):
+        monkeypatch.setattr(module, "STRENGTHS", np.array([0.3]))
+    for task in ["curved", "grade"]:
+        whole = TaskStructureIdentifier().fit(X, y[task])
+        with monkeypatch.context() as context:
+            context.setattr(_evidence, "MAX_BASIS_BYTES", 1)
+            # All sequences are in the sample that the basis functions are fitted to.
+            context.setattr(_lifted, "n_in_memory", lambda *_: 10**6)
+            context.setattr(_lifted, "BLOCK", 2**15)
+            found = TaskStructureIdentifier().fit(X, y[task])
+        # Covariances are computed in single precision.
+        assert_allclose(np.log(found.pvalues_), np.log(whole.pvalues_), rtol=1e-4, atol=1e-5)
+        assert_allclose(found.effect_sizes_, whole.effect_sizes_, atol=1e-6)
+
+
+def test_blocks_and_streams_find_what_sequences_in_memory_show(data, monkeypatch, tmp_path):
+    X, y = robust_world(data)
+    whole = TaskStructureIdentifier(alpha=0.001).fit(X, y)
+    monkeypatch.setattr(_evidence, "MAX_BASIS_BYTES", 5 * 500 * FUNCTIONS)
+    np.save(tmp_path / "X.npy", X)
+    fits = [TaskStructureIdentifier(alpha=0.001).fit(np.load(tmp_path / "X.npy", mmap_mode="r"), y)]
+    da = pytest.importorskip("dask.array")
+    fits.append(TaskStructureIdentifier(alpha=0.001).fit(da.from_array(X, chunks=(700, 3, 1)), y))
+    assert_same(*fits, rtol=1e-4)
+    for stops in ([100, 600, 700], [650]):
+        fits.append(TaskStructureIdentifier(alpha=0.001))
+        for rows in np.split(np.arange(len(X)), stops):
+            fits[-1].partial_fit(X[rows], y.iloc[rows], classes=[None, None, [0, 1, 2]])
+    assert_array_equal(whole.step_mask_[[0, 2, 4]], np.eye(3, dtype=bool))
+    for found in fits:
+        assert_array_equal(found.step_mask_, whole.step_mask_)
+        difference = found.effect_sizes_ - whole.effect_sizes_
+        assert np.abs(difference[whole.step_mask_]).max() < 0.05
 
 
 def test_folds_do_not_hang_on_batches_or_periods():
@@ -133,7 +184,7 @@ class TestDask:
     def test_on_a_cluster(self, client, data, criterion):
         X = self.da.from_array(data.X, chunks=(300, 3, 2))
         y = self.da.from_array(data.y, chunks=(700, 1))
-        found = TaskStructureIdentifier(2, criterion=criterion).fit(X, y)
+        found = TaskStructureIdentifier(**LINEAR, criterion=criterion).fit(X, y)
         whole = TaskStructureIdentifier(**LINEAR, criterion=criterion).fit(data.X, data.y)
         assert_same(whole, found, rtol=1e-8)
         assert_allclose(found.score(data.X, data.y), whole.score(data.X, data.y))
@@ -142,7 +193,7 @@ class TestDask:
         X = self.da.from_array(data.X.reshape(2000, -1), chunks=(512, 16))
         X = X[self.da.from_array(np.ones(2000, dtype=bool), chunks=512)]
         labels = np.where(data.y[:, 0] > 0, "good", "bad")
-        found = TaskStructureIdentifier(2, n_timesteps=8).fit(X, labels)
+        found = TaskStructureIdentifier(**LINEAR, n_timesteps=8).fit(X, labels)
         assert_same(TaskStructureIdentifier(**LINEAR).fit(data.X, labels), found, rtol=1e-8)
 
     def test_bad_blocks_are_told(self, data):

@@ -1,0 +1,488 @@
+"""Robust tests of more sequences than memory has room for, by sums over blocks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, reduce
+from typing import Any, Self
+
+import numpy as np
+
+from ..independence._moments import Moments
+from ._evidence import is_large, n_in_memory, one_against_rest
+from ._gain import SegmentedData
+from ._robust import (
+    JITTER,
+    STRENGTHS,
+    Ridge,
+    RobustScores,
+    block_residuals,
+    combine_columns,
+    fit_ridge,
+    score_design,
+)
+from ._robust_columns import (
+    HEAVY_TAILED,
+    MAX_COLUMNS_WITH_PRODUCTS,
+    MIN_VALUES_HEAVY_TAILED,
+    TOLERANCE,
+    Design,
+    Units,
+    choose_n_components,
+    invert,
+    kinds_of_features,
+    normal_scores,
+    principal_axes,
+)
+
+__all__ = ["KEPT_PER_SAMPLED", "Lifted", "lift", "sample_rows", "tests_robustly"]
+
+# Knots of the normal scores of a feature, at equal steps of its ranks.
+MAX_KNOTS = 2048
+# Numbers of a block of basis functions, and sequences whose scores are multiplied at a time.
+BLOCK, CHUNK = 2**23, 256
+# Bytes of the products of basis functions; time grows with the cube of their number.
+MAX_GRAM_BYTES = 2**28
+# Sequences that are kept while they are few, per sequence of the sample of many.
+KEPT_PER_SAMPLED = 2
+# Its multiples modulo one spread evenly, and independently of the folds (see fold_of).
+IRRATIONAL = np.sqrt(2.0)
+
+
+def tests_robustly(identifier: Any) -> bool:
+    """Return whether the tests of complete sequences are robust, if memory allows."""
+    return (
+        identifier.criterion_.robust
+        and identifier.independence_test in ("auto", "robust")
+        and identifier.conditioning != "band"
+    )
+
+
+def lift(identifier: Any, data: SegmentedData) -> SegmentedData:
+    """Add the moments of basis functions to many sequences that are to be tested robustly."""
+    # Complete sequences that are not weighted and not grouped: moments of others differ.
+    is_plain = not data.has_missing and data.groups is None and data.weights is None
+    if not is_large(data) or not is_plain or not tests_robustly(identifier):
+        return data
+    assert data.X is not None
+    assert data.tasks is not None
+    X, tasks = data.X.reshape(-1, data.n_timesteps, data.n_features), data.tasks
+    rows = sample_rows(np.arange(len(X)), n_in_memory(*X.shape[1:]) // KEPT_PER_SAMPLED)
+    lifted = Lifted.fit(identifier, data, X[rows], tasks[rows], rows, len(X))
+    if lifted is None:
+        return data
+    return replace(data, lifted=lifted.sum_up(lambda function: function(X, tasks)))
+
+
+def sample_rows(rows: np.ndarray, n_samples: int) -> np.ndarray:
+    """Return the places of a sample of numbered sequences, spread evenly over them.
+
+    A sample of those of earlier samples and of new sequences is one of all sequences.
+    """
+    keys = np.mod(rows * IRRATIONAL, 1.0)
+    if len(keys) <= n_samples:
+        return np.arange(len(keys))
+    return np.sort(np.argpartition(keys, n_samples)[:n_samples])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Standardization of columns, and their normal scores, as in a sample.
+
+    Attributes
+    ----------
+    mean, std : ndarray of shape (n_columns,)
+        Of the sample.
+    heavy : ndarray of bool of shape (n_columns,)
+        Columns of heavy tails.
+    knots : list of ndarray of shape (2, n_knots)
+        Values of each column, and their normal scores.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    heavy: np.ndarray
+    knots: list[np.ndarray]
+
+    @classmethod
+    def fit(cls, x: np.ndarray) -> Self:
+        """Fit to columns (n_samples, n_columns)."""
+        mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-300)
+        heavy = (((x - mean) / std) ** 4).mean(axis=0) > HEAVY_TAILED
+        knots = []
+        for column, scores in zip(x.T, normal_scores(x).T, strict=True):
+            values, places = np.unique(column, return_index=True)
+            if len(values) > MAX_KNOTS:
+                some = np.linspace(0, len(values) - 1, MAX_KNOTS).astype(int)
+                values, places = values[some], places[some]
+            knots.append(np.stack([values, scores[places]]))
+        return cls(mean, std, heavy, knots)
+
+    def scores(self, x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Return normal scores of some columns, linear between the knots."""
+        q = np.empty((len(chosen), len(x)))
+        for row, j in zip(q, chosen, strict=True):
+            row[:] = np.interp(x[:, j], *self.knots[j])
+        return q.T
+
+    def tame(self, Y: np.ndarray) -> np.ndarray:
+        """Standardize columns, and replace those of heavy tails by their normal scores."""
+        Z = (Y - self.mean) / self.std
+        continuous = np.array([knots.shape[1] > MIN_VALUES_HEAVY_TAILED for knots in self.knots])
+        heavy = np.flatnonzero(self.heavy & continuous)
+        Z[:, heavy] = self.scores(Y, heavy)
+        return Z
+
+
+class Basis:
+    """Basis functions of all steps, those of :func:`make_design`, fitted to a sample.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_timesteps, n_features)
+        The sample.
+    n : int
+        Number of all sequences.
+    n_components : int, None or "auto"
+        Principal components of the steps to be tested.
+
+    Attributes
+    ----------
+    n_components : int or None
+        Their number.
+    step, curved : ndarray of shape (n_columns,)
+        Step of each column, -1 if all steps share it, and whether it is not a feature itself.
+    """
+
+    def __init__(self, X: np.ndarray, n: int, n_components: int | str | None) -> None:
+        self.varying, self.static = kinds_of_features(X)
+        varying, static = X[:, :, self.varying], X[:, 0, self.static]
+        self.n_components, given = choose_n_components(varying, static, n, n_components)
+        self.axes: tuple[np.ndarray, np.ndarray] | None = None
+        if self.n_components is not None:
+            self.axes = principal_axes(varying.reshape(-1, varying.shape[2]), given)
+        x, T = self._flat(X), X.shape[1]
+        d = (x.shape[1] - static.shape[1]) // T
+        step = np.append(np.repeat(-1, static.shape[1]), np.repeat(np.arange(T), d))
+        place = np.append(np.arange(static.shape[1]), np.tile(np.arange(d), T))
+        self.scale = Scale.fit(x)
+        varies = self.scale.std > 1e-12 * np.abs(self.scale.mean)
+        n_lifted = self.n_components or max(d, static.shape[1])
+        # Components beyond those that are tested are taken for curved columns.
+        extra = (step >= 0) & (place >= n_lifted)
+        self.features, self.lifted = np.flatnonzero(varies), np.flatnonzero(varies & ~extra)
+        pairs = []
+        for t in np.unique(step):
+            own = self.lifted[step[self.lifted] == t]
+            if 1 < len(own) <= MAX_COLUMNS_WITH_PRODUCTS:
+                pairs.append(own[np.stack(np.triu_indices(len(own), 1))])
+        self.pairs = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=int)
+        width, k = x.shape[1], len(self.lifted)
+        self.linear_std = np.ones(width)
+        self.offset, self.slope, self.size = np.zeros(3 * k), np.zeros(3 * k), np.ones(3 * k)
+        self.pair_size = np.ones(self.pairs.shape[1])
+        # What each statistic is of, the columns so far are.
+        linear, _, _ = self._parts(x)
+        self.linear_std = np.maximum(linear.std(axis=0), 1e-12)
+        linear, curved, products = self._parts(x)
+        self.offset, own = curved.mean(axis=0), np.tile(linear[:, self.lifted], 3)
+        # The ridge on curved columns must not shrink what is linear in the feature.
+        self.slope = ((curved - self.offset) * own).mean(axis=0)
+        self.size, self.pair_size = self._parts(x)[1].std(axis=0), products.std(axis=0)
+        # Of a feature with two values nothing but rounding is left.
+        self.kept, self.kept_pairs = self.size > TOLERANCE, self.pair_size > TOLERANCE
+        self.size, self.pair_size = np.where(self.kept, self.size, 1.0), self.pair_size.clip(1e-12)
+        parts = [self.features, np.tile(self.lifted, 3)[self.kept], self.pairs[0, self.kept_pairs]]
+        self.step = step[np.concatenate(parts)]
+        self.curved = np.repeat([False, True], [len(parts[0]), len(self.step) - len(parts[0])])
+        self.curved[: len(parts[0])] = extra[self.features]
+
+    def _flat(self, X: np.ndarray) -> np.ndarray:
+        """Return static features, and all features of all steps."""
+        varying, static = X[:, :, self.varying], X[:, 0, self.static]
+        if self.axes is not None:
+            varying = (varying - self.axes[0]) @ self.axes[1]
+        return np.concatenate([static, varying.reshape(len(X), -1)], axis=1).astype(float)
+
+    def steps(self, X: np.ndarray) -> np.ndarray:
+        """Return the features or components, of shape (n_sequences, n_timesteps, n_given)."""
+        X = np.asarray(X, np.float64)
+        return self._flat(X)[:, self.static.sum() :].reshape(*X.shape[:2], -1)
+
+    def _parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the linear columns, the curved ones and the products, of the sample's scale."""
+        z, chosen = (x - self.scale.mean) / self.scale.std, self.lifted
+        q = self.scale.scores(x, np.arange(x.shape[1]))
+        linear = np.where(self.scale.heavy, q, z) / self.linear_std
+        other = np.where(self.scale.heavy, np.clip(z, -5.0, 5.0), q)[:, chosen]
+        own, Q = np.ascontiguousarray(linear[:, chosen]), np.ascontiguousarray(q[:, chosen])
+        # Normalized Hermite polynomials, orthogonal under the normal distribution.
+        squares = Q * Q
+        hermite = [other, (squares - 1) / 2**0.5, (squares - 3) * Q / 6**0.5]
+        curved = np.empty((len(x), 3 * len(chosen)))
+        for i, part in enumerate(hermite):
+            own_part = slice(i * len(chosen), (i + 1) * len(chosen))
+            part = part - self.slope[own_part] * own - self.offset[own_part]
+            np.divide(part, self.size[own_part], out=curved[:, own_part])
+        a, b = self.pairs
+        return linear, curved, q[:, a] * q[:, b] / self.pair_size
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return the columns of sequences."""
+        found = np.empty((len(X), len(self.step)))
+        # As many sequences at a time as a processor's cache has room for.
+        for start in range(0, len(X), CHUNK):
+            rows = slice(start, start + CHUNK)
+            linear, curved, products = self._parts(self._flat(np.asarray(X[rows], np.float64)))
+            np.concatenate(
+                [linear[:, self.features], curved[:, self.kept], products[:, self.kept_pairs]],
+                axis=1,
+                out=found[rows],
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Moments of the basis functions of all steps in all sequences, and a sample of these.
+
+    The direction of the third test is learned in the sample; the others are of all sequences.
+
+    Attributes
+    ----------
+    X, tasks : ndarray of shape (n_samples, n_timesteps, n_features), (n_samples, n_columns)
+        The sample.
+    rows : ndarray of int of shape (n_samples,)
+        Numbers of its sequences.
+    task_columns : ndarray of shape (n_tasks, width)
+        Columns of each task in ``tasks``, -1 where it has fewer.
+    basis : Basis
+        Basis functions.
+    scale : Scale
+        Of the tasks.
+    moments : Moments or None
+        Moments of basis functions and tasks.
+    scores_of : callable, ndarray or None
+        Function of blocks of steps that returns sums of :meth:`sum_scores` over all sequences;
+        or these sums over the sequences so far.
+    """
+
+    X: np.ndarray
+    tasks: np.ndarray
+    rows: np.ndarray
+    task_columns: np.ndarray
+    basis: Basis
+    scale: Scale
+    moments: Moments | None = None
+    scores_of: Any = None
+
+    @classmethod
+    def fit(
+        cls,
+        identifier: Any,
+        data: SegmentedData,
+        X: np.ndarray,
+        tasks: np.ndarray,
+        rows: np.ndarray,
+        n: int,
+    ) -> Self | None:
+        """Fit the basis functions to a sample of n sequences; None if they are too many."""
+        basis = Basis(np.asarray(X, np.float64), n, identifier.n_components)
+        if 8 * len(basis.step) ** 2 > MAX_GRAM_BYTES:
+            return None
+        columns = data.task_columns - data.n_timesteps * data.n_features
+        scale = Scale.fit(one_against_rest(tasks, columns)[0])
+        return cls(X, tasks, rows, columns, basis, scale)
+
+    def _columns(self, X: np.ndarray, tasks: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield basis functions and tasks of some sequences at a time."""
+        p = max(len(self.basis.step), 1)
+        size = max(BLOCK // p, p // 4, 1)
+        for start in range(0, len(X), size):
+            rows = slice(start, start + size)
+            Y = self.scale.tame(one_against_rest(tasks[rows], self.task_columns)[0])
+            yield np.hstack([self.basis.transform(X[rows]), Y])
+
+    def moments_of(self, X: np.ndarray, tasks: np.ndarray, *_: Any) -> Moments:
+        """Return the moments of sequences."""
+        return reduce(Moments.merge, map(Moments.from_data, self._columns(X, tasks)))
+
+    def sum_up(self, over_all: Callable[[Callable[..., Any]], Any]) -> Self:
+        """Sum over all sequences, of which ``over_all`` returns sums of a function."""
+        lifted = replace(self, moments=over_all(self.moments_of))
+
+        def scores_of(blocks: Sequence[np.ndarray]) -> np.ndarray:
+            return np.asarray(over_all(partial(lifted.sum_scores, blocks)))
+
+        return replace(lifted, scores_of=scores_of)
+
+    def add(
+        self, X: np.ndarray, tasks: np.ndarray, first: int, blocks: Sequence[np.ndarray]
+    ) -> Self:
+        """Return the sums, and a sample as large, with further sequences of a stream.
+
+        Their residuals are those of the fit to the sequences before them, which makes the sums of
+        scores martingales: no sequence is read again.
+        """
+        moments = self.moments_of(X, tasks)
+        if self.moments is None:
+            lifted = replace(self, moments=moments)
+            scores = lifted.sum_scores(blocks, X, tasks)
+        else:
+            lifted = replace(self, moments=self.moments.merge(moments))
+            scores = self.scores_of + self.sum_scores(blocks, X, tasks, within=False)
+        rows, places = np.unique(
+            np.append(self.rows, np.arange(first, first + len(X))), return_index=True
+        )
+        chosen = sample_rows(rows, len(self.X))
+        return replace(
+            lifted,
+            X=np.concatenate([self.X, X])[places[chosen]],
+            tasks=np.concatenate([self.tasks, tasks])[places[chosen]],
+            rows=rows[chosen],
+            scores_of=scores,
+        )
+
+    def sum_scores(
+        self,
+        blocks: Sequence[np.ndarray],
+        X: np.ndarray,
+        tasks: np.ndarray,
+        *_: Any,
+        within: bool = True,
+    ) -> np.ndarray:
+        """Return sums of R e, and of R R' e^2 / (1 - h), over sequences.
+
+        R and e are the residuals of a block's columns and of a task given other steps, and h
+        leverages, zero unless the sequences are ``within`` those of the fit. The shape is
+        (n_blocks, n_tasks, width, 1 + width).
+        """
+        sums, columns = self.sums, [np.isin(self.basis.step, block) for block in blocks]
+        ridge, units = sums.ridges[0], Units(sums.n)
+        width = max(own.sum() for own in columns)
+        found = np.zeros((len(blocks), len(sums.squares), width, 1 + width))
+        inverse = ridge.inverse.astype(np.float32)
+        for block in self._columns(X, tasks):
+            D, Y = np.hsplit(block - sums.mean, [len(self.basis.step)])
+            # The scores' covariance is not needed to the digits of the scores themselves.
+            V = D.astype(np.float32) @ inverse
+            residuals = Y[:, ridge.tasks] - D @ ridge.coef
+            leverage = np.einsum("ij,ij->i", V, D)
+            for total, own in zip(found, columns, strict=True):
+                Q, coef = ridge.inverse[np.ix_(own, own)], ridge.coef[own]
+                R, errors, scaled = block_residuals(V[:, own], Q, coef, residuals, leverage, units)
+                w, squares = own.sum(), (scaled if within else errors) ** 2
+                total[ridge.tasks, :w, 0] += (R.T @ errors).T
+                for start in range(0, len(R), CHUNK):
+                    r, s = R[start : start + CHUNK], squares[start : start + CHUNK]
+                    pairs = (r[:, :, None] * r[:, None, :]).reshape(len(r), -1)
+                    total[ridge.tasks, :w, 1 : w + 1] += (s.T @ pairs).reshape(-1, w, w)
+        return found
+
+    def sample(self) -> dict[str, Any]:
+        """Return the sample as data in memory.
+
+        Each sequence is a group, by which it keeps its fold.
+        """
+        X = self.X.reshape(len(self.X), -1)
+        return {"X": X, "tasks": self.tasks, "groups": self.rows, "lifted": None}
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Sums that scores follow from."""
+        assert self.moments is not None
+        return Sums.fit(self.moments, self.basis.curved)
+
+    def scores(self, blocks: Sequence[np.ndarray]) -> RobustScores:
+        """Test blocks of steps against the tasks, given all other steps."""
+        found = self.scores_of(blocks) if callable(self.scores_of) else self.scores_of
+        sums, p = replace(self.sums, found=found), len(self.basis.step)
+        columns = np.concatenate(list(self._columns(self.X, self.tasks))) - sums.mean
+        design = Design(columns[:, :p], self.basis.step, self.basis.curved)
+        n_components, X = self.basis.n_components, self.basis.steps(self.X)
+        units = Units(len(X))
+        result = score_design(X, design, columns[:, p:], units, blocks, True, n_components, sums)
+        result = replace(result, n_components=n_components)
+        task_columns = one_against_rest(self.tasks[:1], self.task_columns)[1]
+        return combine_columns(result, task_columns, np.zeros(len(sums.squares), dtype=bool))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over all sequences of centered columns D and tasks Y, and ridge regressions.
+
+    Attributes
+    ----------
+    n : float
+        Number of sequences.
+    mean : ndarray of shape (n_columns + n_tasks,)
+        Means of columns and tasks.
+    products : ndarray of shape (n_columns, n_tasks)
+        D'Y.
+    squares : ndarray of shape (n_tasks,)
+        Diagonal of Y'Y.
+    ridges : list of one Ridge
+        Regression of the tasks that vary.
+    found : ndarray or None
+        Scores and their covariances, from :meth:`Lifted.sum_scores`.
+    """
+
+    n: float
+    mean: np.ndarray
+    products: np.ndarray
+    squares: np.ndarray
+    ridges: list[Ridge]
+    found: np.ndarray | None = None
+
+    @classmethod
+    def fit(cls, moments: Moments, curved: np.ndarray) -> Self:
+        """Choose the strength of the ridge by generalized cross-validation, for all tasks.
+
+        With many sequences per column, leverages differ little from their mean, and a strength
+        that suits other tasks costs a task little.
+        """
+        p, n = len(curved), moments.n
+        gram, products = moments.scatter[:p, :p], moments.scatter[:p, p:]
+        squares = np.diag(moments.scatter)[p:]
+        sums, tasks = cls(n, moments.mean, products, squares, []), np.flatnonzero(squares > 0)
+        least = np.inf
+        for strength in STRENGTHS:
+            ridge = fit_ridge(gram, products, n * (strength * curved + JITTER), tasks)
+            residual = np.maximum(sums.residual(ridge), 1e-300)
+            loss = np.mean(np.log(residual)) - 2 * np.log(max(n - 1 - sums.trace(ridge), 1.0))
+            if loss < least:
+                least, sums.ridges[:] = loss, [ridge]
+        return sums
+
+    @staticmethod
+    def trace(ridge: Ridge) -> float:
+        """Return the trace of the hat matrix D Q D', p less that of Q penalty."""
+        return float(len(ridge.inverse) - ridge.inverse.diagonal() @ ridge.penalty)
+
+    def residual(self, ridge: Ridge) -> np.ndarray:
+        """Return sums of squared residuals, y'y - b'D'y - b'(penalty)b."""
+        explained = self.products[:, ridge.tasks] + ridge.penalty[:, None] * ridge.coef
+        return self.squares[ridge.tasks] - (ridge.coef * explained).sum(axis=0)
+
+    def scores(
+        self, ridge: Ridge, own: np.ndarray, block: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return R'R, R'e and the diagonal of e'e of a block.
+
+        With D'D = 1 / Q - penalty, D'(y - D b) is penalty b.
+        """
+        assert self.found is not None
+        Q, coef = ridge.inverse[own], ridge.coef[own]
+        M, shrunk = invert(Q[:, own]), Q * ridge.penalty
+        RR = M @ (Q[:, own] - shrunk @ Q.T) @ M
+        # e = y - D b + R b of the block: its squares are those of y - D b, and of what is added.
+        explained = (coef * (2 * M @ (shrunk @ ridge.coef) + RR @ coef)).sum(axis=0)
+        scores = self.found[block, ridge.tasks, : len(own), 0].T
+        return RR, scores, self.residual(ridge) + explained
+
+    def covariance(self, block: int, task: int, chosen: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """Return the robust covariance of scores in directions W of some columns of a block."""
+        assert self.found is not None
+        places = np.flatnonzero(chosen)
+        return W.T @ self.found[block, task][np.ix_(places, 1 + places)] @ W
