@@ -91,6 +91,7 @@ def public_objects():
                 yield f"{path}.{method}"
 
 
+@pytest.mark.slow  # beside `make docstrings`, which reads the source
 @pytest.mark.parametrize("path", list(public_objects()))
 def test_public_docstring_is_complete(path):
     ignored = IGNORED

@@ -12,11 +12,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import skops.io
 import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import FunctionTransformer
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from skspecialist import (
     SparseMultiTaskSelector,
@@ -97,6 +95,8 @@ def through_joblib(estimator, path):
 
 
 def through_skops(estimator, path):
+    import skops.io  # which imports every estimator of scikit-learn, for seconds
+
     skops.io.dump(estimator, path)
     return skops.io.load(path, trusted=trusted_types(path))
 
@@ -168,6 +168,8 @@ def test_no_tensor_and_no_net_is_in_a_pickle(fitted, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_skops_has_to_trust_nothing_but_this_package(fitted, name, tmp_path):
+    import skops.io
+
     skops.io.dump(fitted(name)[0], tmp_path / "file")
     unknown = skops.io.get_untrusted_types(file=tmp_path / "file")
     assert unknown
@@ -193,6 +195,8 @@ def test_the_form_of_a_table_of_tasks_comes_back(library, tmp_path):
 
 
 def test_types_from_elsewhere_are_not_trusted(tmp_path):
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     pipeline = SpecialistPipeline(FunctionTransformer(exec))
     with pytest.raises(UntrustedTypesFoundException, match=r"builtins\.exec"):
         through_skops(pipeline, tmp_path / "file")
@@ -208,6 +212,8 @@ def test_types_from_elsewhere_are_not_trusted(tmp_path):
     ],
 )
 def test_names_that_look_like_ours_are_not_trusted(module, name, tmp_path):
+    import skops.io
+
     content = io.BytesIO(skops.io.dumps(TaskStructureIdentifier()))
     with zipfile.ZipFile(content) as archive:
         schema = json.loads(archive.read("schema.json"))

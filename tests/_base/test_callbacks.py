@@ -27,7 +27,7 @@ SEQUENCES = rng.normal(size=(60, 3, 4))
 AMOUNTS = SEQUENCES[:, 1, :2]
 
 QUICK = {"heads": "linear", "max_epochs": 2, "random_state": 0}
-SMALL = QUICK | {"hidden_layer_sizes": (4,)}
+SMALL = QUICK | {"n_components": 2, "hidden_layer_sizes": (4,), "input_noise": 0.3}
 CASES = {
     "encoder": (SparseSpecialistEncoder(**SMALL), STEPS, VALUES),
     "early stopping": (SparseSpecialistEncoder(**SMALL, early_stopping=True), STEPS, VALUES),

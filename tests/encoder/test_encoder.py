@@ -510,4 +510,4 @@ def test_a_fit_may_have_any_number_of_updates(data, n_updates):
 )
 def test_parameters_without_effect_warn(data, params, name):
     with pytest.warns(SpecialistWarning, match=f"{name}=.* has no effect"):
-        quick(**params).fit(data.X, data.y)
+        quick(**{"n_components": 3, "input_noise": 0.3} | params).fit(data.X, data.y)

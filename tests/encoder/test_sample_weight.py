@@ -20,9 +20,9 @@ SMALL = QUICK | {"hidden_layer_sizes": (8,)}
 # One network: neither its width nor the noise of the inputs is searched for.
 SINGLE = SMALL | {"n_relevant": 2, "input_noise": 0.3, "sparsity": 0}
 ESTIMATORS = [
-    SparseSpecialistEncoder(**SMALL),
+    SparseSpecialistEncoder(3, **SMALL),
     SparseSpecialistEncoder(heads="linear", **SINGLE),
-    SparseSpecialistEncoderCV(cv=2, **SMALL),
+    SparseSpecialistEncoderCV(3, cv=2, **SMALL),
     SparseMultiTaskSelector(**QUICK),
     SparseMultiTaskSelectorCV(cv=2, sparsities=[0.1], **QUICK),
 ]

@@ -88,11 +88,11 @@ def encode(X, y):
     return encoder.transform(X), encoder.mask_, encoder.predict(X), encoder.score(X, y)
 
 
-def specialize(X, y):
+def specialize(X, y, **params):
     encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL)
     structure = TaskStructureIdentifier(1, alpha=0.9)
     pipeline = SpecialistPipeline(
-        structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0
+        structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0, **params
     )
     y = y if y.ndim == 1 else y[:, 0]
     pipeline.fit(X, y)
@@ -109,7 +109,8 @@ METHODS = {
     "collider": lambda X, y: identify(X, y, criterion="collider"),
     "gcm": lambda X, y: identify(X, y, independence_test="gcm"),
     "encoder": encode,
-    "pipeline": specialize,
+    "pipeline": lambda X, y: specialize(X, y, strategy="specialist"),
+    "stack": specialize,
     "cca": compare(CCABaseline(1)),
     "change points": compare(ChangePointBaseline(1)),
     "graphical lasso": compare(GraphicalLassoBaseline(1)),

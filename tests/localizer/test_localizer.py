@@ -11,7 +11,7 @@ from skspecialist._data.ragged import RaggedSequences
 from skspecialist.exceptions import SpecialistWarning
 from skspecialist.localizer._features import LIMIT, compress_outliers
 
-QUICK = {"hidden_layer_sizes": (16,), "n_components": 4, "max_epochs": 40, "random_state": 0}
+QUICK = {"hidden_layer_sizes": (16,), "n_components": 4, "max_epochs": 20, "random_state": 0}
 
 
 def draw(n=300, n_timesteps=12, n_features=4, seed=0):
