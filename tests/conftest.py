@@ -8,16 +8,22 @@ import pytest
 os.environ["MPLBACKEND"] = "Agg"
 
 
-# Examples of docstrings that take more than half a second.
+# Examples of docstrings that take longest.
 SLOW_EXAMPLES = {
+    "CMI",
+    "ChangePointBaseline",
+    "PruneThenFinetune",
     "Selection",
     "SelectionModel",
     "SparseMultiTaskSelector",
     "SparseMultiTaskSelectorCV",
     "SparseSpecialistEncoderCV",
     "SpecialistPipeline",
+    "SufficientReduction",
     "TaskLocalizer",
+    "TaskTimelineDisplay",
     "block_r2",
+    "dci",
     "specialization_score",
 }
 

@@ -58,9 +58,8 @@ ENOUGH_TRAVEL = 0.5
 # Standard deviations beyond the range seen in training at which features are clipped: values
 # near it are extrapolated, as by any network.
 MARGIN = 1.0
-# Parameters that do not change the result of a fit, or that the data of the fit contain.
-NOT_IN_CHECKPOINTS = {"callbacks", "checkpoint_dir", "cv", "random_state", "verbose", "warm_start"}
-NOT_IN_CHECKPOINTS |= {"device", "task_types", "task_weight", "validation_fraction"}
+# Parameters that the data of a fit contain, or that change no fit.
+IN_THE_DATA = {"callbacks", "cv", "task_types", "task_weight", "validation_fraction", "warm_start"}
 
 
 class BaseSparseSpecialist(
@@ -284,22 +283,15 @@ class BaseSparseSpecialist(
         """Return the files of the fit, or None."""
         if self.checkpoint_dir is None:
             return None
-        if not isinstance(self.random_state, Integral):
-            raise ValueError(
-                "With checkpoint_dir a fit continues with the same random numbers: random_state "
-                f"must be an integer, got {self.random_state!r}."
-            )
         if self.callbacks:
             raise ValueError(
                 "checkpoint_dir and callbacks exclude each other, because the state of a callback "
                 "is not saved: set one of them to None."
             )
-        params = self.get_params(deep=False).items()
-        options = {name: value for name, value in params if name not in NOT_IN_CHECKPOINTS}
-        options |= build.keywords | {"class": type(self).__name__, "n_latents": self._n_latents}
+        options = {**build.keywords, "n_latents": self._n_latents}
         if given := getattr(self, "_given", None):
             options["given"] = str(given)
-        return Checkpoints(self.checkpoint_dir, data, options, seed, self._previous())
+        return Checkpoints(self, data, seed, self._previous(), IN_THE_DATA, **options)
 
     def _previous(self) -> SpecialistAutoencoder | None:
         """Return the networks of the previous fit, to start from."""

@@ -31,8 +31,6 @@ from ._modules import clone_sharing, n_parameters
 __all__ = ["PruneThenFinetune"]
 
 KEEP = {"prune": 0.5, "mask": 0.95, "full": 1.0, "head": 1.0}
-# Parameters that do not change the result of a training.
-NOT_IN_CHECKPOINTS = {"module", "checkpoint_dir", "device", "random_state", "verbose"}
 
 
 class PruneThenFinetune(
@@ -290,7 +288,9 @@ class PruneThenFinetune(
                 device=str(self.device),
                 verbose=self.verbose,
                 task=task,
-                checkpoints=self._open_checkpoints(data, seed),
+                checkpoints=None
+                if self.checkpoint_dir is None
+                else Checkpoints(self, data, seed, self.module, {"module"}),
             )
             with seeded(seed, str(self.device)):
                 self._learn(data, folds, trainer)
@@ -322,19 +322,6 @@ class PruneThenFinetune(
             n_folds = 0 if self.cv is None else int(self.cv)
             folds = folds_of(codes, groups, n_folds, rng.randint(2**31 - 1))
         return data, [] if self.strategy == "head" else folds
-
-    def _open_checkpoints(self, data: StepData, seed: int) -> Checkpoints | None:
-        if self.checkpoint_dir is None:
-            return None
-        if not isinstance(self.random_state, Integral):
-            raise ValueError(
-                "With checkpoint_dir a fit continues with the same random numbers: random_state "
-                f"must be an integer, got {self.random_state!r}."
-            )
-        params = {n: getattr(v, "__qualname__", v) for n, v in self.get_params(deep=False).items()}
-        options = {name: v for name, v in params.items() if name not in NOT_IN_CHECKPOINTS}
-        options |= {"class": type(self).__name__}
-        return Checkpoints(self.checkpoint_dir, data, options, seed, self.module)
 
     def _built(self) -> Adapted:
         """Return a copy of the module with heads, in single precision."""

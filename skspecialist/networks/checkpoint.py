@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,32 +45,45 @@ class Checkpoints:
 
     Parameters
     ----------
-    directory : path-like
-        Directory of the folders.
+    estimator : BaseEstimator
+        Its ``checkpoint_dir`` is the directory of the folders.
     data : StepData
         Training data.
-    options : dict
-        Parameters of the fit.
     seed : int
         Seed of the fit.
     start : Module or None
         Trained networks from which the fit starts.
+    ignored : set of str
+        Parameters of the estimator that do not change the result of a training.
+    **options : object
+        What the fit depends on beside the other parameters.
 
     Raises
     ------
     ValueError
-        If the folder cannot be made.
+        If the folder cannot be made, or there is no seed.
     """
 
     def __init__(
         self,
-        directory: Any,
+        estimator: Any,
         data: StepData,
-        options: Mapping[str, Any],
         seed: int,
         start: nn.Module | None,
+        ignored: set[str],
+        **options: Any,
     ) -> None:
-        self.fit = fingerprint(data, options, seed, start)
+        if not isinstance(estimator.random_state, Integral):
+            raise ValueError(
+                "With checkpoint_dir a fit continues with the same random numbers: random_state "
+                f"must be an integer, got {estimator.random_state!r}."
+            )
+        directory = estimator.checkpoint_dir
+        ignored = ignored | {"checkpoint_dir", "device", "random_state", "verbose"}
+        params = estimator.get_params(deep=False).items()
+        named = {n: getattr(v, "__qualname__", v) for n, v in params if n not in ignored}
+        named |= {**options, "class": type(estimator).__name__}
+        self.fit = fingerprint(data, named, seed, start)
         self.folder = Path(directory) / self.fit[:32]
         self.n_trainings = 0
         try:

@@ -24,6 +24,7 @@ SUPERVISED = [
     ChangePointBaseline(alpha=0.001),
 ]
 ALL = [*SUPERVISED, SelTaskBaseline(random_state=0)]
+SLOW_BASELINES = (GraphicalLassoBaseline, SelTaskBaseline)
 STRUCTURE = np.array([[1, 0], [0, 0], [0, 1], [1, 0]], dtype=bool)
 
 
@@ -59,7 +60,14 @@ def test_an_easy_planted_structure_comes_back(estimator):
     assert found.transform(planted(1)[0]).shape == (2000, 6)
 
 
-@pytest.mark.parametrize("estimator", ALL, ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * isinstance(each, SLOW_BASELINES))
+        for each in ALL
+    ],
+    ids=repr,
+)
 def test_permuting_tasks_permutes_the_answer(estimator, data):
     order = [2, 0, 1]
     one = clone(estimator).fit(data.X, data.y).structure_

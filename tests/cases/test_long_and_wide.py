@@ -30,7 +30,7 @@ Y = np.column_stack([X[:, 1, 0] + X[:, 1, 1], X[:, 4, 2]]) + 0.5 * RNG.normal(si
         {"independence_test": "wilks", "conditioning": "band", "n_subsamples": 4},
         {"independence_test": "wilks", "conditioning": "band", "segment_length": 2},
         {"criterion": "collider", "segment_length": 2},
-        {"segment_length": "auto"},
+        pytest.param({"segment_length": "auto"}, marks=pytest.mark.slow),
     ],
     ids=["default", "band", "segments", "collider", "auto"],
 )

@@ -49,8 +49,8 @@ def test_tasks_do_not_depend_on_other_steps_given_their_own_and_the_next():
 def test_selection_is_the_conditional_distribution():
     # Sequences whose single task happens to be near zero have the same covariance.
     options = {"n_timesteps": 6, "n_tasks": 1, "random_state": 5}
-    free = make_collider_sequences(400_000, **options)
-    selected = make_collider_sequences(100_000, selection=True, **options)
+    free = make_collider_sequences(200_000, **options)
+    selected = make_collider_sequences(50_000, selection=True, **options)
     assert selected.y is None
     assert_array_equal(free.structure, selected.structure)
     near_zero = np.abs(free.y[:, 0]) < 0.2 * free.y.std()

@@ -132,6 +132,7 @@ def test_shifts_move_the_centre_of_mass_by_their_value(name, direction):
     np.testing.assert_allclose(moved, expected, atol=0.1 / SIDE)  # a tenth of a pixel
 
 
+@pytest.mark.slow
 def test_rotation_turns_the_long_axis_counterclockwise_by_its_angle():
     data, angle = one_factor("rotation", digits=(1,))
     _, covariances = moments(data.images)
@@ -143,6 +144,7 @@ def test_rotation_turns_the_long_axis_counterclockwise_by_its_angle():
     assert np.abs(np.rad2deg(apart / 2)).max() < 1
 
 
+@pytest.mark.slow
 def test_ink_grows_with_the_square_of_scale():
     data, scale = one_factor("scale")
     ink = np.log(data.images.sum(axis=(1, 2)))

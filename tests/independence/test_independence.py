@@ -96,7 +96,7 @@ def test_pvalues_are_uniform_under_the_null(p, q, r):
     rng = np.random.default_rng(p * 100 + q * 10 + r)
     test = FisherZ() if p == q == 1 else Wilks()
     pvalues = []
-    for _ in range(200):
+    for _ in range(120):
         z = rng.normal(size=(60, r))
         x = rng.normal(size=(60, p)) + z.sum(axis=1, keepdims=True)
         y = rng.normal(size=(60, q)) - z.sum(axis=1, keepdims=True)

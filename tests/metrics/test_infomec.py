@@ -97,6 +97,7 @@ def test_inactive_latents_are_left_out():
     assert_allclose([scores.modularity, scores.compactness], 1)
 
 
+@pytest.mark.slow
 def test_linear_explicitness_is_the_variance_explained():
     true = numbers(500, 1)
     noise = np.random.RandomState(1).standard_normal((500, 1))
@@ -104,6 +105,7 @@ def test_linear_explicitness_is_the_variance_explained():
     assert infomec(true, true + noise).explicitness == pytest.approx(0.5, abs=3 * 0.03)
 
 
+@pytest.mark.slow
 def test_logistic_explicitness_is_the_share_of_the_entropy():
     rng = np.random.RandomState(0)
     sent = rng.randint(2, size=(500, 1))

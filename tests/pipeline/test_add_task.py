@@ -40,7 +40,8 @@ def pipeline(n_components=None, input_noise="auto", **params):
 
 @pytest.fixture(scope="module")
 def fitted(data):
-    return pipeline(n_components=2, input_noise=0.1).fit(data.X[:, None], data.y[:, :4])
+    short = pipeline(n_components=2, input_noise=0.1).set_params(encoder__max_epochs=4)
+    return short.fit(data.X[:, None], data.y[:, :4])
 
 
 def copy(estimator):

@@ -16,7 +16,7 @@ X = RNG.normal(size=(160, 4, 2))
 AMOUNT = np.sign(X[:, 1, 0]) * np.sign(X[:, 1, 1]) + 0.1 * RNG.normal(size=160)
 LABEL = np.where(X[:, 2, 0] > 0, "up", "down")
 BOTH = {"amount": AMOUNT, "label": LABEL}
-FOREST = RandomForestRegressor(20)
+FOREST = RandomForestRegressor(5)
 
 
 def fit(y=AMOUNT, **params):
@@ -75,7 +75,7 @@ def test_without_latents_the_encoder_is_not_trained():
 def test_a_pair_serves_both_kinds():
     pd = pytest.importorskip("pandas")
     pair = (Ridge(), LogisticRegression())
-    forests = (FOREST, RandomForestClassifier(20))
+    forests = (FOREST, RandomForestClassifier(5))
     fitted = fit(
         pd.DataFrame(BOTH), estimator=pair, candidates=["steps", ("forest", forests, "steps")]
     )

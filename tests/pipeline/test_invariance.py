@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from skspecialist.pipeline._invariance import stable_features
 
-N_STABLE, N_DRAWS = 5, 60
+N_STABLE, N_DRAWS = 5, 40
 
 
 def draw(rng, *, labels, n=600, n_stable=N_STABLE, n_environments=2, shift="none", noisier=False):

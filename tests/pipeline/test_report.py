@@ -35,9 +35,9 @@ def test_contributions_add_up_to_amounts(fitted, by):
 
 def test_contributions_add_up_to_probabilities():
     classifier = fit(SpecialistClassifier, np.where(Y[:, 0] > 0, "up", "down"))
-    explanation = classifier.explain(X[:20], n_permutations=2)
+    explanation = classifier.explain(X[:8], n_permutations=2)
     total = explanation.base[0] + explanation.contributions[0].sum(axis=1)
-    assert_allclose(total, classifier.predict_proba(X[:20]), atol=1e-6)
+    assert_allclose(total, classifier.predict_proba(X[:8]), atol=1e-6)
     # Of two classes the probabilities are opposite: the table has that of the second.
     frame = explanation.to_frame(3)
     assert frame.columns.tolist() == ["task0 = up"]
