@@ -42,9 +42,7 @@ def test_importances_of_the_lasso_are_the_coefficients():
     assert_allclose(scores.importances, expected, atol=0.02)
 
 
-@pytest.mark.parametrize(
-    "importances", ["lasso", pytest.param("boosting", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("importances", ["lasso", pytest.param("boosting", marks=pytest.mark.slow)])
 def test_the_truth_scores_one_and_noise_zero(importances):
     true, noise = factors(150, 2), np.random.RandomState(1).standard_normal((150, 3))
     scores = dci(true, true[:, ::-1], importances=importances)
