@@ -119,33 +119,36 @@ def merge_samples(
         Place in ``index`` of the sample that stands for each; -1 where all weights are zero.
     """
     is_absent = np.column_stack([is_missing(values) for values in columns]) | (weights == 0)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    rows = zip(
+        weights.any(axis=1).tolist(),
+        is_absent.tolist(),
+        zip(*(column.tolist() for column in columns), strict=True),
+        strict=True,
+    )
     positions: dict[bytes, int] = {}
     index: list[int] = []
-    merged: list[np.ndarray] = []
     places = np.full(len(weights), -1)
-    for sample, row in enumerate(rows):
-        if not weights[sample].any():
+    for sample, (is_present, absent, row) in enumerate(rows):
+        if not is_present:
             continue
-        shown = [None if absent else v for v, absent in zip(row, is_absent[sample], strict=True)]
+        shown = [None if is_none else v for v, is_none in zip(row, absent, strict=True)]
         shown += [str(label[sample]) for label in labels]
         digest = sha256(repr(shown).encode())
         for array in arrays:
             # Zero is added because -0.0 and 0.0 are equal and have different bytes.
-            digest.update(np.ascontiguousarray(array[sample] + 0).tobytes())
-        position = positions.setdefault(digest.digest(), len(index))
-        if position == len(index):
+            digest.update((array[sample] + 0).tobytes())
+        places[sample] = positions.setdefault(digest.digest(), len(index))
+        if places[sample] == len(index):
             index.append(sample)
-            merged.append(np.zeros(weights.shape[1]))
-        merged[position] += weights[sample]
-        places[sample] = position
-    totals = np.array(merged)
+    kept = places >= 0
+    totals = np.zeros((len(index), weights.shape[1]))
+    np.add.at(totals, places[kept], weights[kept])
     largest = totals.max(axis=0)
     totals /= np.where(largest > 0, largest, 1.0)  # a task may be absent
     order = np.arange(len(index))
     if not np.isin(totals, (0.0, 1.0)).all():
         order = np.argsort(np.array(list(positions)), kind="stable")
-    places[places >= 0] = np.argsort(order)[places[places >= 0]]
+    places[kept] = np.argsort(order)[places[kept]]
     return np.array(index)[order], totals[order], places
 
 
