@@ -56,7 +56,7 @@ class Checkpoints:
     ignored : set of str
         Parameters of the estimator that do not change the result of a training.
     **options : object
-        What the fit depends on beside the other parameters.
+        Further dependences of the fit.
 
     Raises
     ------
