@@ -181,7 +181,9 @@ def test_what_orders_candidates_has_to_be_known():
         RULE(results)
 
 
-@pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV])
+@pytest.mark.parametrize(
+    "search", [GridSearchCV, pytest.param(RandomizedSearchCV, marks=pytest.mark.slow)]
+)
 def test_refit_of_a_search(search):
     X, y = make_regression(100, 20, n_informative=3, noise=20.0, random_state=0)
     rule = partial(RULE, order={"alpha": "largest"})

@@ -147,7 +147,7 @@ def test_confidence_of_a_finding_is_that_of_the_segment():
             TaskStructureDisplay.from_estimator(unsure, confidence=True)
 
 
-@pytest.mark.parametrize("confidence", [False, True])
+@pytest.mark.parametrize("confidence", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("shape", [(1, 1), (100, 40)])
 def test_no_labels_overlap_whatever_the_size(shape, confidence):
     shade = np.ones(shape) if confidence else None
