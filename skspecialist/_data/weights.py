@@ -120,7 +120,7 @@ def merge_samples(
     """
     is_absent = np.column_stack([is_missing(values) for values in columns]) | (weights == 0)
     rows = zip(
-        list(weights.any(axis=1)),
+        np.asarray(weights.any(axis=1)).tolist(),
         is_absent.tolist(),
         zip(*(column.tolist() for column in columns), strict=True),
         strict=True,
