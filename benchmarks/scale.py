@@ -25,8 +25,8 @@ from skspecialist.metrics import structure_scores
 SEEDS = range(100, 110)
 MANY = (100_000, 200, 10, 4)  # sequences, steps, tasks, features
 N_FILE, N_DASK, CHUNK = 10_737_418, 5_368_710, 100_000  # rows of 100 steps: 4 GiB each
-# Sequences that the default tests read once as they come, and twice: as MANY.
-STREAM, N_BATCHES = (50_000, 60, 10, 4), 10
+# Sequences of the default tests, and batches in which they come.
+STREAM, N_BATCHES = (40_000, 60, 10, 4), 4
 N_MISSING, N_LENGTHS = 10_000, (10_000, 2000)
 # Sequences in the file, their steps and features; those that the parts of the pipeline are fitted
 # to, and those at the end of the file that it predicts.
