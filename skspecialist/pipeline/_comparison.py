@@ -54,12 +54,14 @@ class Fold:
     """Representation and candidates that were fitted without the held-out sequences.
 
     ``data`` are all sequences, as states of the generalist; ``fitted`` has one dictionary per
-    task, from the names of the candidates.
+    task, from the names of the candidates, and ``dropped``, which the folds share, the names of
+    those that the first fold dropped.
     """
 
     split: Split
     representation: Representation
     data: LabeledSequences
+    dropped: list[set[str]]
     fitted: list[dict[str, FittedCandidate]] = field(default_factory=list)
 
     def fit_candidates(self, new_candidates: NewCandidates, seed: int) -> None:
@@ -73,7 +75,7 @@ class Fold:
             (i, task, candidate)
             for i, task in enumerate(data.tasks.tasks)
             for candidate in new_candidates(self.representation, i, task)
-            if candidate.name not in self.fitted[i]
+            if candidate.name not in {*self.fitted[i], *self.dropped[i]}
         ]
         # Candidates of one name often read the same columns in all tasks: one after the other
         # they share their computations.
@@ -106,21 +108,25 @@ def fit_folds(
     stage: Stage,
     new_candidates: NewCandidates,
     seed: int,
+    drop: Callable[[Fold], None] | None,
     encode: bool,
 ) -> list[Fold]:
-    """Return the folds, with the latents' candidates if ``encode``."""
+    """Return the folds, with the latents' candidates if ``encode``; ``drop`` judges the first."""
     folds: list[Fold] = []
+    dropped: list[set[str]] = [set() for _ in data.tasks.tasks]
     for split in splits:
         representation = new_representation(seed)
         with _without_warnings():
             represented = representation.fit(data, states, stage, split.representation)
-            fold = Fold(split, representation, represented)
+            fold = Fold(split, representation, represented, dropped)
             if encode:
                 part = represented.take(split.representation)
                 representation.fit_encoder(part, stage, folds=folds)
             with stage("estimators"):
                 fold.fit_candidates(new_candidates, seed)
         folds.append(fold)
+        if drop and len(folds) == 1 < len(splits):
+            drop(fold)
     return folds
 
 
@@ -170,6 +176,8 @@ class Evidence:
         Quantile of the pinball loss.
     weights : ndarray of shape (n_sequences,) or None
         Weights of the sequences, which are factors of their losses.
+
+    Candidates that the first fold dropped have costs and a part that they read, and nothing else.
     """
 
     task: Task
@@ -202,14 +210,15 @@ class Evidence:
 
 def collect_evidence(
     folds: list[Fold], data: LabeledSequences, compared: list[int], loss: Any
-) -> list[Evidence]:
-    """Collect the held-out predictions of the tasks that are compared."""
-    return [_task_evidence(folds, data, index, loss) for index in compared]
+) -> dict[int, Evidence]:
+    """Collect the held-out predictions of the tasks that are compared, by index."""
+    return {index: _task_evidence(folds, data, index, loss) for index in compared}
 
 
 def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: Any) -> Evidence:
     task, values = data.tasks.tasks[index], data.values[index]
-    names = list(dict.fromkeys(name for fold in folds for name in fold.fitted[index]))
+    every = list(dict.fromkeys(name for fold in folds for name in fold.fitted[index]))
+    names = [name for name in every if name not in folds[0].dropped[index]]
     n_columns = folds[0].fitted[index]["generalist"].scores.shape[1]
     counts = np.zeros(len(data))
     sums = {name: np.zeros((len(data), n_columns)) for name in names}
@@ -232,7 +241,7 @@ def _task_evidence(folds: list[Fold], data: LabeledSequences, index: int, loss: 
     quantile = pinball_quantile(folds[0].fitted[index]["generalist"].estimator)
     groups = None if data.groups is None else data.groups[seen]
     costs, reads, curved = {}, {}, set()
-    for name in names:
+    for name in every:
         fits = [fold.fitted[index][name] for fold in folds if name in fold.fitted[index]]
         parts = [fit.candidate.reads for fit in fits]
         costs[name] = len(fits[-1].candidate.columns), sum(fit.seconds for fit in fits)
@@ -257,7 +266,7 @@ def is_curved(evidence: Evidence) -> bool:
     curved = {name: v for name, v in evidence.losses.items() if name in evidence.curved}
     linear = {n: v for n, v in evidence.losses.items() if n not in (*curved, "null")}
     if not curved:
-        return True
+        return not evidence.curved  # those that were dropped are worse than another candidate
     best_curved, best_linear = (
         min(losses.values(), key=lambda values: values.mean()) for losses in (curved, linear)
     )

@@ -54,6 +54,10 @@ SMALLEST_WEIGHT = 0.02
 # chance in one of several tasks, and its weights are fitted to the same sequences.
 RACE_ERRORS = 2.0
 
+# Standard errors by which a candidate without weight in the first fold must lose to the best one
+# to be left out of the others: they take two thirds of the time.
+DROP_ERRORS = 3.0
+
 # Reasons against specializing a task, all that there are.
 REASONS = {
     "generalist": "strategy='generalist'",
@@ -142,14 +146,20 @@ def fit_tasks(
     reads : Representation or None, default=None
         Fitted representation that tasks added later read in place of their own.
     """
-    states = States(data.X)
+    states, stacks = States(data.X), strategy == "stack"
     folds: list[Fold] = []
     decisions = [Decision({"generalist": 1.0}, REASONS["generalist"])] * len(data.tasks)
     if splits:
-        fits = {"stage": stage, "new_candidates": new_candidates, "seed": seeds[0]}
-        folds = fit_folds(data, states, splits, new_representation, encode=bool(encode), **fits)
-        add = partial(add_latents, **fits)
-        decisions = _compare(folds, data, strategy == "stack", loss, encode, add)
+        varied = [varied_tasks(data.take(split.estimators)) for split in splits]
+        compared = np.flatnonzero(np.all(varied, axis=0)).tolist()
+        collect = partial(collect_evidence, data=data, compared=compared, loss=loss)
+        drop = partial(_drop_hopeless, collect, loss) if stacks else None
+        fits: Any = {"stage": stage, "new_candidates": new_candidates, "seed": seeds[0]}
+        given = data, states, splits, new_representation
+        folds = fit_folds(*given, drop=drop, encode=bool(encode), **fits)
+        found = _compare(folds, stacks, loss, encode, collect, drop, partial(add_latents, **fits))
+        unknown = Decision({"null": 1.0}, REASONS["constant in a fold"])
+        decisions = [found.get(i, unknown) for i in range(len(data.tasks))]
     representation = new_representation(seeds[1])
     data = representation.fit(data, states, stage)
     # Tasks that are added learn their row of the mask, whatever predicts them.
@@ -171,38 +181,44 @@ def fit_tasks(
     return representation, models
 
 
+def _drop_hopeless(collect: Any, loss: Any, fold: Fold) -> None:
+    """Drop candidates without weight that lose to the best one by several standard errors."""
+    for i, task in collect([fold]).items():
+        best = min(task.losses.values(), key=lambda losses: losses.mean())
+        # The generalist and the null model are what the others are compared with.
+        for name in set(task.losses) - {"generalist", "null", *best_mixture(loss, task)[0]}:
+            worse = task.losses[name] - best
+            if worse.mean() > DROP_ERRORS * task.error(worse):
+                fold.dropped[i].add(name)
+
+
 def _compare(
-    folds: list[Fold], data: LabeledSequences, stacks: bool, loss: Any, encode: Any, add: Any
-) -> list[Decision]:
-    """Return the decision on each task by the held-out losses of its candidates."""
-    varied = [varied_tasks(data.take(fold.split.estimators)) for fold in folds]
-    compared = np.flatnonzero(np.all(varied, axis=0)).tolist()
-    collect = partial(collect_evidence, data=data, compared=compared, loss=loss)
+    folds: list[Fold], stacks: bool, loss: Any, encode: Any, collect: Any, drop: Any, add: Any
+) -> dict[int, Decision]:
+    """Return the decisions on the tasks that are compared, by held-out losses of candidates."""
     evidence = collect(folds)
     if encode is False:
         add(folds, train=False)
-    elif encode is None and _race(folds, evidence, stacks, loss, collect, add):
+    elif encode is None and _race(folds, evidence, loss, collect, drop, add):
         evidence = collect(folds)
-    decisions = [Decision({"null": 1.0}, REASONS["constant in a fold"])] * len(data.tasks)
     decide = partial(mix_candidates, loss) if stacks else choose_candidate
-    for i, task in zip(compared, evidence, strict=True):
-        decisions[i] = decide(task, missing_reason(folds[-1].representation, i))
-    return decisions
+    last = folds[-1].representation
+    return {i: decide(task, missing_reason(last, i)) for i, task in evidence.items()}
 
 
-def _race(
-    folds: list[Fold], evidence: list[Evidence], stacks: bool, loss: Any, collect: Any, add: Any
-) -> bool:
+def _race(folds: list[Fold], evidence: Any, loss: Any, collect: Any, drop: Any, add: Any) -> bool:
     """Train the encoder where it can help, and return whether it did.
 
     It takes most of the time of a fit, and can only add where a task is curved. Of a combination
     the first fold decides on the others.
     """
-    train = any(is_curved(task) for task in evidence)
+    train = any(is_curved(task) for task in evidence.values())
     add(folds[:1], train=train)
-    if train and stacks and len(folds) > 1:
-        train = any(latents_improve(task, loss) for task in collect(folds[:1]))
-        if not train:
+    if train and drop and len(folds) > 1:
+        train = any(latents_improve(task, loss) for task in collect(folds[:1]).values())
+        if train:
+            drop(folds[0])
+        else:
             folds[0].drop_latents()
     add(folds, train=train, first=1)
     return train
@@ -391,8 +407,9 @@ class TaskModel:
         evidence = self.decision.evidence
         if evidence is None:
             return []
-        rows = []
-        for name, losses in evidence.losses.items():
+        rows, absent = [], np.full(1, np.nan)
+        for name in evidence.costs:
+            losses = evidence.losses.get(name, absent)
             differences = evidence.losses["generalist"] - losses
             rows.append(
                 (

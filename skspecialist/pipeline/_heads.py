@@ -446,14 +446,16 @@ class RidgeTunedLogisticRegression(ClassifierMixin, BaseEstimator):
         fit, held_out = train_test_split(
             np.arange(len(y)), test_size=1 / 3, stratify=y, random_state=0
         )
-        losses = []
+        own, others = (None if weights is None else weights[rows] for rows in (fit, held_out))
+        best, least, model = C, np.inf, self._logistic(C).set_params(warm_start=True)
         for factor in WEAKER:
-            own, others = (None if weights is None else weights[rows] for rows in (fit, held_out))
-            model = self._logistic(factor * C).fit(X[fit], y[fit], own)
+            model.set_params(C=factor * C).fit(X[fit], y[fit], own)
             probabilities = model.predict_proba(X[held_out])
-            labels = model.classes_
-            losses.append(log_loss(y[held_out], probabilities, sample_weight=others, labels=labels))
-        return WEAKER[int(np.argmin(losses))] * C
+            loss = log_loss(y[held_out], probabilities, sample_weight=others, labels=model.classes_)
+            if loss >= least:
+                break
+            best, least = factor * C, loss
+        return best
 
     def _logistic(self, C: float) -> LogisticRegression:
         return LogisticRegression(C=C, max_iter=self.max_iter)

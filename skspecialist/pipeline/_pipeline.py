@@ -104,8 +104,10 @@ DOCS = {
             "generalist+latents".
         candidates_ : DataFrame
             One row per task and candidate: held-out loss, standard error of its difference from
-            the generalist, weight, number of columns, and seconds of its fits. Empty without a
-            comparison. Needs pandas.
+            the generalist, weight, number of columns, and seconds of its fits. Losses are NaN
+            of candidates that only the first fold was fitted to: with ``strategy="stack"`` those
+            that lose there to the best one by three standard errors, and have no weight, are
+            left out of the others. Empty without a comparison. Needs pandas.
         use_specialist_ : ndarray of bool of shape (n_tasks,)
             Whether a task is specialized: whether a candidate of its own has weight.
         predicted_from_ : list of str
