@@ -147,9 +147,9 @@ class Scale:
     def tame(self, Y: np.ndarray) -> np.ndarray:
         """Standardize columns, and replace those of heavy tails by their normal scores."""
         Z = (Y - self.mean) / self.std
-        continuous = np.array([knots.shape[1] > MIN_VALUES_HEAVY_TAILED for knots in self.knots])
-        for j in np.flatnonzero(self.heavy & continuous):
-            Z[:, j] = np.interp(Y[:, j], *self.knots[j])
+        for j, knots in enumerate(self.knots):
+            if self.heavy[j] and knots.shape[1] > MIN_VALUES_HEAVY_TAILED:
+                Z[:, j] = np.interp(Y[:, j], *knots)
         return Z
 
 
@@ -167,8 +167,6 @@ class Basis:
 
     Attributes
     ----------
-    n_components : int or None
-        Their number.
     step, curved : ndarray of shape (n_columns,)
         Step of each column, -1 if all steps share it, and whether it is not a feature itself.
     """
@@ -248,15 +246,14 @@ class Basis:
 
     def transform(self, X: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Set the first columns to those of sequences, and return all."""
-        stops = np.cumsum([len(self.features), self.kept.sum(), self.kept_pairs.sum()])
+        chosen = self.features, np.flatnonzero(self.kept), np.flatnonzero(self.kept_pairs)
+        stops = np.cumsum([len(own) for own in chosen])
         # As many sequences at a time as a processor's cache has room for.
         for start in range(0, len(X), CHUNK):
             rows = slice(start, start + CHUNK)
             parts = self._parts(self._flat(np.asarray(X[rows], np.float64)))
-            chosen = self.features, self.kept, self.kept_pairs
             for part, own, stop in zip(parts, chosen, stops, strict=True):
-                own_columns = part[:, own]
-                columns[rows, stop - own_columns.shape[1] : stop] = own_columns
+                columns[rows, stop - len(own) : stop] = part[:, own]
         return columns
 
 
@@ -351,9 +348,8 @@ class Lifted:
         else:
             lifted = replace(self, moments=self.moments.merge(moments))
             scores = self.scores_of + self.sum_scores(blocks, X, tasks, within=False)
-        rows, places = np.unique(
-            np.append(self.rows, np.arange(first, first + len(X))), return_index=True
-        )
+        rows = np.append(self.rows, np.arange(first, first + len(X)))
+        rows, places = np.unique(rows, return_index=True)
         chosen = sample_rows(rows, len(self.X))
         return replace(
             lifted,
@@ -364,12 +360,7 @@ class Lifted:
         )
 
     def sum_scores(
-        self,
-        blocks: Sequence[np.ndarray],
-        X: np.ndarray,
-        tasks: np.ndarray,
-        *_: Any,
-        within: bool = True,
+        self, blocks: Any, X: np.ndarray, tasks: np.ndarray, *_: Any, within: bool = True
     ) -> np.ndarray:
         """Return sums of R e, and of R R' e^2 / (1 - h), over sequences.
 
@@ -378,7 +369,7 @@ class Lifted:
         (n_blocks, n_tasks, width, 1 + width), and the last matrices are upper triangles.
         """
         sums, columns = self.sums, [np.isin(self.basis.step, block) for block in blocks]
-        ridge, units = sums.ridges[0], Units(sums.n)
+        ridge, units = sums.ridge, Units(sums.n)
         width = max(own.sum() for own in columns)
         found = np.zeros((len(blocks), len(sums.squares), width, 1 + width))
         inverse = ridge.inverse.astype(np.float32)
@@ -389,6 +380,8 @@ class Lifted:
             residuals = Y[:, ridge.tasks] - D @ ridge.coef
             leverage = np.einsum("ij,ij->i", V, D)
             for total, own in zip(found, columns, strict=True):
+                if not own.any():
+                    continue
                 Q, coef = ridge.inverse[np.ix_(own, own)], ridge.coef[own]
                 R, errors, scaled = block_residuals(V[:, own], Q, coef, residuals, leverage, units)
                 w, squares = own.sum(), ((scaled if within else errors) ** 2).astype(np.float32)
@@ -433,7 +426,7 @@ class Lifted:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over all sequences of centered columns D and tasks Y, and ridge regressions.
+    """Sums over all sequences of centered columns D and tasks Y, and their ridge regression.
 
     Attributes
     ----------
@@ -441,21 +434,21 @@ class Sums:
         Number of sequences.
     mean : ndarray of shape (n_columns + n_tasks,)
         Means of columns and tasks.
-    products : ndarray of shape (n_columns, n_tasks)
-        D'Y.
     squares : ndarray of shape (n_tasks,)
-        Diagonal of Y'Y.
-    ridges : list of one Ridge
+        Sums of squares of the tasks.
+    ridge : Ridge
         Regression of the tasks that vary.
+    residual : ndarray
+        Sums of squares of its residuals.
     found : ndarray or None
         Scores and their covariances, from :meth:`Lifted.sum_scores`.
     """
 
     n: float
     mean: np.ndarray
-    products: np.ndarray
     squares: np.ndarray
-    ridges: list[Ridge]
+    ridge: Ridge
+    residual: np.ndarray
     found: np.ndarray | None = None
 
     @classmethod
@@ -467,15 +460,17 @@ class Sums:
         """
         p, n = len(curved), moments.n
         gram, products = moments.scatter[:p, :p], moments.scatter[:p, p:]
-        squares = np.diag(moments.scatter)[p:]
-        sums, tasks = cls(n, moments.mean, products, squares, []), np.flatnonzero(squares > 0)
-        least = np.inf
+        squares, least = np.diag(moments.scatter)[p:], np.inf
+        tasks = np.flatnonzero(squares > 0)
         for strength in STRENGTHS:
             ridge = fit_ridge(gram, products, n * (strength * curved + JITTER), tasks)
-            residual = np.maximum(sums.residual(ridge), 1e-300)
-            loss = np.mean(np.log(residual)) - 2 * np.log(max(n - 1 - sums.trace(ridge), 1.0))
+            # y'y - b'D'y - b'(penalty)b
+            explained = products[:, tasks] + ridge.penalty[:, None] * ridge.coef
+            residual = squares[tasks] - (ridge.coef * explained).sum(axis=0)
+            free = max(n - 1 - cls.trace(ridge), 1.0)
+            loss = np.log(np.maximum(residual, 1e-300) / free**2).sum()
             if loss < least:
-                least, sums.ridges[:] = loss, [ridge]
+                least, sums = loss, cls(n, moments.mean, squares, ridge, residual)
         return sums
 
     @staticmethod
@@ -483,26 +478,19 @@ class Sums:
         """Return the trace of the hat matrix D Q D', p less that of Q penalty."""
         return float(len(ridge.inverse) - ridge.inverse.diagonal() @ ridge.penalty)
 
-    def residual(self, ridge: Ridge) -> np.ndarray:
-        """Return sums of squared residuals, y'y - b'D'y - b'(penalty)b."""
-        explained = self.products[:, ridge.tasks] + ridge.penalty[:, None] * ridge.coef
-        return self.squares[ridge.tasks] - (ridge.coef * explained).sum(axis=0)
-
-    def scores(
-        self, ridge: Ridge, own: np.ndarray, block: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def scores(self, own: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return R'R, R'e and the diagonal of e'e of a block.
 
         With D'D = 1 / Q - penalty, D'(y - D b) is penalty b.
         """
         assert self.found is not None
-        Q, coef = ridge.inverse[own], ridge.coef[own]
-        M, shrunk = invert(Q[:, own]), Q * ridge.penalty
+        Q, coef = self.ridge.inverse[own], self.ridge.coef[own]
+        M, shrunk = invert(Q[:, own]), Q * self.ridge.penalty
         RR = M @ (Q[:, own] - shrunk @ Q.T) @ M
         # e = y - D b + R b of the block: its squares are those of y - D b, and of what is added.
-        explained = (coef * (2 * M @ (shrunk @ ridge.coef) + RR @ coef)).sum(axis=0)
-        scores = self.found[block, ridge.tasks, : len(own), 0].T
-        return RR, scores, self.residual(ridge) + explained
+        explained = (coef * (2 * M @ (shrunk @ self.ridge.coef) + RR @ coef)).sum(axis=0)
+        scores = self.found[block, self.ridge.tasks, : len(own), 0].T
+        return RR, scores, self.residual + explained
 
     def covariance(self, block: int, task: int, chosen: np.ndarray, W: np.ndarray) -> np.ndarray:
         """Return the robust covariance of scores in directions W of some columns of a block."""

@@ -280,7 +280,7 @@ def _score(
     parts = np.full((3, len(blocks), Y.shape[1]), np.nan)
     effect_sizes = np.zeros(parts.shape[1:])
     columns = [np.flatnonzero(np.isin(design.step, block[enough[block]])) for block in blocks]
-    ridges = _fit_ridges(D, design.curved, Y, units, lift) if sums is None else sums.ridges
+    ridges = _fit_ridges(D, design.curved, Y, units, lift) if sums is None else [sums.ridge]
     for ridge in ridges:
         tasks, _, inverse, coef = ridge
         projected, residuals = D @ inverse, Y[:, tasks] - D @ coef
@@ -298,7 +298,7 @@ def _score(
             if sums is None:
                 RR, scores, squares = R.T @ R, R.T @ errors, (errors * errors).sum(axis=0)
             else:
-                RR, scores, squares = sums.scores(ridge, own, k)
+                RR, scores, squares = sums.scores(own, k)
             tests = [(OWN, ~design.curved[own])]
             if lift:
                 tests.append((BASIS, np.ones(len(own), dtype=bool)))
