@@ -62,6 +62,8 @@ class TaskLoss(ArrayModule):
         super().__init__()
         self.n_classes = list(n_classes)
         self.n_outputs = [max(1, count) for count in n_classes]
+        numbers = np.array(self.n_classes)
+        self.tasks_by_count = {int(c): np.flatnonzero(numbers == c).tolist() for c in numbers}
         logits, entropies = [], []
         for task, count in enumerate(self.n_classes):
             if count == 0:
@@ -119,18 +121,19 @@ class TaskLoss(ArrayModule):
             loss = torch.dot(errors.flatten(), weighted.flatten())
             return loss, weighted.mul_(2.0)[..., None]
         loss, gradient = outputs.new_zeros(()), torch.zeros_like(outputs)
-        for task, count in enumerate(self.n_classes):
-            weight, block = weights[:, task] / self.entropies[task], outputs[:, task]
+        weights = weights / self.entropies[:, None]
+        for count, tasks in self.tasks_by_count.items():
+            weight, block, values = weights[:, tasks], outputs[:, tasks], targets[:, tasks].T
             if count == 0:
-                errors = block[..., 0] - targets[:, task]
+                errors = block[..., 0] - values
                 loss = loss + (errors * errors * weight).sum()
-                gradient[:, task, :, 0] = 2.0 * errors * weight
+                gradient[:, tasks, :, 0] = 2.0 * errors * weight
                 continue
             # The gradient of the cross entropy: probabilities minus indicators of the class.
-            logs = block[..., :count].log_softmax(dim=2)
-            truth = functional.one_hot(targets[:, task].long(), count)
-            loss = loss - ((logs * truth).sum(dim=2) * weight).sum()
-            gradient[:, task, :, :count] = (logs.exp() - truth) * weight[..., None]
+            logs = block[..., :count].log_softmax(dim=3)
+            truth = functional.one_hot(values.long(), count)
+            loss = loss - ((logs * truth).sum(dim=3) * weight).sum()
+            gradient[:, tasks, :, :count] = (logs.exp() - truth) * weight[..., None]
         return loss, gradient
 
 
@@ -450,12 +453,9 @@ def with_decoder(
 def encode(module: ArrayModule, X: np.ndarray) -> np.ndarray:
     """Return the latents of ``(..., n_features)`` rows, of an autoencoder or of its encoders."""
     rows = to_double(X).reshape(-1, X.shape[-1])
-    latents = torch.cat(
-        [
-            module.encode(chunk) if isinstance(module, SpecialistAutoencoder) else module(chunk)[0]
-            for chunk in rows.split(CHUNK)
-        ]
-    )
+    encoder: Any = module.encode if isinstance(module, SpecialistAutoencoder) else None
+    of_rows = encoder or (lambda chunk: module(chunk)[0])
+    latents = torch.cat([of_rows(chunk) for chunk in rows.split(CHUNK)])
     return latents.reshape(*X.shape[:-1], -1).numpy()
 
 
