@@ -210,7 +210,7 @@ def check(drawn):
 OPTIONS = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=25, **OPTIONS)
+@settings(max_examples=15, **OPTIONS)
 @given(inputs())
 def test_odd_inputs_fit_as_plain_arrays_do_or_are_refused_by_name(drawn):
     check(drawn)

@@ -92,7 +92,8 @@ def test_rotation_keeps_the_tasks_and_unit_variance():
     assert_allclose(same.rotation, np.eye(5), atol=1e-3)
 
 
-@pytest.mark.parametrize("tell_noise", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("tell_noise", [True, False])
 def test_order_signs_and_units_of_the_tasks_do_not_matter(tell_noise):
     rng = np.random.default_rng(1)
     data = mix(deal_support(5, 24, rng), rng)

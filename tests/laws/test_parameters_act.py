@@ -132,7 +132,7 @@ OTHER = {
     "smoothing": [2],
     "sparsities": [[0.4]],
     "sparsity": [0.9, 0.0],
-    "strategy": ["generalist", "specialist", "best"],
+    "strategy": ["generalist", "best"],
     "structure": [
         TaskStructureIdentifier(3, alpha=0.99, correction="none"),
         TaskStructureIdentifier(1, alpha=0.01),

@@ -78,6 +78,7 @@ def test_one_factor_in_one_latent():
     assert (scores.disentanglement, scores.completeness) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_latent_of_two_factors_is_not_disentangled_and_two_of_one_are_not_complete():
     true = factors(200, 2)
     together = dci(true, true.sum(axis=1, keepdims=True), importances="lasso")
