@@ -202,7 +202,8 @@ def structure_of_file(path, y):
 
     X = da.from_array(np.load(path, mmap_mode="r"), chunks=(10_000, -1, -1))
     with dask.config.set(scheduler="synchronous"):
-        found, seconds, gib = clocked(TaskStructureIdentifier(alpha=0.01).fit, X, y)
+        identifier = TaskStructureIdentifier(alpha=0.01, independence_test="wilks")
+        found, seconds, gib = clocked(identifier.fit, X, y)
     steps = [np.flatnonzero(column).tolist() for column in found.step_mask_.T]
     return [["structure of all, by moments", f"{len(X):,}", seconds, gib, f"steps {steps}"]]
 
