@@ -50,6 +50,10 @@ TOLERANCE = 0.01
 # Weights below are dropped: with a few hundred sequences their standard error is as large.
 SMALLEST_WEIGHT = 0.02
 
+# Sequences below which the gain of a combination must be larger: its weights are fitted to the
+# same sequences, and the standard error of few is too small. On generated tables of 30 to 55 rows
+# the worst loss is half as large, and the mean gain nearly the same.
+FEW, FEW_ERRORS = 60, 1.5
 # Standard errors by which latents must improve some task in the first fold. One is exceeded by
 # chance in one of several tasks, and its weights are fitted to the same sequences.
 RACE_ERRORS = 2.0
@@ -284,8 +288,8 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
 
     Its weights are fitted to the held-out sequences, and their gain there is uncertain: a gain g
     of standard error s is shrunk by the factor 1 - s**2 / g**2, or to zero (positive-part
-    James-Stein [1]_), by a weight of the generalist. Where the gain is within its standard error,
-    the generalist alone predicts.
+    James-Stein [1]_), by a weight of the generalist. Where the gain is within its standard error
+    (below 60 sequences, one and a half), the generalist alone predicts.
 
     Parameters
     ----------
@@ -303,6 +307,8 @@ def mix_candidates(loss: Any, evidence: Evidence, missing: str | None = None) ->
     """
     weights, mixed = best_mixture(loss, evidence)
     gain, error = _gain(loss, evidence, mixed)
+    if len(mixed) < FEW:
+        error *= FEW_ERRORS
     # The standard error of a single group is NaN: then the generalist alone predicts, too.
     kept = 1 - (error / gain) ** 2 if gain > error else 0.0
     if 1 - kept >= SMALLEST_WEIGHT:
