@@ -438,9 +438,11 @@ class GaussianGain:
         second = moments.scatter + moments.n * np.outer(offset, offset)
         total, cross = second[np.ix_(y, y)], second[np.ix_(x, y)].T @ self.coef_
         explained = self.coef_.T @ second[np.ix_(x, x)] @ self.coef_
-        return _log_density(
-            (total - cross - cross.T + explained) / moments.n, self.covariance_
-        ) - _log_density(total / moments.n, self.null_covariance_)
+        residual, null = total - cross - cross.T + explained, self.null_covariance_
+        # One floor keeps both densities finite: they agree on a class that the training data lack.
+        floor = 1e-12 * (np.trace(null) / len(null) or 1.0)
+        gained = _log_density(residual / moments.n, self.covariance_, floor)
+        return gained - _log_density(total / moments.n, null, floor)
 
 
 def _inverse(spread: np.ndarray) -> np.ndarray:
@@ -448,10 +450,8 @@ def _inverse(spread: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 0.0)
 
 
-def _log_density(second: np.ndarray, covariance: np.ndarray) -> float:
+def _log_density(second: np.ndarray, covariance: np.ndarray, floor: float) -> float:
     """Return the mean log-density, up to a constant, of residuals with these second moments."""
-    # The floor keeps the density finite for a task without any residual in the training data.
-    floor = 1e-12 * max(np.trace(covariance) / len(covariance), 1e-300)
     cholesky = np.linalg.cholesky(covariance + floor * np.eye(len(covariance)))
     whitened = np.linalg.solve(cholesky, np.linalg.solve(cholesky, second).T)
     return float(-0.5 * np.trace(whitened) - np.log(np.diag(cholesky)).sum())

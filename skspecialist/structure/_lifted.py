@@ -41,6 +41,11 @@ __all__ = ["KEPT_PER_SAMPLED", "Lifted", "lift", "sample_rows", "tests_robustly"
 # Knots of the normal scores of a feature, at equal steps of its ranks; of more values without
 # heavy tails, scores are in a table of cells of so many standard deviations.
 MAX_KNOTS, N_CELLS, CELLS_PER_DEVIATION = 2048, 2048, 128
+# Deviations at which columns are clipped: those without heavy tails in 10**5 sequences reach as
+# many. One value that the sample lacks, such as an error of a sensor, would outweigh all others.
+MAX_DEVIATIONS = 30.0
+# Variance inflation up to which single precision has residuals of four digits.
+MAX_INFLATION = 1e4
 # Numbers of a block of basis functions, and sequences whose scores are multiplied at a time.
 BLOCK, CHUNK = 2**23, 256
 # Bytes of the products of basis functions; time grows with the cube of their number.
@@ -89,30 +94,22 @@ def sample_rows(rows: np.ndarray, n_samples: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scale:
-    """Standardization of columns, and their normal scores, as in a sample.
+    """Standardization of columns, and their normal scores, as in a sample."""
 
-    Attributes
-    ----------
-    mean, std : ndarray of shape (n_columns,)
-        Of the sample.
-    heavy : ndarray of bool of shape (n_columns,)
-        Columns of heavy tails.
-    knots : list of ndarray of shape (2, n_knots)
-        Values of each column, and their normal scores.
-    table : ndarray of shape (n_columns, n_cells + 1)
-        Normal scores at equal steps of the columns.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
-    heavy: np.ndarray
-    knots: list[np.ndarray]
-    table: np.ndarray
+    mean: np.ndarray  # of shape (n_columns,), as the next three
+    std: np.ndarray  # 1 of columns that are constant in the sample
+    limit: np.ndarray  # largest standardized values, infinite of these columns
+    heavy: np.ndarray  # whether a column has heavy tails
+    knots: list[np.ndarray]  # values of each column, and their normal scores, (2, n_knots)
+    table: np.ndarray  # normal scores at equal steps of the columns, (n_columns, n_cells + 1)
 
     @classmethod
     def fit(cls, x: np.ndarray) -> Self:
         """Fit to columns (n_samples, n_columns)."""
-        mean, std = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-300)
+        mean, std = x.mean(axis=0), x.std(axis=0)
+        varies = std > 1e-12 * np.abs(mean)
+        # What is constant in the sample, such as a rare class, may vary in other sequences.
+        std, limit = np.where(varies, std, 1.0), np.where(varies, MAX_DEVIATIONS, np.inf)
         heavy = (((x - mean) / std) ** 4).mean(axis=0) > HEAVY_TAILED
         knots, deviations = [], (np.arange(N_CELLS + 1) - N_CELLS / 2) / CELLS_PER_DEVIATION
         table = np.zeros((x.shape[1], N_CELLS + 1))
@@ -123,13 +120,18 @@ class Scale:
                 some = np.linspace(0, len(values) - 1, MAX_KNOTS).astype(int)
                 values, places = values[some], places[some]
             knots.append(np.stack([values, scores[places]]))
-        return cls(mean, std, heavy, knots, table)
+        return cls(mean, std, limit, heavy, knots, table)
 
     @cached_property
     def exact(self) -> np.ndarray:
         """Columns whose scores are those of the knots."""
         few = np.array([knots.shape[1] < MAX_KNOTS for knots in self.knots], dtype=bool)
         return np.flatnonzero(few | self.heavy)
+
+    def standardize(self, x: np.ndarray) -> np.ndarray:
+        """Return standardized columns, within their limits."""
+        z = (x - self.mean) / self.std
+        return np.clip(z, -self.limit, self.limit, out=z)
 
     def scores(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return normal scores of columns, of which ``z`` are standardized, linear in between."""
@@ -146,7 +148,7 @@ class Scale:
 
     def tame(self, Y: np.ndarray) -> np.ndarray:
         """Standardize columns, and replace those of heavy tails by their normal scores."""
-        Z = (Y - self.mean) / self.std
+        Z = self.standardize(Y)
         for j, knots in enumerate(self.knots):
             if self.heavy[j] and knots.shape[1] > MIN_VALUES_HEAVY_TAILED:
                 Z[:, j] = np.interp(Y[:, j], *knots)
@@ -183,7 +185,7 @@ class Basis:
         step = np.append(np.repeat(-1, static.shape[1]), np.repeat(np.arange(T), d))
         place = np.append(np.arange(static.shape[1]), np.tile(np.arange(d), T))
         self.scale = Scale.fit(x)
-        varies = self.scale.std > 1e-12 * np.abs(self.scale.mean)
+        varies = np.isfinite(self.scale.limit)
         n_lifted = self.n_components or max(d, static.shape[1])
         # Components beyond those that are tested are taken for curved columns.
         extra = (step >= 0) & (place >= n_lifted)
@@ -228,7 +230,7 @@ class Basis:
 
     def _parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the linear columns, the curved ones and the products, of the sample's scale."""
-        z, chosen = (x - self.scale.mean) / self.scale.std, self.lifted
+        z, chosen = self.scale.standardize(x), self.lifted
         q = self.scale.scores(x, z)
         linear = np.where(self.scale.heavy, q, z) / self.linear_std
         other = np.where(self.scale.heavy, np.clip(z, -5.0, 5.0), q)[:, chosen]
@@ -372,11 +374,14 @@ class Lifted:
         ridge, units = sums.ridge, Units(sums.n)
         width = max(own.sum() for own in columns)
         found = np.zeros((len(blocks), len(sums.squares), width, 1 + width))
-        inverse = ridge.inverse.astype(np.float32)
+        # Columns are standardized: of collinear ones, such as of classes, the inverse is huge.
+        is_exact = sums.n * ridge.inverse.diagonal().max(initial=0.0) > MAX_INFLATION
+        kind: Any = np.float64 if is_exact else np.float32
+        inverse = ridge.inverse.astype(kind)
         for block in self._columns(X, tasks):
             D, Y = np.hsplit(block - sums.mean, [len(self.basis.step)])
             # The scores' covariance is not needed to the digits of the scores themselves.
-            V = D.astype(np.float32) @ inverse
+            V = D.astype(kind) @ inverse
             residuals = Y[:, ridge.tasks] - D @ ridge.coef
             leverage = np.einsum("ij,ij->i", V, D)
             for total, own in zip(found, columns, strict=True):
@@ -397,10 +402,7 @@ class Lifted:
         return found
 
     def sample(self) -> dict[str, Any]:
-        """Return the sample as data in memory.
-
-        Each sequence is a group, by which it keeps its fold.
-        """
+        """Return the sample as data in memory; each sequence is a group, by which it has a fold."""
         X = self.X.reshape(len(self.X), -1)
         return {"X": X, "tasks": self.tasks, "groups": self.rows, "lifted": None}
 
@@ -426,30 +428,14 @@ class Lifted:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over all sequences of centered columns D and tasks Y, and their ridge regression.
-
-    Attributes
-    ----------
-    n : float
-        Number of sequences.
-    mean : ndarray of shape (n_columns + n_tasks,)
-        Means of columns and tasks.
-    squares : ndarray of shape (n_tasks,)
-        Sums of squares of the tasks.
-    ridge : Ridge
-        Regression of the tasks that vary.
-    residual : ndarray
-        Sums of squares of its residuals.
-    found : ndarray or None
-        Scores and their covariances, from :meth:`Lifted.sum_scores`.
-    """
+    """Sums over all sequences of centered columns D and tasks Y, and their ridge regression."""
 
     n: float
-    mean: np.ndarray
-    squares: np.ndarray
-    ridge: Ridge
-    residual: np.ndarray
-    found: np.ndarray | None = None
+    mean: np.ndarray  # of columns and tasks
+    squares: np.ndarray  # sums of squares of the tasks
+    ridge: Ridge  # of the tasks that vary
+    residual: np.ndarray  # sums of squares of its residuals
+    found: np.ndarray | None = None  # scores and covariances, from Lifted.sum_scores
 
     @classmethod
     def fit(cls, moments: Moments, curved: np.ndarray) -> Self:

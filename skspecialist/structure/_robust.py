@@ -400,8 +400,8 @@ def _learned(
     spread = np.sqrt((u * u).sum(axis=0) / units.n)
     u, shape = u / np.maximum(spread, 1e-300), (len(blocks), len(js))
     products = share * (D.T @ u)
-    left = (u - V @ products).reshape(-1, *shape)
-    return left, (Q @ products).reshape(-1, *shape), spread.reshape(shape)
+    left = (u - V @ products).reshape(len(V), *shape)  # of no task, if none varies so far
+    return left, (Q @ products).reshape(len(Q), *shape), spread.reshape(shape)
 
 
 def _choose_strengths(

@@ -146,6 +146,27 @@ def test_blocks_and_streams_find_what_sequences_in_memory_show(data, monkeypatch
         assert np.abs(difference[whole.step_mask_]).max() < 0.05
 
 
+def test_blocks_may_have_what_a_sample_of_them_lacks(data, monkeypatch):
+    rng = np.random.default_rng(0)
+    codes, X = rng.integers(0, 3, size=(700, 3)), np.zeros((700, 3, 5))
+    X[..., :3], X[..., 3] = np.eye(3)[codes], rng.normal(size=codes.shape)
+    X[8, 1, 4] = 1  # a column of one sequence
+    amount = codes[:, 0] + X[:, 2, 3] + rng.normal(size=700)
+    y = pd.DataFrame({"amount": amount, "rare": np.digitize(amount, [0, 1])})
+    y.loc[7] = 1e9, 9  # an error of a sensor, and a class of one sequence
+    late = (y["amount"] > 1) & (y.index >= 400)
+    whole = TaskStructureIdentifier(alpha=1e-4).fit(X, y)
+    assert 0 < whole.score(X[:500:3], y[:500:3]) < 10
+    monkeypatch.setattr(_evidence, "MAX_BASIS_BYTES", 3 * 8 * 20 * 300)
+    found = TaskStructureIdentifier(alpha=1e-4).fit(X, y)
+    assert_array_equal(found.structure_, whole.structure_)
+    assert_array_equal(found.structure_[:, 0], [True, False, True])
+    stream = TaskStructureIdentifier(alpha=1e-3)
+    for rows in np.split(np.arange(700), [300, 400, 450]):
+        stream.partial_fit(X[rows], late[rows], classes=[False, True])
+    assert_array_equal(stream.structure_[:, 0], [True, False, True])
+
+
 def test_folds_do_not_hang_on_batches_or_periods():
     rows = np.arange(100_000)
     folds = fold_of(rows, 10)
