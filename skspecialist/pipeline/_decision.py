@@ -59,8 +59,9 @@ FEW, FEW_ERRORS = 60, 1.5
 RACE_ERRORS = 2.0
 
 # Standard errors by which a candidate without weight in the first fold must lose to the best one
-# to be left out of the others: they take two thirds of the time.
-DROP_ERRORS = 3.0
+# to be left out of the others, which take two thirds of the time; and held-out sequences of this
+# fold, of which fewer do not show it: with many folds one may hold out two.
+DROP_ERRORS, DROP_SEQUENCES = 3.0, 10
 
 # Reasons against specializing a task, all that there are.
 REASONS = {
@@ -192,7 +193,7 @@ def _drop_hopeless(collect: Any, loss: Any, fold: Fold) -> None:
         # The generalist and the null model are what the others are compared with.
         for name in set(task.losses) - {"generalist", "null", *best_mixture(loss, task)[0]}:
             worse = task.losses[name] - best
-            if worse.mean() > DROP_ERRORS * task.error(worse):
+            if worse.mean() > DROP_ERRORS * task.error(worse) and len(worse) >= DROP_SEQUENCES:
                 fold.dropped[i].add(name)
 
 
@@ -409,7 +410,7 @@ class TaskModel:
         return np.unique(np.concatenate([member.fits[0][1] for member in self.members]))
 
     def candidate_rows(self) -> list[tuple[Any, ...]]:
-        """Return the rows of the candidates in the table of the pipeline."""
+        """Return the rows of the candidates in the table of the pipeline, without the task."""
         evidence = self.decision.evidence
         if evidence is None:
             return []
@@ -419,7 +420,6 @@ class TaskModel:
             differences = evidence.losses["generalist"] - losses
             rows.append(
                 (
-                    self.task.name,
                     name,
                     float(losses.mean()),
                     float(differences.mean()),

@@ -142,7 +142,8 @@ class ReportMixin:
         check_is_fitted(self)
         import pandas as pd
 
-        rows = [row for model in self._models for row in model.candidate_rows()]
+        tasks = zip(self.tasks_.names, self._models, strict=True)  # added ones have other names
+        rows = [(name, *row) for name, model in tasks for row in model.candidate_rows()]
         names = ["task", "candidate", "loss", "difference", "error", "weight", "columns", "seconds"]
         return pd.DataFrame(rows, columns=names)
 

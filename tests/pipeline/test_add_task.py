@@ -115,6 +115,9 @@ def test_a_task_beyond_the_latents_comes_from_the_generalist(many):
 
 def test_a_pipeline_without_encoder(data):
     X = data.X[:, None]
+    compared = pipeline(strategy="stack", candidates=["generalist"]).set_params(encoder=None)
+    compared.fit(X, data.y[:, 0]).add_task(X, data.y[:, 1])
+    assert_array_equal(compared.candidates_["task"].unique(), ["task0", "task1"])
     never = pipeline(strategy="generalist").fit(X, data.y[:, 0]).add_task(X, data.y[:, 1])
     assert never.fallback_reason_ == ["strategy='generalist'"] * 2
     assert never.mask_.shape == (2, 0)

@@ -1,5 +1,7 @@
 """Splits of the sequences, and the choice among the candidates of a task."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from skspecialist.pipeline._candidates import Candidate
 from skspecialist.pipeline._comparison import Evidence
 from skspecialist.pipeline._decision import (
     Decision,
+    _drop_hopeless,
     best_mixture,
     choose_candidate,
     first_specialist,
@@ -248,3 +251,15 @@ def test_other_environments_are_fitted_on():
     assert_array_equal(np.sort(seen), np.arange(60))
     ((rows, others),) = other_environments(sample(10), sample(5))
     assert (len(rows), len(others)) == (10, 5)
+
+
+@pytest.mark.parametrize(("n", "dropped"), [(2, set()), (60, {"worse"})])
+def test_few_sequences_of_the_first_fold_drop_no_candidate(n, dropped):
+    truth = np.linspace(-1, 1, n)
+    scores = {"generalist": truth + 0.1, "null": truth * 0, "worse": truth + 2}
+    scores = {name: values[:, None] for name, values in scores.items()}
+    evidence = Evidence(Task("task"), truth, scores, {}, {}, None)
+    evidence.losses = {name: evidence.sample_losses("auto", s) for name, s in scores.items()}
+    fold = SimpleNamespace(dropped=[set()])
+    _drop_hopeless(lambda folds: {0: evidence}, "auto", fold)
+    assert fold.dropped == [dropped]
