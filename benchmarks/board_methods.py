@@ -81,8 +81,8 @@ class Ours(SpecialistPipeline):
 
 @method(OURS)
 def ours(fold, seed):
-    """SpecialistPipeline that specializes tasks where held-out data favor it."""
-    return Ours(fold.generalist, strategy="best", random_state=seed)
+    """SpecialistPipeline with its defaults."""
+    return Ours(fold.generalist, random_state=seed)
 
 
 @method(ALWAYS)
