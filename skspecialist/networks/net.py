@@ -114,7 +114,8 @@ class SpecialistNet(NeuralNet):
             groups.append({"params": [gates], "weight_decay": 0.0})
         if mask is not None:
             groups.append({"params": [flatten_parameters([mask])], "weight_decay": 0.0})
-            factor = MASK_LR_FACTOR if self.has_penalty_ else 1.0
+            # A penalty on gates takes no entry of the mask to zero, however fast it moves.
+            factor = MASK_LR_FACTOR if self.has_penalty_ and gates is None else 1.0
             groups[-1] |= {"eps": MASK_EPSILON, "lr_factor": factor}
         self.optimizer_ = FlatAdamW(groups, self.lr)
         covered = ClosedForm.covers(self.module_)

@@ -153,6 +153,8 @@ def test_callbacks_are_called_with_either_kind_of_gradient(penalty):
     assert watch.events[1][1:3] == (True, (2, 12, 4))
     assert {"train_loss", "train_task_loss"} <= net.history[-1].keys()
     assert all(parameter.grad is None for parameter in net.module_.parameters())
+    # The mask is faster where the penalty takes its own entries to zero, and not those of gates.
+    assert net.optimizer_.param_groups[-1]["lr_factor"] == (5 if isinstance(penalty, L1) else 1)
 
 
 @pytest.mark.slow
