@@ -49,6 +49,7 @@ def read_batch(identifier: Any, X: Any, y: Any, classes: Any) -> list[KnownTasks
     identifier.n_samples_seen_ = identifier._folded.total.n
     parts = KnownTasks.complete(identifier._folded, X.shape[1:], identifier._targets, segments)
     if not tests_robustly(identifier) or isinstance(identifier.segment_length, str):
+        identifier._kept = None  # later robust tests would lack these sequences
         return parts
     empty = X[:0], tasks[:0]
     kept = empty if first else identifier._kept
@@ -60,13 +61,15 @@ def _keep(identifier: Any, data: SegmentedData, kept: Any, X: Any, tasks: Any, f
     """Return what robust tests need of a stream, with more sequences of it.
 
     These are all sequences while they are few. Basis functions are then fitted to the first of
-    them, and their moments, and a sample, take their place; None if there are too many functions.
+    them, and their moments, and a sample, take their place; None if there are too many functions,
+    or if the scores so far are of other segments.
     """
     segments = data.segments
     steps = resolve_segment_steps(identifier.segment_steps, segments)
     blocks = [own[own >= 0] for own in evidence_blocks(segments, data.n_timesteps, steps)[0]]
     if isinstance(kept, Lifted):
-        return kept.add(X, tasks, first, blocks)
+        is_same = list(map(list, kept.blocks)) == list(map(list, blocks))
+        return kept.add(X, tasks, first, blocks) if is_same else None
     if kept is None:
         return None
     X, tasks = (np.concatenate(pair) for pair in zip(kept, (X, tasks), strict=True))

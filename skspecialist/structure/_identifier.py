@@ -341,8 +341,8 @@ class TaskStructureIdentifier(AlignedStructureMixin, BaseEstimator):
 
         Memory does not grow: statistics are kept and, for robust tests, a bounded number of
         sequences. Until these are more, as always for linear tests, the result is that of one
-        :meth:`fit` with all. Robust tests then have residuals of the fit to the batches before, as
-        none is read again. ``segment_length="auto"`` has linear tests. :meth:`fit` resets it.
+        :meth:`fit`, which resets it, with all. Robust tests then have residuals of the fit to the
+        batches before; segments of "auto", or other ones than before, have linear tests.
 
         Parameters
         ----------

@@ -282,6 +282,8 @@ class Lifted:
     scores_of : callable, ndarray or None
         Function of blocks of steps that returns sums of :meth:`sum_scores` over all sequences;
         or these sums over the sequences so far.
+    blocks : sequence of ndarray of int
+        Blocks of the latter.
     """
 
     X: np.ndarray
@@ -292,6 +294,7 @@ class Lifted:
     scale: Scale
     moments: Moments | None = None
     scores_of: Any = None
+    blocks: Sequence[np.ndarray] = ()
 
     @classmethod
     def fit(
@@ -359,6 +362,7 @@ class Lifted:
             tasks=np.concatenate([self.tasks, tasks])[places[chosen]],
             rows=rows[chosen],
             scores_of=scores,
+            blocks=blocks,
         )
 
     def sum_scores(

@@ -165,6 +165,10 @@ def test_blocks_may_have_what_a_sample_of_them_lacks(data, monkeypatch):
     for rows in np.split(np.arange(700), [300, 400, 450]):
         stream.partial_fit(X[rows], late[rows], classes=[False, True])
     assert_array_equal(stream.structure_[:, 0], [True, False, True])
+    # Scores of other segments are not known of earlier batches, but their covariance is.
+    stream.set_params(segment_length=2).partial_fit(X[:50], late[:50])
+    assert stream.structure_.shape == (2, 1)
+    assert np.isfinite(stream.test_result_.df).all()
 
 
 def test_folds_do_not_hang_on_batches_or_periods():
