@@ -160,7 +160,9 @@ def assert_equal_contents(first, second):
 
 @pytest.mark.slow
 def test_what_is_taken_up_is_what_was_saved(tmp_path, monkeypatch):
-    encoder = again(ENCODERS["early stopping"], learning_rate=0.03, checkpoint_dir=tmp_path)
+    # Of networks of eight units the training ends before the penalty begins.
+    wide = {"hidden_layer_sizes": (128, 128), "learning_rate": 0.03}
+    encoder = again(ENCODERS["early stopping"], checkpoint_dir=tmp_path, **wide)
     assert interrupt(encoder, monkeypatch, 36)  # after 24 writes of the search
     taken_up, restore = [], checkpoint.restore
 
