@@ -26,7 +26,9 @@ class Results(Directive):
         lines = path.read_text(encoding="utf-8").splitlines()[2:]
         for option, first in (("start-at", True), ("end-before", False)):
             if text := self.options.get(option):
-                index = next(i for i, line in enumerate(lines) if text in line)
+                index = next((i for i, line in enumerate(lines) if text in line), None)
+                if index is None:
+                    raise self.error(f"{option}: no line of {path.name} contains {text!r}.")
                 lines = lines[index:] if first else lines[:index]
         blocks = re.split(r"\n{2,}", "\n".join(lines).strip("\n"))
         return [node for block in blocks for node in show_block(block.splitlines())]
