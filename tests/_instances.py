@@ -37,6 +37,7 @@ from skspecialist.baselines import (
 from skspecialist.structure import Collider
 
 SMALL = {"max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
+SMALL_LINEAR = {**SMALL, "heads": "linear", "input_noise": 0.3}
 # One network: neither the number of latents nor the noise of the inputs is searched for.
 SINGLE = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, input_noise=0.3, **SMALL)
 

@@ -485,8 +485,8 @@ class SparseSpecialistEncoder(GivenSparsityMixin, LatentEncoder):
                     f"n_relevant={self.n_relevant} has no effect: with warm_start the number of "
                     f"latents is that of the previous fit, {previous.n_relevant}."
                 )
-            networks = previous.n_relevant, previous.bottleneck, self.sparsity
-            return Start(*networks, plain, build, noise)
+            networks = previous.bottleneck
+            return Start(previous.n_relevant, networks, self.sparsity, plain, build, noise)
         if self.sparsity == 0:
             width = self.n_relevant or min(self.n_components_, self._n_outputs)
             return Start(width, None, 0.0, plain, build, noise)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -91,7 +91,9 @@ class Inputs:
         return cls(rotated, build, turn, noise_scale, units, n_axes)
 
     @classmethod
-    def tried(cls, data: StepData, build: Build, units: np.ndarray, given: Any) -> list[Inputs]:
+    def tried(
+        cls, data: StepData, build: Build, units: np.ndarray, given: Found | None
+    ) -> list[Inputs]:
         """Return the forms that a search compares, or the one that the given search chose."""
         if given is not None and given.is_rotated:
             own = units / units.max() if given.has_units else None

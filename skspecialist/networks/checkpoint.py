@@ -61,7 +61,7 @@ class Checkpoints:
     Raises
     ------
     ValueError
-        If the folder cannot be made, or there is no seed.
+        If the folder cannot be created, or ``random_state`` is not an integer.
     """
 
     def __init__(

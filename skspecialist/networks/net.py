@@ -101,8 +101,7 @@ class SpecialistNet(NeuralNet):
         """Flatten the parameters, and give the mask a group of its own, without weight decay."""
         named = {name: p for name, p in self.module_.named_parameters() if p.requires_grad}
         mask, gates = named.pop("mask", None), named.pop("gate_logits", None)
-        sparsity = getattr(self.module_, "sparsity", None)
-        self.has_penalty_ = sparsity is not None and bool(sparsity.any())
+        self.has_penalty_ = bool(torch.any(getattr(self.module_, "sparsity", torch.zeros(0))))
         starts = getattr(self.module_, "undecayed", ())  # of the names of parameters
         free = [named.pop(n) for n in list(named) if n.rpartition(".")[2].startswith(starts)]
         groups: list[dict[str, Any]] = [{"params": [flatten_parameters(list(named.values()))]}]

@@ -135,8 +135,8 @@ class Representation:
     ) -> Self:
         """Fit the encoder, or the mask of tasks that are added, as a stage of its own.
 
-        ``data`` are states. Without ``train`` the stage is empty, and there are no latents. The
-        encoder of the first of the ``folds`` has searched for the number of latents.
+        ``data`` are states. If ``train`` is False, the encoder is not fitted and there are no
+        latents. With ``folds`` it reuses the settings that the encoder of the first one selected.
         """
         learner = self.encoder if self.selector is None else self.selector
         # Without any step of any task there is nothing that the mask could be learned from.

@@ -108,7 +108,7 @@ class Scale:
         """Fit to columns (n_samples, n_columns)."""
         mean, std = x.mean(axis=0), x.std(axis=0)
         varies = std > 1e-12 * np.abs(mean)
-        # What is constant in the sample, such as a rare class, may vary in other sequences.
+        # Columns that are constant in the sample, such as a rare class, may vary elsewhere.
         std, limit = np.where(varies, std, 1.0), np.where(varies, MAX_DEVIATIONS, np.inf)
         heavy = (((x - mean) / std) ** 4).mean(axis=0) > HEAVY_TAILED
         knots, deviations = [], (np.arange(N_CELLS + 1) - N_CELLS / 2) / CELLS_PER_DEVIATION
@@ -205,7 +205,7 @@ class Basis:
         self.linear_std = np.maximum(linear.std(axis=0), 1e-12)
         linear, curved, products = self._parts(x)
         self.offset, own = curved.mean(axis=0), np.tile(linear[:, self.lifted], 3)
-        # The ridge on curved columns must not shrink what is linear in the feature.
+        # The penalty on curved columns must not shrink the linear part of the feature.
         self.slope = ((curved - self.offset) * own).mean(axis=0)
         self.size, self.pair_size = self._parts(x)[1].std(axis=0), products.std(axis=0)
         # Of a feature with two values nothing but rounding is left.
@@ -477,7 +477,7 @@ class Sums:
         Q, coef = self.ridge.inverse[own], self.ridge.coef[own]
         M, shrunk = invert(Q[:, own]), Q * self.ridge.penalty
         RR = M @ (Q[:, own] - shrunk @ Q.T) @ M
-        # e = y - D b + R b of the block: its squares are those of y - D b, and of what is added.
+        # e = y - D b + R b of the block: its squares are expanded into sums of products.
         explained = (coef * (2 * M @ (shrunk @ self.ridge.coef) + RR @ coef)).sum(axis=0)
         scores = self.found[block, self.ridge.tasks, : len(own), 0].T
         return RR, scores, self.residual + explained

@@ -37,7 +37,7 @@ MAX_FEATURES_KEPT = 8
 # Components per step, and sequences per component of all steps: with fewer sequences power
 # is lost, unless basis functions are left out.
 MAX_COMPONENTS, SEQUENCES_PER_COMPONENT, SEQUENCES_PER_LINEAR_COMPONENT = 16, 4, 2
-# More components are given, with the ridge: what is left of other steps would confound.
+# Components to condition on per tested one: dependence on the omitted ones would confound.
 GIVEN_PER_TESTED = 2
 # Sequences per column of all steps: with fewer than the first, curved columns cost more
 # power than they bring; with fewer than the second, so do the steps far away.
@@ -268,7 +268,7 @@ def _basis(x: np.ndarray, lift: bool, weights: np.ndarray | None) -> tuple[np.nd
     # Normalized Hermite polynomials, orthogonal under the normal distribution.
     parts = [other, (q**2 - 1) / 2**0.5, (q**3 - 3 * q) / 6**0.5]
     curved = np.concatenate([part - mean_over(part, weights) for part in parts], axis=1)
-    # The ridge on curved columns must not shrink what is linear in the feature.
+    # The penalty on curved columns must not shrink the linear part of the feature.
     own = np.tile(linear, 3)
     curved = curved - own * mean_over(curved * own, weights)
     if 1 < z.shape[1] <= MAX_COLUMNS_WITH_PRODUCTS:

@@ -17,19 +17,13 @@ from skspecialist import (
 )
 from skspecialist.baselines import SelTaskBaseline
 from skspecialist.independence import GCM, FisherZ
+from tests._instances import SMALL_LINEAR
 
 pytestmark = pytest.mark.filterwarnings("ignore::skspecialist.exceptions.SpecialistWarning")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4, 1))
 Y = X[:, 1] + 0.3 * RNG.normal(size=(60, 2))
-SMALL = {
-    "heads": "linear",
-    "hidden_layer_sizes": (4,),
-    "max_epochs": 1,
-    "input_noise": 0.3,
-    "random_state": 0,
-}
 
 
 def interrupt(*args, **kwargs):
@@ -81,7 +75,7 @@ def after(n_fits):
 
 
 IDENTIFIER = TaskStructureIdentifier(alpha=0.5)
-ENCODER = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL)
+ENCODER = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL_LINEAR)
 PIPELINE = SpecialistPipeline(
     structure=TaskStructureIdentifier(1, alpha=0.9),
     encoder=ENCODER,
@@ -95,14 +89,14 @@ CASES = [
     (IDENTIFIER, {"criterion": "collider", "independence_test": InterruptedTest()}),
     (ENCODER, {"callbacks": [InterruptedEpoch()]}),
     (
-        SparseSpecialistEncoderCV(2, cv=2, **SMALL),
+        SparseSpecialistEncoderCV(2, cv=2, **SMALL_LINEAR),
         {"callbacks": [InterruptedEpoch()]},
     ),
     (PIPELINE, {"generalist": InterruptedPart()}),
     (PIPELINE, {"structure": TaskStructureIdentifier(independence_test=InterruptedTest())}),
     (
         PIPELINE,
-        {"encoder": SparseSpecialistEncoder(2, callbacks=[InterruptedEpoch()], **SMALL)},
+        {"encoder": SparseSpecialistEncoder(2, callbacks=[InterruptedEpoch()], **SMALL_LINEAR)},
     ),
     pytest.param(PIPELINE, {"estimator": after(0)}, marks=pytest.mark.slow),
     (PIPELINE, {"estimator": after(3)}),

@@ -15,6 +15,7 @@ from skspecialist.baselines import (
 from skspecialist.independence import CMI, GCM, KCI, PCM, RCIT, FisherZ, Stratified, Wilks
 from skspecialist.metrics import block_r2, dci, infomec, mean_correlation_coefficient
 from skspecialist.structure import Selection
+from tests._instances import SMALL_LINEAR
 from tests.refusals._refusals import blames
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -69,13 +70,6 @@ ODD_Y = {
     "a column of X": X[:, 1],
     "largest int64": np.where(Y > 0, 2**63 - 1, -(2**63)),
 }
-SMALL = {
-    "heads": "linear",
-    "hidden_layer_sizes": (4,),
-    "max_epochs": 1,
-    "input_noise": 0.3,
-    "random_state": 0,
-}
 
 
 def identify(X, y, **params):
@@ -84,12 +78,12 @@ def identify(X, y, **params):
 
 
 def encode(X, y):
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL).fit(X, y)
+    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL_LINEAR).fit(X, y)
     return encoder.transform(X), encoder.mask_, encoder.predict(X), encoder.score(X, y)
 
 
 def specialize(X, y, **params):
-    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL)
+    encoder = SparseSpecialistEncoder(2, n_relevant=1, sparsity=0, **SMALL_LINEAR)
     structure = TaskStructureIdentifier(1, alpha=0.9)
     pipeline = SpecialistPipeline(
         structure=structure, encoder=encoder, cv=(0.6, 0.4), random_state=0, **params
